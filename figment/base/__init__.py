@@ -1,0 +1,1 @@
+"""What every stage shares: errors, files, pixels, the catalog, seeds, runs, ranks and progress."""

@@ -1,0 +1,157 @@
+"""catalog.db: one SQLite row per picture, head, measure and verdict. A rejected item keeps its row and its reason."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+
+from figment.base.errors import FigmentError
+from figment.base.records import Box, Head, Picture, Verdict
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE pictures (
+    id INTEGER PRIMARY KEY, path TEXT UNIQUE NOT NULL, stamp TEXT NOT NULL, width INTEGER, height INTEGER,
+    status TEXT NOT NULL CHECK (status IN ('heads', 'empty', 'bad')), reason TEXT NOT NULL, message TEXT NOT NULL);
+CREATE TABLE heads (
+    id INTEGER PRIMARY KEY, picture_id INTEGER NOT NULL REFERENCES pictures(id), file TEXT UNIQUE NOT NULL,
+    x0 REAL, y0 REAL, x1 REAL, y1 REAL, score REAL NOT NULL,
+    crop_x0 INTEGER, crop_y0 INTEGER, crop_x1 INTEGER, crop_y1 INTEGER);
+CREATE TABLE measures (
+    head_id INTEGER NOT NULL REFERENCES heads(id), name TEXT NOT NULL, value NOT NULL, PRIMARY KEY (head_id, name));
+CREATE TABLE verdicts (
+    head_id INTEGER PRIMARY KEY REFERENCES heads(id), verdict TEXT NOT NULL CHECK (verdict IN ('keep', 'reject')),
+    reason TEXT NOT NULL, detail TEXT NOT NULL, by TEXT NOT NULL CHECK (by IN ('rule', 'model', 'person')),
+    at TEXT NOT NULL DEFAULT (datetime('now')));
+"""
+
+
+class Catalog:
+    """The catalog of one heads folder; use it as a context manager."""
+
+    def __init__(
+        self,
+        folder: Path,            # the heads folder; its catalog is folder/catalog.db
+        *,
+        create: bool = False,    # True: make an empty catalog where there is none
+    ) -> None:
+        path = folder / "catalog.db"
+        if not path.exists() and not create:
+            raise FigmentError(f"{folder}: holds no catalog.db; make one with `figment crop PICTURES -o {folder}`")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.db = sqlite3.connect(path)
+        self.db.row_factory = sqlite3.Row
+        try:
+            version = self.db.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                self.db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        except sqlite3.DatabaseError as error:
+            raise FigmentError(f"{path}: not a readable catalog ({error})") from None
+        if version not in (0, SCHEMA_VERSION):
+            raise FigmentError(f"{path}: catalog version {version}, this figment reads {SCHEMA_VERSION}")
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.db.close()
+
+    # ------------------------------------------------------------------ pictures and heads
+
+    def stamps(self) -> dict[str, str]:
+        """Every catalogued picture's path and the stamp it had when it was read."""
+        return {row["path"]: row["stamp"] for row in self.db.execute("SELECT path, stamp FROM pictures")}
+
+    def put_picture(self, picture: Picture, heads: Iterable[Head] = ()) -> None:
+        """Write a picture with all its heads in one transaction; an older row of the same path gives way."""
+        with self.db:
+            old = self.db.execute("SELECT id FROM pictures WHERE path = ?", (picture.path,)).fetchone()
+            if old:
+                self._forget_heads(old["id"])
+                self.db.execute("DELETE FROM pictures WHERE id = ?", (old["id"],))
+            cursor = self.db.execute(
+                "INSERT INTO pictures (path, stamp, width, height, status, reason, message) VALUES (?,?,?,?,?,?,?)",
+                (picture.path, picture.stamp, picture.width, picture.height, picture.status, picture.reason,
+                 picture.message))
+            for head in heads:
+                self.db.execute(
+                    "INSERT INTO heads (picture_id, file, x0, y0, x1, y1, score, crop_x0, crop_y0, crop_x1, crop_y1)"
+                    " VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+                    (cursor.lastrowid, head.file, *head.box, head.score, *head.crop))
+
+    def _forget_heads(self, picture_id: int) -> None:
+        """Drop the rows of a picture that changed on disk, with what hangs on them."""
+        for table in ("measures", "verdicts"):
+            self.db.execute(f"DELETE FROM {table} WHERE head_id IN (SELECT id FROM heads WHERE picture_id = ?)",
+                            (picture_id,))
+        self.db.execute("DELETE FROM heads WHERE picture_id = ?", (picture_id,))
+
+    def pictures(self) -> list[Picture]:
+        """Every picture, by path."""
+        rows = self.db.execute("SELECT * FROM pictures ORDER BY path")
+        return [Picture(row["path"], row["stamp"], row["width"], row["height"], row["status"], row["reason"],
+                        row["message"]) for row in rows]
+
+    def heads(self) -> list[Head]:
+        """Every head, by file name; `id` and `picture` are filled."""
+        rows = self.db.execute(
+            "SELECT heads.*, pictures.path FROM heads JOIN pictures ON pictures.id = picture_id ORDER BY file")
+        return [Head(row["file"], Box(row["x0"], row["y0"], row["x1"], row["y1"]), row["score"],
+                     (row["crop_x0"], row["crop_y0"], row["crop_x1"], row["crop_y1"]), row["id"], row["path"])
+                for row in rows]
+
+    # ------------------------------------------------------------------ measures and verdicts
+
+    def put_measures(self, head_id: int, values: dict[str, float | str]) -> None:
+        """Write the measures of one head (numbers; hashes as hex text), replacing those of the same names."""
+        with self.db:
+            self.db.executemany("INSERT OR REPLACE INTO measures VALUES (?, ?, ?)",
+                                [(head_id, name, value) for name, value in values.items()])
+
+    def measures(self) -> dict[int, dict[str, float | str]]:
+        """All measures: head id -> name -> value."""
+        found: dict[int, dict[str, float | str]] = {}
+        for row in self.db.execute("SELECT head_id, name, value FROM measures"):
+            found.setdefault(row["head_id"], {})[row["name"]] = row["value"]
+        return found
+
+    def put_verdicts(self, verdicts: Iterable[Verdict]) -> None:
+        """Write verdicts in one transaction. A person's word is replaced only by a person's."""
+        with self.db:
+            self.db.executemany(
+                "INSERT INTO verdicts (head_id, verdict, reason, detail, by) VALUES (?,?,?,?,?)"
+                " ON CONFLICT (head_id) DO UPDATE SET verdict = excluded.verdict, reason = excluded.reason,"
+                " detail = excluded.detail, by = excluded.by, at = excluded.at"
+                " WHERE verdicts.by != 'person' OR excluded.by = 'person'",
+                [(verdict.head_id, verdict.verdict, verdict.reason, verdict.detail, verdict.by)
+                 for verdict in verdicts])
+
+    def verdicts(self) -> dict[int, Verdict]:
+        """All verdicts: head id -> verdict."""
+        rows = self.db.execute("SELECT * FROM verdicts")
+        return {row["head_id"]: Verdict(row["head_id"], row["verdict"], row["reason"], row["detail"], row["by"])
+                for row in rows}
+
+    def kept(self) -> list[Head]:
+        """The heads whose verdict is keep, by file name."""
+        verdicts = self.verdicts()
+        return [head for head in self.heads() if head.id in verdicts and verdicts[head.id].verdict == "keep"]
+
+
+def count_reasons(folder: Path) -> dict[str, int]:
+    """How many pictures are bad or empty and how many heads are rejected, by `stage:reason`, most frequent first."""
+    with closing(Catalog(folder).db) as db:
+        rows = db.execute(
+            "SELECT 'crop:' || reason AS name, count(*) AS n FROM pictures WHERE status != 'heads' GROUP BY reason"
+            " UNION ALL SELECT 'curate:' || reason, count(*) FROM verdicts WHERE verdict = 'reject' GROUP BY reason"
+            " ORDER BY n DESC, name").fetchall()
+    return {row["name"]: row["n"] for row in rows}

@@ -1,0 +1,92 @@
+"""Whole files or none: write under a temporary name, then rename. And the checks that name a bad path."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from figment.base.errors import FigmentError
+
+PARTIAL = ".partial"
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it takes the name `path`, on any error it is removed.
+
+    The temporary name depends on `path` alone and keeps its suffix, so a killed writer's leftover is
+    overwritten by the next writer of the same file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}{PARTIAL}{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 to `path`, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON to `path`, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in `path`; raises FigmentError that names the file where it is damaged."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise FigmentError(f"{path}: not a readable JSON file ({error})") from None
+
+
+def need_folder(path: Path, flag: str) -> Path:
+    """`path` if it is a folder that can be listed; raises FigmentError that names `flag` otherwise."""
+    if not path.exists():
+        raise FigmentError(f"{flag} {path}: no such folder")
+    if not path.is_dir():
+        raise FigmentError(f"{flag} {path}: must be a folder, but this is a file")
+    try:
+        next(os.scandir(path), None)
+    except OSError as error:
+        raise FigmentError(f"{flag} {path}: can't read this folder ({error.strerror})") from None
+    return path
+
+
+def need_file(path: Path, flag: str) -> Path:
+    """`path` if it is a file that can be opened; raises FigmentError that names `flag` otherwise."""
+    if not path.exists():
+        raise FigmentError(f"{flag} {path}: no such file")
+    if path.is_dir():
+        raise FigmentError(f"{flag} {path}: must be a file, but this is a folder")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise FigmentError(f"{flag} {path}: can't read this file ({error.strerror})") from None
+    return path
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Every visible file below `folder`, sorted by relative path; hidden names are skipped."""
+    found = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(root, name) for name in names if not name.startswith(".")]
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())

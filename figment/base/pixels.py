@@ -1,0 +1,154 @@
+"""The one place that opens and writes images, and the one that turns uint8 into [-1, 1] and back."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from figment.base.errors import UnreadableImage
+from figment.base.files import atomic
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_PIXELS = 120_000_000
+"""Pictures above this many pixels are refused before they are decoded (a decompression bomb's guard)."""
+
+BACKGROUND = (255, 255, 255)
+"""What transparent pixels are laid over where a stage wants RGB."""
+
+
+def open_image(
+    path: Path,
+    *,
+    keep_alpha: bool = False,       # True: return RGBA where the file has alpha; False: composite on `background`
+    background: tuple[int, int, int] = BACKGROUND,
+    max_pixels: int = MAX_PIXELS,   # refuse larger pictures before decoding
+) -> Image.Image:
+    """The picture in `path` as an upright 8-bit sRGB image of mode RGB (or RGBA with `keep_alpha`).
+
+    Animated files give their first frame; EXIF orientation is applied; embedded ICC profiles, CMYK, 16-bit,
+    palette and grey files are converted. Raises UnreadableImage with a reason and never anything else.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnreadableImage("unreadable", f"{path}: can't be read ({error.strerror})") from None
+    if not data:
+        raise UnreadableImage("empty-file", f"{path}: the file is empty")
+    return decode_image(data, str(path), keep_alpha=keep_alpha, background=background, max_pixels=max_pixels)
+
+
+def decode_image(
+    data: bytes,
+    name: str,                      # what to call the picture in messages
+    *,
+    keep_alpha: bool = False,
+    background: tuple[int, int, int] = BACKGROUND,
+    max_pixels: int = MAX_PIXELS,
+) -> Image.Image:
+    """`open_image` for bytes that are already in memory."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = Image.open(io.BytesIO(data))
+        except Exception as error:
+            if "DecompressionBomb" in type(error).__name__:
+                raise UnreadableImage("too-large", f"{name}: more pixels than are safe to decode") from None
+            raise UnreadableImage("not-an-image", f"{name}: not a picture in any known format") from None
+        width, height = image.size
+        if width * height > max_pixels:
+            raise UnreadableImage("too-large", f"{name}: {width}x{height} is over {max_pixels} pixels")
+        try:
+            image.load()
+            return _to_srgb(image, keep_alpha, background)
+        except Exception as error:
+            raise UnreadableImage("truncated", f"{name}: damaged picture data ({error})") from None
+
+
+def _to_srgb(
+    image: Image.Image,
+    keep_alpha: bool,
+    background: tuple[int, int, int],
+) -> Image.Image:
+    """Orientation, depth, colour space and alpha of a decoded image, in that order."""
+    profile = image.info.get("icc_profile")
+    image = ImageOps.exif_transpose(image)
+
+    # 16-bit and float greys: scale to 8 bits instead of clipping, which Pillow's own conversion does.
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image).astype(np.float64)
+        top = 65535.0 if image.mode.startswith("I") else max(float(values.max()), 1e-9)
+        image = Image.fromarray(np.clip(values / top * 255 + 0.5, 0, 255).astype(np.uint8))
+        profile = None
+
+    # Split off alpha first: colour management is for the colours alone.
+    alpha = None
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+        image = image.convert("RGB")
+    elif image.mode not in ("RGB", "CMYK", "L"):
+        image = image.convert("RGB")
+
+    if profile:
+        image = _apply_profile(image, profile)
+    image = image.convert("RGB")
+
+    if alpha is None:
+        return image
+    if keep_alpha:
+        image.putalpha(alpha)
+        return image
+    canvas = Image.new("RGB", image.size, background)
+    canvas.paste(image, mask=alpha)
+    return canvas
+
+
+def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
+    """Convert from the embedded ICC profile to sRGB; a broken profile is ignored, as viewers do."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return image
+    return converted if converted is not None else image
+
+
+def write_png(path: Path, image: Image.Image | np.ndarray) -> None:
+    """Write a PNG (mode L, RGB or RGBA; arrays uint8 [H, W] or [H, W, C]) to `path`, whole or not at all."""
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    with atomic(path) as temporary:
+        image.save(temporary, format="PNG", compress_level=6)
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """`image` as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def resize_square(image: Image.Image, size: int) -> Image.Image:
+    """`image` resampled to `size` x `size` pixels by Lanczos (antialiased when it shrinks)."""
+    return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.LANCZOS)
+
+
+def to_unit(images: torch.Tensor) -> torch.Tensor:
+    """uint8 [..., C, H, W] in 0..255 to float32 in [-1, 1]."""
+    import torch
+
+    return images.to(torch.float32) / 127.5 - 1
+
+
+def to_uint8(images: torch.Tensor) -> torch.Tensor:
+    """Float images in [-1, 1] (values outside are clamped) to uint8 in 0..255, rounded as StyleGAN's tools do."""
+    import torch
+
+    return (images * 127.5 + 128).clamp(0, 255).to(torch.uint8)

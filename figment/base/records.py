@@ -1,0 +1,81 @@
+"""The frozen rows that stages hand to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels of the upright picture: left and top inclusive, right and bottom exclusive."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    @property
+    def width(self) -> float:
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> float:
+        return self.y1 - self.y0
+
+    def iou(self, other: Box) -> float:
+        """Intersection over union with `other`, 0 to 1."""
+        across = max(0.0, min(self.x1, other.x1) - max(self.x0, other.x0))
+        down = max(0.0, min(self.y1, other.y1) - max(self.y0, other.y0))
+        union = self.width * self.height + other.width * other.height - across * down
+        return across * down / union if union > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file of the user's folder and what became of it."""
+
+    path: str
+    """Relative to the pictures folder, with forward slashes."""
+    stamp: str
+    """Size and modification time, to notice that a file changed."""
+    width: int | None
+    height: int | None
+    status: str
+    """`heads` (at least one head), `empty` (read, but no head) or `bad` (unusable)."""
+    reason: str = ""
+    """A slug; empty for status `heads`."""
+    message: str = ""
+    """One line for people."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head found in a picture and cropped to a file."""
+
+    file: str
+    """The crop's PNG, relative to the heads folder."""
+    box: Box
+    """The head in its picture."""
+    score: float
+    """The detector's confidence, 0 to 1."""
+    crop: tuple[int, int, int, int]
+    """The square that was cut out of the picture."""
+    id: int = 0
+    """The row in the catalog; 0 before it is written."""
+    picture: str = ""
+    """The path of its picture, relative to the pictures folder."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a head goes into the data set, and who said so."""
+
+    head_id: int
+    verdict: str
+    """`keep` or `reject`."""
+    reason: str = ""
+    """A slug: `too-small`, `blurred`, `duplicate`, `not-a-head`...; empty for keep."""
+    detail: str = ""
+    """The figure against the threshold, or the file that it duplicates."""
+    by: str = "rule"
+    """`rule`, `model` or `person`."""
