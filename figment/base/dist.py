@@ -1,0 +1,67 @@
+"""Rank, world and device. One GPU, or no GPU, is a world of one; rank logic lives here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.distributed
+
+from figment.base.errors import FigmentError
+
+
+@dataclass(frozen=True)
+class World:
+    """Where this process stands among those that train together."""
+
+    rank: int
+    """0 to size - 1; rank 0 alone writes files."""
+    size: int
+    """How many processes train together."""
+    device: torch.device
+    """What this process computes on."""
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Average the gradients over all ranks in one message; a world of one does nothing."""
+        if self.size == 1:
+            return
+        grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat = torch.cat([grad.flatten() for grad in grads])
+        torch.distributed.all_reduce(flat)
+        flat /= self.size
+        for grad, mean in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
+            grad.copy_(mean.view_as(grad))
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """The mean of `values` over all ranks."""
+        if self.size > 1:
+            torch.distributed.all_reduce(values)
+            values = values / self.size
+        return values
+
+    def close(self) -> None:
+        """Leave the group, where there is one."""
+        if self.size > 1:
+            torch.distributed.destroy_process_group()
+
+
+def join_world(device: str | None = None) -> World:
+    """This process's place, from torchrun's environment; `device` None takes the GPU where there is one."""
+    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise FigmentError(f"--device {name}: no CUDA device here; use --device cpu")
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return World(0, 1, torch.device(name))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    place = torch.device(f"cuda:{local}" if name == "cuda" else name)
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    torch.distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    return World(torch.distributed.get_rank(), size, place)
