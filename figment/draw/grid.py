@@ -38,7 +38,7 @@ def grid_shape(
     flag: str = "--grid",    # the flag that a message names
 ) -> tuple[int, int]:
     """`"8x4"` as (8, 4), columns and rows; raises FigmentError that names `flag`, the value and the rule."""
-    match = re.fullmatch(r"\s*(\d{1,4})\s*[xX×]\s*(\d{1,4})\s*", text)
+    match = re.fullmatch(r"\s*(\d{1,4})\s*[xX]\s*(\d{1,4})\s*", text)
     shape = (int(match[1]), int(match[2])) if match else (0, 0)
     if not all(1 <= side <= MAX_SIDE for side in shape):
         raise FigmentError(f"{flag} {text!r}: must be columns x rows, such as 8x8, each from 1 to {MAX_SIDE}")
