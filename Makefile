@@ -1,0 +1,26 @@
+# make demo: the whole path on drawn practice art.  make test, make lint: what CI runs.
+
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO_KIMG ?= 8
+
+.PHONY: demo test lint clean-demo
+
+demo: .venv/ready
+	$(BIN)/figment demo-art demo/pictures --pictures 400 --seed 0
+	$(BIN)/figment make demo/pictures -o demo --resolution 64 --kimg $(DEMO_KIMG)
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+lint: .venv/ready
+	$(BIN)/ruff check figment tests runs benchmarks
+	$(BIN)/mypy
+
+.venv/ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean-demo:
+	rm -rf demo

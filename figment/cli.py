@@ -1,0 +1,278 @@
+"""The command line: one short command per verb, each importing its stage inside its body.
+
+    figment make pictures/ -o hero/ --time 8h
+    figment train heads.zip -o runs --kimg 200
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from figment.base.docs import field_docs
+from figment.base.durations import parse_duration
+from figment.base.errors import FigmentError
+from figment.base.progress import say
+from figment.base.seeds import parse_seeds
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help="From a folder of pictures to characters who do not exist.\n\nStart with: figment make pictures/ -o hero/")
+
+TRAIN = field_docs("train/config.py")
+CURATE = field_docs("curate/verdicts.py")
+
+Out = Annotated[Path, typer.Option("--output", "-o", help="Where the result goes.")]
+Model = Annotated[Path, typer.Argument(help="A model file or a run's folder.")]
+Psi = Annotated[float, typer.Option(help="Truncation: 0 draws the mean character, 1 the full variety.")]
+Cutoff = Annotated[int | None, typer.Option(help="Truncate only the layers below this one; unset truncates all.")]
+Seeds = Annotated[str, typer.Option(help="Seeds and ranges of them, e.g. 0-63 or 1,5,9-12.")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda; unset takes the GPU where there is one.")]
+
+
+def example(*lines: str) -> str:
+    """The last paragraph of a command's help: lines that can be pasted."""
+    return "Examples:\n\n\b\n" + "\n".join(f"  figment {line}" for line in lines)
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's is one line and exit code 2."""
+    try:
+        app()
+    except FigmentError as error:
+        sys.exit(_fail(str(error)))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            sys.exit(_fail(f"{error.filename or 'output'}: the disk is full; what was finished is intact"))
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+            sys.exit(_fail(f"{error.filename}: {error.strerror}"))
+        raise
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(message: str) -> int:
+    print(f"figment: {message}", file=sys.stderr)
+    return 2
+
+
+# ---------------------------------------------------------------------- the whole path
+
+
+@app.command(epilog=example("make pictures/ -o hero/ --time 8h", "make pictures/ -o hero/ --kimg 2500"))
+def make(
+    pictures: Annotated[Path, typer.Argument(help="The folder of pictures.")],
+    output: Out,
+    time: Annotated[str | None, typer.Option(help="Training time, e.g. 8h or 90m.")] = None,
+    kimg: Annotated[float | None, typer.Option(help=TRAIN["kimg"])] = None,
+    resolution: Annotated[int | None, typer.Option(help="Side in pixels; unset takes what the crops fill.")] = None,
+    seed: Annotated[int, typer.Option(help=TRAIN["seed"])] = 0,
+    device: Device = None,
+) -> None:
+    """Crop, curate, pack, train, draw and publish; running it again goes on where it stopped."""
+    from figment.make import Wishes
+    from figment.make import make as run_make
+
+    sec = parse_duration(time) if time else None
+    if sec is None and kimg is None:
+        sec = parse_duration("30m" if device == "cpu" or not _has_gpu() else "8h")
+    run_make(pictures, output, Wishes(sec, kimg, resolution, seed, device))
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+@app.command(epilog=example("demo-art pictures --pictures 400 --seed 0"))
+def demo_art(
+    out: Annotated[Path, typer.Argument(help="The folder to fill.")],
+    pictures: Annotated[int, typer.Option(help="How many pictures.")] = 400,
+    seed: Annotated[int, typer.Option(help="Another seed draws other pictures.")] = 0,
+) -> None:
+    """Draw pictures to practise on: characters, clutter, and everything that goes wrong in real collections."""
+    from figment.demo.art import make_demo_art
+
+    make_demo_art(out, pictures=pictures, seed=seed)
+    say(f"{out}: {pictures} pictures, truth.json, CREDITS.md")
+
+
+# ---------------------------------------------------------------------- from pictures to data
+
+
+@app.command(epilog=example("crop pictures/ -o heads/", "crop pictures/ -o heads/ --threshold 0.5"))
+def crop(
+    pictures: Annotated[Path, typer.Argument(help="The folder of pictures.")],
+    output: Out,
+    threshold: Annotated[float | None, typer.Option(help="Least confidence of a head, 0 to 1.")] = None,
+    margin: Annotated[float | None, typer.Option(help="Margin around a head, as a share of its longer side.")] = None,
+    detector: Annotated[Path | None, typer.Option(help="Detector weights; unset takes the shipped ones.")] = None,
+) -> None:
+    """Find the heads in a folder of pictures and cut them out as squares."""
+    from figment.heads.crop import crop_pictures
+
+    given = {"threshold": threshold, "margin": margin, "detector": detector}
+    say(crop_pictures(pictures, output, **_set(given)).line())
+
+
+@app.command(epilog=example("curate heads/", "curate heads/ --min-size 96"))
+def curate(
+    heads: Annotated[Path, typer.Argument(help="A heads folder made by `figment crop`.")],
+    min_size: Annotated[float | None, typer.Option(help=CURATE["min_size"])] = None,
+    min_sharpness: Annotated[float | None, typer.Option(help=CURATE["min_sharpness"])] = None,
+    min_headness: Annotated[float | None, typer.Option(help=CURATE["min_headness"])] = None,
+) -> None:
+    """Judge every head by rules; nothing is deleted, and other thresholds start from the same rows."""
+    from figment.curate.curate import curate as run_curate
+    from figment.curate.verdicts import Thresholds
+
+    given = {"min_size": min_size, "min_sharpness": min_sharpness, "min_headness": min_headness}
+    say(run_curate(heads, Thresholds(**_set(given))).line())
+
+
+@app.command(epilog=example("pack heads/ -o heads-64.zip --resolution 64"))
+def pack(
+    heads: Annotated[Path, typer.Argument(help="A curated heads folder, or any folder of pictures.")],
+    output: Out,
+    resolution: Annotated[int | None, typer.Option(help="Side in pixels; unset takes what the crops fill.")] = None,
+) -> None:
+    """Pack the kept heads into a data set for training."""
+    from figment.pack.zips import pack as run_pack
+
+    summary = run_pack(heads, output, resolution=resolution)
+    for line in summary.failed:
+        say(f"left out: {line}")
+    say(f"{output}: {summary.packed} heads at {summary.resolution}x{summary.resolution}")
+
+
+# ---------------------------------------------------------------------- training
+
+
+@app.command(epilog=example(
+    "train heads.zip -o runs --kimg 200", "train heads.zip -o runs --time 8h --dry-run", "train --resume -o runs"))
+def train(
+    data: Annotated[Path | None, typer.Argument(help="The data set's zip; with --resume the run knows it.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of runs.")] = Path("runs"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in -o, or the newest below it.")] = False,
+    family: Annotated[str | None, typer.Option(help=TRAIN["family"])] = None,
+    preset: Annotated[str | None, typer.Option(help="auto, paper or cpu; unset picks by the machine.")] = None,
+    init: Annotated[Path | None, typer.Option(help=TRAIN["init"])] = None,
+    kimg: Annotated[float | None, typer.Option(help=TRAIN["kimg"])] = None,
+    time: Annotated[str | None, typer.Option(help="Time instead of kimg, e.g. 8h; a short trial turns it to kimg.")] = None,
+    batch: Annotated[int | None, typer.Option(help=TRAIN["batch"])] = None,
+    lr: Annotated[float | None, typer.Option(help=TRAIN["lr"])] = None,
+    gamma: Annotated[float | None, typer.Option(help=TRAIN["gamma"])] = None,
+    channel_base: Annotated[int | None, typer.Option(help=TRAIN["channel_base"])] = None,
+    z_dim: Annotated[int | None, typer.Option(help=TRAIN["z_dim"])] = None,
+    mixing: Annotated[float | None, typer.Option(help=TRAIN["mixing"])] = None,
+    ema_kimg: Annotated[float | None, typer.Option(help=TRAIN["ema_kimg"])] = None,
+    mirror: Annotated[bool | None, typer.Option("--mirror/--no-mirror", help=TRAIN["mirror"])] = None,
+    tick_kimg: Annotated[float | None, typer.Option(help=TRAIN["tick_kimg"])] = None,
+    keep: Annotated[int | None, typer.Option(help=TRAIN["keep"])] = None,
+    seed: Annotated[int | None, typer.Option(help=TRAIN["seed"])] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")] = False,
+    device: Device = None,
+) -> None:
+    """Train a generator on a data set, with a line, a grid of fakes and a checkpoint every tick."""
+    from figment.train.start import resume_training, start_training
+
+    if resume:
+        resume_training(output, data=data, kimg=kimg, device=device)
+        return
+    if data is None:
+        raise FigmentError("DATA: give a data set made by `figment pack`, or --resume with -o RUN")
+    run = start_training(
+        data, output, sec=parse_duration(time) if time and kimg is None else None, dry_run=dry_run, device=device,
+        family=family, preset=preset, init=str(init) if init else None, kimg=kimg, batch=batch, lr=lr, gamma=gamma,
+        channel_base=channel_base, z_dim=z_dim, w_dim=z_dim, mixing=mixing, ema_kimg=ema_kimg, mirror=mirror,
+        tick_kimg=tick_kimg, keep=keep, seed=seed)
+    if not dry_run:
+        say(f"{run}: fakes/, stats.jsonl, model.safetensors")
+
+
+# ---------------------------------------------------------------------- drawing
+
+
+@app.command(epilog=example("sample runs/00000-heads -o out --seeds 0-63 --grid 8x8 --psi 0.7"))
+def sample(
+    model: Model,
+    output: Out,
+    seeds: Seeds = "0-63",
+    grid: Annotated[str | None, typer.Option(help="Columns x rows of grid.png, e.g. 8x8; unset fits the seeds.")] = None,
+    psi: Psi = 0.7,
+    cutoff: Cutoff = None,
+) -> None:
+    """Draw characters by seed, each to its own PNG, and all of them as a grid."""
+    from figment.draw.grid import grid_shape
+    from figment.draw.sample import sample as run_sample
+
+    shape = grid_shape(grid, "--grid") if grid else None
+    run_sample(model, output, seeds=parse_seeds(seeds), grid=shape, psi=psi, cutoff=cutoff)
+    say(f"{output}: grid.png")
+
+
+@app.command(epilog=example("morph runs/00000-heads -o morph.mp4 --seeds 0-5 --seconds 10"))
+def morph(
+    model: Model,
+    output: Out,
+    seeds: Seeds = "0-5",
+    seconds: Annotated[float, typer.Option(help="Length of the loop.")] = 10.0,
+    fps: Annotated[int, typer.Option(help="Frames per second.")] = 30,
+    psi: Psi = 0.7,
+) -> None:
+    """A closed loop through the characters of some seeds as an MP4, at an even pace."""
+    from figment.draw.morph import morph as run_morph
+
+    run_morph(model, output, seeds=parse_seeds(seeds), seconds=seconds, fps=fps, psi=psi)
+    say(str(output))
+
+
+@app.command(epilog=example("film runs/00000-heads -o film.mp4"))
+def film(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    output: Out,
+) -> None:
+    """Turn a run's grids of fakes into a film of the training."""
+    from figment.draw.film import film as run_film
+
+    run_film(run, output)
+    say(str(output))
+
+
+@app.command(epilog=example("mix runs/00000-heads -o mix.png --rows 0-3 --columns 10-15"))
+def mix(
+    model: Model,
+    output: Out,
+    rows: Annotated[str, typer.Option(help="Seeds that give identity, one a row.")] = "0-3",
+    columns: Annotated[str, typer.Option(help="Seeds whose styles are mixed in, one a column.")] = "10-15",
+    psi: Psi = 0.7,
+) -> None:
+    """The table of style mixes: source rows times style columns."""
+    from figment.draw.mix import mix as run_mix
+
+    run_mix(model, output, rows=parse_seeds(rows), columns=parse_seeds(columns), psi=psi)
+    say(str(output))
+
+
+@app.command(epilog=example("publish runs/00000-heads -o site"))
+def publish(
+    model: Model,
+    output: Out,
+    psi: Psi = 0.7,
+    title: Annotated[str | None, typer.Option(help="The page's heading.")] = None,
+) -> None:
+    """A static gallery page of samples, the morph and the training film, for any file host."""
+    from figment.web.publish import publish as run_publish
+
+    run_publish(model, output, psi=psi, **_set({"title": title}))
+    say(f"{output / 'index.html'}")
+
+
+def _set(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that the user set."""
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,0 +1,106 @@
+"""The whole path in one call, going on where it stopped.
+
+    figment make pictures/ -o hero/ --time 8h
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from figment.base.errors import FigmentError
+from figment.base.files import need_folder, read_json, write_json
+from figment.base.progress import say
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user may choose for the whole path; None leaves the choice to figment."""
+
+    sec: float | None = None
+    """Training time in seconds."""
+    kimg: float | None = None
+    """Training length in thousands of images; wins over `sec`."""
+    resolution: int | None = None
+    """Side of the pictures in pixels; None takes what the crops can fill."""
+    seed: int = 0
+    """Every random number follows from it."""
+    device: str | None = None
+    """cpu or cuda; None takes the GPU where there is one."""
+
+
+def make(pictures: Path, out: Path, wishes: Wishes) -> None:
+    """Crop, curate, pack, train, draw and publish `pictures` below `out`; finished stages are not done again."""
+    from figment.curate.curate import curate
+    from figment.heads.crop import crop_pictures
+
+    need_folder(pictures, "PICTURES")
+    heads, site = out / "heads", out / "site"
+
+    say(f"1/6 crop      {pictures} -> {heads}")
+    say(f"    {crop_pictures(pictures, heads).line()}")
+    say(f"2/6 curate    {heads}")
+    say(f"    {curate(heads).line()}")
+    data = _pack(heads, out, wishes)
+    run = _train(data, out / "runs", wishes)
+
+    # Drawing starts from one model file: a run that has not moved on since is not drawn again.
+    model = run / "model.safetensors"
+    marker, state = out / "make.json", {"run": run.name, "images": _images_of(run)}
+    if marker.exists() and read_json(marker) == state and (site / "index.html").exists():
+        say(f"6/6 publish   {site / 'index.html'} is up to date")
+        return
+    _draw(model, run, out, site)
+    write_json(marker, state)
+    say(f"done: open {site / 'index.html'}")
+
+
+def _pack(heads: Path, out: Path, wishes: Wishes) -> Path:
+    """Pack the kept heads; equal heads make equal bytes, so doing it again changes nothing."""
+    from figment.pack.zips import pack
+
+    data = out / "heads.zip"
+    say(f"3/6 pack      {heads} -> {data}")
+    summary = pack(heads, data, resolution=wishes.resolution)
+    say(f"    {summary.packed} heads at {summary.resolution}x{summary.resolution}")
+    return data
+
+
+def _train(data: Path, runs: Path, wishes: Wishes) -> Path:
+    """Train on `data`, or go on with the newest run of the same pictures."""
+    from figment.pack.dataset import ImageDataset
+    from figment.train.config import read_config
+    from figment.train.start import resume_training, start_training
+
+    say(f"4/6 train     {data} -> {runs}")
+    digest = ImageDataset(data).digest
+    for config in sorted(runs.glob("[0-9]*/config.json"), reverse=True):
+        if read_config(config).digest == digest:
+            return resume_training(config.parent, data=data, kimg=wishes.kimg, device=wishes.device)
+    sec = wishes.sec if wishes.kimg is None else None
+    return start_training(data, runs, sec=sec, kimg=wishes.kimg, seed=wishes.seed, device=wishes.device)
+
+
+def _images_of(run: Path) -> int:
+    """How many images the newest checkpoint of `run` has seen."""
+    from figment.train.state import checkpoints
+
+    found = checkpoints(run)
+    if not found:
+        raise FigmentError(f"{run}: has no checkpoint")
+    return int(found[-1].stem.removeprefix("img"))
+
+
+def _draw(model: Path, run: Path, out: Path, site: Path) -> None:
+    """Samples, a morph, the training film and the gallery page."""
+    from figment.draw.film import film
+    from figment.draw.morph import morph
+    from figment.draw.sample import sample
+    from figment.web.publish import publish
+
+    say(f"5/6 draw      {model} -> {out / 'out'}")
+    sample(model, out / "out", seeds=list(range(64)), grid=(8, 8))
+    morph(model, out / "out" / "morph.mp4", seeds=list(range(6)))
+    film(run, out / "out" / "film.mp4")
+    say(f"6/6 publish   {site}")
+    publish(run, site)

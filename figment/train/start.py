@@ -1,0 +1,89 @@
+"""From a data set and a few wishes to a run: resolve, print, then launch. Going on with a run starts here too."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from figment.base.dist import World, join_world
+from figment.base.durations import clock
+from figment.base.errors import FigmentError
+from figment.base.files import need_file
+from figment.base.progress import say
+from figment.base.rundir import find_run, new_run
+from figment.pack.dataset import ImageDataset
+from figment.train.config import TrainConfig, read_config, resolve
+from figment.train.loop import train
+
+TRIAL_MARGIN = 0.93
+"""Share of a time budget that is planned for: grids, checkpoints and a busy machine take the rest."""
+
+
+def start_training(
+    data: Path,
+    runs: Path,
+    *,
+    sec: float | None = None,        # time budget in seconds; None: train to kimg
+    dry_run: bool = False,           # True: print the configuration and stop
+    device: str | None = None,       # cpu, cuda, cuda:1; None takes the GPU where there is one
+    run: Path | None = None,         # the run's folder; None takes the next free number below `runs`
+    **given: Any,                    # settings of train/config.py; None means unset
+) -> Path:
+    """Start a run below `runs` and train it; returns its folder."""
+    world = join_world(device)
+    dataset = ImageDataset(need_file(data, "DATA"))
+    config = plan(dataset, world, sec, **given)
+    if dry_run:
+        say(json.dumps(config.to_json(), indent=2))
+        return runs
+    run = run or new_run(runs, dataset.name)
+    _launch(config, run, dataset, world)
+    return run
+
+
+def resume_training(
+    where: Path,                     # a run, or a folder of runs whose newest is meant
+    *,
+    data: Path | None = None,        # where its data set lies now; None takes the path it was started with
+    kimg: float | None = None,       # another length; None keeps the run's own
+    device: str | None = None,
+) -> Path:
+    """Go on with a run from its newest whole checkpoint; nothing but its folder is needed."""
+    run = find_run(where, "--resume")
+    config = read_config(run / "config.json")
+    if kimg is not None:
+        config = dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, kimg=kimg))
+    world = join_world(device)
+    if config.recipe.batch % world.size:
+        raise FigmentError(f"--resume {run}: its batch of {config.recipe.batch} can't be shared by {world.size} ranks")
+    _launch(config, run, ImageDataset(need_file(data or Path(config.data), "DATA")), world)
+    return run
+
+
+def plan(dataset: ImageDataset, world: World, sec: float | None, **given: Any) -> TrainConfig:
+    """The complete configuration; a time budget becomes kimg by a short trial on this machine."""
+    config = resolve(dataset.path.resolve(), dataset.digest, dataset.resolution, dataset.channels, device=world.device.type,
+                     world=world.size, **given)
+    if sec is None:
+        return config
+    from figment.train.trial import measure_sec_per_kimg
+
+    pace = measure_sec_per_kimg(config, dataset, world)
+    kimg = max(round(sec * TRIAL_MARGIN / pace, 1), config.recipe.batch / 1000)
+    tick = min(config.schedule.tick_kimg, max(round(kimg / 20, 2), config.recipe.batch / 1000))
+    say(f"trial: {pace:.1f} s/kimg on this machine, so {clock(sec)} are {kimg} kimg")
+    return dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, kimg=kimg, tick_kimg=tick))
+
+
+def _launch(config: TrainConfig, run: Path, dataset: ImageDataset, world: World) -> None:
+    """Print what will run, then run it."""
+    networks, recipe = config.networks, config.recipe
+    if world.is_main:
+        say(f"{run}: {networks.family} {networks.resolution}px, {len(dataset)} pictures, batch {recipe.batch}, "
+            f"gamma {recipe.gamma:g}, {config.schedule.kimg:g} kimg on {world.size} x {world.device}")
+    try:
+        train(config, run, dataset, world)
+    finally:
+        world.close()

@@ -1,0 +1,125 @@
+"""The full state of a run and its checkpoints: written whole or not at all, checked when read."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from figment.base.errors import FigmentError
+from figment.base.files import atomic
+from figment.nets.registry import build_discriminator, build_generator
+from figment.train.config import TrainConfig
+
+BETAS = (0.0, 0.99)
+"""Adam's betas, as in StyleGAN2."""
+
+
+@dataclass
+class State:
+    """Networks, optimizers and progress.
+
+    There is no random state to save: every random number of a step follows from the seed and the step.
+    """
+
+    g: nn.Module
+    d: nn.Module
+    g_ema: nn.Module
+    g_opt: torch.optim.Optimizer
+    d_opt: torch.optim.Optimizer
+    nimg: int = 0
+    """Images shown to the discriminator so far; also the sampler's position."""
+    step: int = 0
+    """Steps taken so far."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """One row of statistics per tick."""
+
+    def dump(self) -> dict[str, Any]:
+        """Everything as tensors and plain values."""
+        parts = {name: getattr(self, name).state_dict() for name in ("g", "d", "g_ema", "g_opt", "d_opt")}
+        return parts | {"nimg": self.nimg, "step": self.step, "history": self.history}
+
+    def restore(self, values: dict[str, Any]) -> None:
+        """Take over what `dump` gave."""
+        for name in ("g", "d", "g_ema", "g_opt", "d_opt"):
+            getattr(self, name).load_state_dict(values[name])
+        self.nimg, self.step, self.history = values["nimg"], values["step"], values["history"]
+
+
+def network_configs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the registry builds the generator and the discriminator of `config` from."""
+    networks = config.networks
+    shared = {"family": networks.family, "resolution": networks.resolution, "channels": networks.channels,
+              "channel_base": networks.channel_base, "channel_max": networks.channel_max}
+    mapping = {"z_dim": networks.z_dim, "w_dim": networks.w_dim, "map_depth": networks.map_depth}
+    return shared | mapping, dict(shared)
+
+
+def new_state(config: TrainConfig, device: torch.device) -> State:
+    """Networks with the seed's random weights, or those of `init`, and fresh optimizers."""
+    torch.manual_seed(config.schedule.seed)
+    g_config, d_config = network_configs(config)
+    g, d = build_generator(g_config), build_discriminator(d_config)
+    if config.schedule.init:
+        _start_from(Path(config.schedule.init), g, d)
+    g, d = g.to(device), d.to(device)
+    g_ema = copy.deepcopy(g).eval().requires_grad_(False)
+
+    # Lazy regularisation: D takes r1_interval + 1 effective steps per interval, so its rates shrink (Karras 2020, B).
+    recipe = config.recipe
+    share = recipe.r1_interval / (recipe.r1_interval + 1) if recipe.gamma else 1.0
+    g_opt = torch.optim.Adam(g.parameters(), lr=recipe.lr, betas=BETAS, eps=1e-8)
+    d_opt = torch.optim.Adam(d.parameters(), lr=recipe.lr * share, betas=(BETAS[0] ** share, BETAS[1] ** share), eps=1e-8)
+    return State(g, d, g_ema, g_opt, d_opt)
+
+
+def _start_from(path: Path, g: nn.Module, d: nn.Module) -> None:
+    """Copy the weights of the model file `path`; raises FigmentError where its networks have other shapes."""
+    from figment import load
+
+    model = load(str(path))
+    for target, source, name in ((g, model.g_ema or model.g, "generator"), (d, model.d, "discriminator")):
+        if source is None:
+            continue
+        try:
+            target.load_state_dict(source.state_dict())
+        except RuntimeError:
+            raise FigmentError(f"--init {path}: its {name} has other shapes than this run's; give --preset, "
+                               "--channel-base, --z-dim and a data set of its resolution to match") from None
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """A run's checkpoints, oldest first."""
+    return sorted((run / "checkpoints").glob("img*.pt"))
+
+
+def save_checkpoint(run: Path, state: State, keep: int) -> None:
+    """Write the state under its image count, then remove all but the newest `keep` checkpoints."""
+    with atomic(run / "checkpoints" / f"img{state.nimg:09d}.pt") as temporary:
+        torch.save(state.dump(), temporary)
+    for path in checkpoints(run)[:-keep]:
+        path.unlink()
+
+
+def load_newest(run: Path, state: State, device: torch.device) -> list[str]:
+    """Restore the newest whole checkpoint; returns one line for each damaged one that was passed over."""
+    passed = []
+    for path in reversed(checkpoints(run)):
+        try:
+            state.restore(torch.load(path, map_location=device, weights_only=True))
+        except Exception as error:
+            passed.append(f"{path}: damaged, trying an older one ({str(error).splitlines()[0]})")
+            continue
+        return passed
+    return passed
+
+
+def step_randomness(seed: int, step: int, stream: int = 0) -> torch.Generator:
+    """The generator of one step's random numbers: the same for the same seed, step and stream, on any machine."""
+    state = np.random.SeedSequence([seed, step, stream]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) % 2**63)
