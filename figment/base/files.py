@@ -64,7 +64,8 @@ def need_folder(path: Path, flag: str) -> Path:
     if not path.is_dir():
         raise FigmentError(f"{flag} {path}: must be a folder, but this is a file")
     try:
-        next(os.scandir(path), None)
+        with os.scandir(path) as entries:
+            next(entries, None)
     except OSError as error:
         raise FigmentError(f"{flag} {path}: can't read this folder ({error.strerror})") from None
     return path

@@ -20,22 +20,22 @@ class ImageDataset:
 
     def __init__(self, path: Path) -> None:
         self.path = need_file(path, "DATA")
+        self.damaged: list[str] = []
         try:
-            self._zip = zipfile.ZipFile(path)
-            names = sorted(name for name in self._zip.namelist() if name.lower().endswith((".png", ".jpg", ".jpeg")))
+            with zipfile.ZipFile(path) as archive:
+                self.images = self._read(archive)    # uint8 [N, C, H, W]
         except zipfile.BadZipFile:
             raise FigmentError(f"DATA {path}: not a zip file; make one with `figment pack HEADS -o {path}`") from None
-        if not names:
-            raise FigmentError(f"DATA {path}: holds no pictures; make a data set with `figment pack`")
-        self.damaged: list[str] = []
-        self.images = self._read(names)    # uint8 [N, C, H, W]
 
-    def _read(self, names: list[str]) -> np.ndarray:
+    def _read(self, archive: zipfile.ZipFile) -> np.ndarray:
         """All readable pictures of the commonest shape; the others are named in `damaged`."""
+        names = sorted(name for name in archive.namelist() if name.lower().endswith((".png", ".jpg", ".jpeg")))
+        if not names:
+            raise FigmentError(f"DATA {self.path}: holds no pictures; make a data set with `figment pack`")
         arrays = []
         for name in names:
             try:
-                image = decode_image(self._zip.read(name), f"{self.path}:{name}", keep_alpha=True)
+                image = decode_image(archive.read(name), f"{self.path}:{name}", keep_alpha=True)
             except (UnreadableImage, zipfile.BadZipFile, OSError, ValueError) as error:
                 self.damaged.append(f"{name}: {error}")
                 continue

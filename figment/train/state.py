@@ -74,7 +74,7 @@ def new_state(config: TrainConfig, device: torch.device) -> State:
     recipe = config.recipe
     share = recipe.r1_interval / (recipe.r1_interval + 1) if recipe.gamma else 1.0
     g_opt = torch.optim.Adam(g.parameters(), lr=recipe.lr, betas=BETAS, eps=1e-8)
-    d_opt = torch.optim.Adam(d.parameters(), lr=recipe.lr * share, betas=(BETAS[0] ** share, BETAS[1] ** share), eps=1e-8)
+    d_opt = torch.optim.Adam(d.parameters(), lr=recipe.lr * share, betas=(BETAS[0], BETAS[1] ** share), eps=1e-8)
     return State(g, d, g_ema, g_opt, d_opt)
 
 

@@ -1,0 +1,50 @@
+import pytest
+
+from figment.base.errors import FigmentError
+from figment.base.files import atomic, list_files, need_file, need_folder, read_json, write_json, write_text
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), atomic(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [child.name for child in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_leftover_of_a_killed_writer_is_overwritten(tmp_path):
+    with atomic(tmp_path / "a.png") as temporary:
+        leftover = temporary
+        temporary.write_text("whole")
+    leftover.write_text("half of a killed writer")
+    write_text(tmp_path / "a.png", "whole")
+    assert [child.name for child in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_json_comes_back_and_damage_names_the_file(tmp_path):
+    write_json(tmp_path / "a.json", {"a": [1, 2.5, None]})
+    assert read_json(tmp_path / "a.json") == {"a": [1, 2.5, None]}
+    (tmp_path / "b.json").write_text("{")
+    with pytest.raises(FigmentError, match=r"b\.json"):
+        read_json(tmp_path / "b.json")
+
+
+def test_bad_paths_name_the_flag(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FigmentError, match="PICTURES .*no such folder"):
+        need_folder(tmp_path / "none", "PICTURES")
+    with pytest.raises(FigmentError, match="must be a folder"):
+        need_folder(tmp_path / "file", "PICTURES")
+    with pytest.raises(FigmentError, match="no such file"):
+        need_file(tmp_path / "none", "DATA")
+    with pytest.raises(FigmentError, match="must be a file"):
+        need_file(tmp_path, "DATA")
+
+
+def test_listing_is_sorted_and_skips_hidden_names(tmp_path):
+    for name in ("b/2.png", "a.png", ".hidden/x.png", "b/.partial.png", "b/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    assert [path.relative_to(tmp_path).as_posix() for path in list_files(tmp_path)] == ["a.png", "b/1.png", "b/2.png"]
