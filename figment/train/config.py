@@ -97,8 +97,8 @@ PRESETS: dict[str, tuple[float | None, ...]] = {
     "paper": (512,   512,   8,         32768,        512,         32,     0.002,  10,    16, 0.9,    10,       4),
     "cpu":   (64,    64,    2,         1024,         128,         16,     0.0025, 0.3,   16, 0.5,    0.7,      1),
 }
-COLUMNS = ("z_dim", "w_dim", "map_depth", "channel_base", "channel_max", "batch", "lr", "gamma", "r1_interval", "mixing",
-           "ema_kimg", "tick_kimg")
+COLUMNS = ("z_dim", "w_dim", "map_depth", "channel_base", "channel_max", "batch", "lr", "gamma", "r1_interval",
+           "mixing", "ema_kimg", "tick_kimg")
 
 DEFAULT_KIMG = 2500.0
 """The length of the story's run."""
@@ -163,7 +163,8 @@ def _check(values: dict[str, Any], world: int) -> None:
         "channel_base": (values["channel_base"] >= values["resolution"], "at least the resolution"),
         "family": (values["family"] == "stylegan2", "stylegan2"),
     }
-    wrong = [f"--{name.replace('_', '-')} {values[name]}: must be {rule}" for name, (fine, rule) in rules.items() if not fine]
+    wrong = [f"--{name.replace('_', '-')} {values[name]}: must be {rule}"
+             for name, (fine, rule) in rules.items() if not fine]
     if wrong:
         raise FigmentError("; ".join(wrong))
 

@@ -243,5 +243,5 @@ def _status(state: State, total: int) -> str:
     """One line for people."""
     row = state.history[-1]
     left = (total - state.nimg) / 1000 * row["sec_per_kimg"]
-    return (f"tick {row['tick']:<4.0f} kimg {row['kimg']:>8.1f} / {total / 1000:.0f}   {row['sec_per_kimg']:6.2f} s/kimg   "
-            f"left {clock(left)}   G {row['loss_g']:.2f}   D {row['loss_d']:.2f}   D(real)>0 {row['sign_real']:+.2f}")
+    return (f"tick {row['tick']:<4.0f} kimg {row['kimg']:>8.1f} / {total / 1000:g}   {row['sec_per_kimg']:6.2f} s/kimg"
+            f"   left {clock(left)}   G {row['loss_g']:.2f}   D {row['loss_d']:.2f}   D(real) {row['sign_real']:+.2f}")

@@ -64,8 +64,8 @@ def resume_training(
 
 def plan(dataset: ImageDataset, world: World, sec: float | None, **given: Any) -> TrainConfig:
     """The complete configuration; a time budget becomes kimg by a short trial on this machine."""
-    config = resolve(dataset.path.resolve(), dataset.digest, dataset.resolution, dataset.channels, device=world.device.type,
-                     world=world.size, **given)
+    config = resolve(dataset.path.resolve(), dataset.digest, dataset.resolution, dataset.channels,
+                     device=world.device.type, world=world.size, **given)
     if sec is None:
         return config
     from figment.train.trial import measure_sec_per_kimg
