@@ -1,0 +1,40 @@
+"""A data set and a configuration small enough to train in a second."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from figment.base.dist import World
+from figment.base.pixels import write_png
+from figment.pack.dataset import ImageDataset
+from figment.pack.zips import pack
+from figment.train.config import resolve
+
+TINY = {"channel_base": 64, "z_dim": 8, "w_dim": 8, "batch": 4, "r1_interval": 2, "tick_kimg": 0.016, "kimg": 0.048}
+
+
+@pytest.fixture
+def world():
+    return World(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def zip_path(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("train")
+    rng = np.random.default_rng(0)
+    for i in range(10):
+        write_png(folder / "in" / f"{i}.png", rng.integers(0, 256, (16, 16, 3), np.uint8))
+    pack(folder / "in", folder / "heads.zip", resolution=16)
+    return folder / "heads.zip"
+
+
+@pytest.fixture
+def dataset(zip_path):
+    return ImageDataset(zip_path)
+
+
+@pytest.fixture
+def tiny(dataset):
+    return resolve(dataset.path, dataset.digest, 16, 3, **TINY)

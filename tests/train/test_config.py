@@ -1,0 +1,42 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from figment.base.errors import FigmentError
+from figment.train.config import COLUMNS, PRESETS, heuristics, read_config, resolve
+
+
+def test_every_preset_fills_every_column():
+    assert all(len(row) == len(COLUMNS) for row in PRESETS.values())
+
+
+def test_auto_follows_stylegan2_ada():
+    assert heuristics(256, None, 1) == {"batch": 16, "channel_base": 16384, "lr": 0.0025, "gamma": 0.8192, "ema_kimg": 5}
+    assert heuristics(1024, None, 8)["lr"] == 0.002
+    assert heuristics(512, 8, 1)["gamma"] == pytest.approx(6.5536)
+
+
+def test_what_the_user_set_wins_over_the_preset():
+    config = resolve(Path("a.zip"), "d", 64, 3, preset="paper", batch=8, gamma=None)
+    assert (config.recipe.batch, config.recipe.gamma, config.networks.map_depth) == (8, 10, 8)
+    assert resolve(Path("a.zip"), "d", 64, 3).networks.z_dim == PRESETS["cpu"][0]
+    assert resolve(Path("a.zip"), "d", 64, 3, device="cuda").networks.z_dim == 512
+
+
+def test_all_problems_are_told_at_once():
+    with pytest.raises(FigmentError, match=r"--batch 0: .*; --lr 7: .*; --kimg -1: "):
+        resolve(Path("a.zip"), "d", 64, 3, batch=0, lr=7, kimg=-1)
+    with pytest.raises(FigmentError, match="--preset huge"):
+        resolve(Path("a.zip"), "d", 64, 3, preset="huge")
+    with pytest.raises(FigmentError, match="--batch 3: must be a positive multiple of the 2 ranks"):
+        resolve(Path("a.zip"), "d", 64, 3, batch=3, world=2)
+
+
+def test_a_configuration_survives_its_file(tmp_path, tiny):
+    (tmp_path / "config.json").write_text(json.dumps(tiny.to_json()))
+    assert read_config(tmp_path / "config.json") == dataclasses.replace(tiny)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(FigmentError, match=r"config\.json"):
+        read_config(tmp_path / "config.json")

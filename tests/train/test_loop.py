@@ -1,0 +1,81 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import figment
+from figment.base.errors import FigmentError
+from figment.pack.sampler import EndlessSampler
+from figment.train.loop import train, train_step
+from figment.train.state import checkpoints, new_state
+
+
+def contents(run):
+    """Every file of a run but its timings; checkpoints as tensors' bytes."""
+    files = {}
+    for path in sorted(run.rglob("*")):
+        if path.suffix == ".pt":
+            values = torch.load(path, weights_only=True)
+            files[path.name] = {key: value.numpy().tobytes() for key, value in values["g"].items()}
+        elif path.name == "stats.jsonl":
+            rows = [json.loads(line) for line in path.read_text().splitlines()]
+            files[path.name] = [{k: v for k, v in row.items() if not k.startswith("sec")} for row in rows]
+        elif path.is_file():
+            files[path.name] = path.read_bytes()
+    return files
+
+
+def cut_short(tiny, kimg):
+    return dataclasses.replace(tiny, schedule=dataclasses.replace(tiny.schedule, kimg=kimg))
+
+
+def test_a_run_leaves_what_the_design_says(tmp_path, tiny, dataset, world, capsys):
+    assert train(tiny, tmp_path, dataset, world)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "config.json", "stats.jsonl", "fakes", "checkpoints", "model.safetensors", "reals.png"}
+    assert [path.name for path in checkpoints(tmp_path)] == ["img000000032.pt", "img000000048.pt"]
+    assert len(list((tmp_path / "fakes").iterdir())) == 4
+    assert capsys.readouterr().out.count("s/kimg") == 3
+    rows = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    assert [row["kimg"] for row in rows] == [0.016, 0.032, 0.048]
+    assert all(np.isfinite(list(row.values())).all() for row in rows) and "r1" in rows[0]
+    model = figment.load(str(tmp_path))
+    assert model.config["kimg"] == 0.048 and model.d is not None
+    assert model.g_ema.synthesis(model.g_ema.mapping(torch.zeros(2, 8))).shape == (2, 3, 16, 16)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, tiny, dataset, world):
+    train(tiny, tmp_path / "whole", dataset, world)
+    train(cut_short(tiny, 0.032), tmp_path / "cut", dataset, world)
+    train(tiny, tmp_path / "cut", dataset, world)
+    assert contents(tmp_path / "whole") == contents(tmp_path / "cut")
+
+
+def test_a_run_killed_between_a_checkpoint_and_the_rest_is_completed(tmp_path, tiny, dataset, world):
+    train(tiny, tmp_path / "run", dataset, world)
+    before = contents(tmp_path / "run")
+    for name in ("stats.jsonl", "model.safetensors", "fakes/img000000048.png"):
+        (tmp_path / "run" / name).unlink()
+    train(tiny, tmp_path / "run", dataset, world)
+    assert contents(tmp_path / "run") == before
+
+
+def test_other_data_is_refused(tmp_path, tiny, dataset, world):
+    wrong = dataclasses.replace(tiny, digest="other")
+    with pytest.raises(FigmentError, match="not the pictures"):
+        train(wrong, tmp_path, dataset, world)
+
+
+def test_a_step_moves_both_networks_and_the_averages(tiny, dataset, world):
+    state = new_state(tiny, world.device)
+    before = {name: [p.clone() for p in getattr(state, name).parameters()] for name in ("g", "d", "g_ema")}
+    images = torch.from_numpy(dataset.images)
+    stats = train_step(tiny, state, images, EndlessSampler(len(dataset), 0), world)
+    for name, old in before.items():
+        moved = [not torch.equal(a, b) for a, b in zip(old, getattr(state, name).parameters(), strict=True)]
+        assert np.mean(moved) > 0.9, name
+    assert state.g.w_avg.abs().sum() > 0
+    assert torch.equal(state.g.w_avg, state.g_ema.w_avg)
+    assert set(stats) == {"loss_d", "loss_g", "sign_real", "sign_fake", "r1"}

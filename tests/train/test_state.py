@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from figment.base.errors import FigmentError
+from figment.train.config import resolve
+from figment.train.state import checkpoints, load_newest, new_state, save_checkpoint, step_randomness
+from tests.train.conftest import TINY
+
+CPU = torch.device("cpu")
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.g.state_dict().values(), b.g.state_dict().values(), strict=True))
+
+
+def test_a_state_comes_back_from_its_newest_whole_checkpoint(tmp_path, tiny):
+    state = new_state(tiny, CPU)
+    for nimg in (100, 200, 300):
+        state.nimg = nimg
+        torch.nn.init.constant_(state.g.w_avg, nimg)
+        save_checkpoint(tmp_path, state, keep=2)
+    assert [path.name for path in checkpoints(tmp_path)] == ["img000000200.pt", "img000000300.pt"]
+
+    # The newest is damaged: the one before it is taken, and a line says so.
+    checkpoints(tmp_path)[1].write_bytes(checkpoints(tmp_path)[1].read_bytes()[:5000])
+    fresh = new_state(tiny, CPU)
+    lines = load_newest(tmp_path, fresh, CPU)
+    assert len(lines) == 1 and "img000000300.pt" in lines[0]
+    assert fresh.nimg == 200 and fresh.g.w_avg[0] == 200
+
+
+def test_the_seed_decides_the_first_weights(tiny):
+    assert same(new_state(tiny, CPU), new_state(tiny, CPU))
+    other = resolve("a.zip", "d", 16, 3, **TINY, seed=1)
+    assert not same(new_state(tiny, CPU), new_state(other, CPU))
+
+
+def test_lazy_regularisation_slows_the_discriminators_adam(tiny):
+    group = new_state(tiny, CPU).d_opt.param_groups[0]
+    assert group["lr"] == pytest.approx(tiny.recipe.lr * 2 / 3)
+    assert group["betas"] == pytest.approx((0.0, 0.99 ** (2 / 3)))
+
+
+def test_a_steps_randomness_depends_on_seed_step_and_stream():
+    draws = {torch.randn(1, generator=step_randomness(*key)).item() for key in ((0, 0), (0, 1), (1, 0), (0, 0, 1))}
+    assert len(draws) == 4
+    assert torch.randn(1, generator=step_randomness(5, 7)) == torch.randn(1, generator=step_randomness(5, 7))
+
+
+def test_a_model_of_other_shapes_is_one_line(tmp_path, tiny):
+    from figment.nets.modelfile import Model, save
+
+    save(tmp_path / "m.safetensors", Model(g_ema=new_state(tiny, CPU).g_ema))
+    wide = resolve("a.zip", "d", 16, 3, **TINY | {"z_dim": 16, "init": str(tmp_path / "m.safetensors")})
+    with pytest.raises(FigmentError, match="--init .*generator"):
+        new_state(wide, CPU)
+    fine = resolve("a.zip", "d", 16, 3, **TINY, seed=4, init=str(tmp_path / "m.safetensors"))
+    assert same(new_state(fine, CPU), new_state(tiny, CPU))
