@@ -13,7 +13,8 @@ def test_every_preset_fills_every_column():
 
 
 def test_auto_follows_stylegan2_ada():
-    assert heuristics(256, None, 1) == {"batch": 16, "channel_base": 16384, "lr": 0.0025, "gamma": 0.8192, "ema_kimg": 5}
+    assert heuristics(256, None, 1) == {
+        "batch": 16, "channel_base": 16384, "lr": 0.0025, "gamma": 0.8192, "ema_kimg": 5}
     assert heuristics(1024, None, 8)["lr"] == 0.002
     assert heuristics(512, 8, 1)["gamma"] == pytest.approx(6.5536)
 

@@ -25,8 +25,8 @@ def test_r1_of_a_linear_discriminator_is_its_squared_weight():
 
 def test_r1_of_the_real_discriminator_against_autograd_image_by_image():
     torch.manual_seed(0)
-    d = build_discriminator({"family": "stylegan2", "resolution": 16, "channels": 3, "channel_base": 64, "channel_max": 8,
-                             "mbstd_group": 1}).double()
+    d = build_discriminator({"family": "stylegan2", "resolution": 16, "channels": 3, "channel_base": 64,
+                             "channel_max": 8, "mbstd_group": 1}).double()
     images = torch.randn(3, 3, 16, 16, dtype=torch.float64, requires_grad=True)
     penalty = r1_penalty(images, d(images))
     for image, value in zip(images.detach(), penalty, strict=True):
