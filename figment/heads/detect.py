@@ -1,0 +1,210 @@
+"""Finding heads: from a picture, or a folder of pictures, to boxes with scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from figment.base.errors import FigmentError, UnreadableImage
+from figment.base.files import list_files, need_folder, write_json
+from figment.base.pixels import open_image, to_unit
+from figment.base.progress import track
+from figment.base.records import Box
+from figment.heads.network import HeadNet, Level, channels_last, fold_norms, load_net
+from figment.heads.views import FILL
+
+SHIPPED = Path(__file__).parent / "weights" / "detector.safetensors"
+"""The weights in the package; MODEL_CARD.md beside their folder says what they were trained on."""
+THRESHOLD = 0.4
+"""Detections below this score are dropped unless a caller asks for another threshold."""
+LONG_SIDES = (320, 640)
+"""Each picture is looked at once at each of these sizes of its longer side, as far as it has the pixels."""
+SIDECARS = frozenset({".json", ".md", ".txt", ".db", ".csv"})
+"""Endings of files that lie beside pictures and are not meant as pictures."""
+MULTIPLE = 32
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A head in a picture."""
+
+    box: Box
+    score: float
+    """The detector's confidence, 0 to 1."""
+
+
+class Detector:
+    """A head detector ready for use; safe to share between threads."""
+
+    def __init__(
+        self,
+        net: HeadNet,
+        long_sides: Sequence[int] = LONG_SIDES,    # the sizes at which to look at a picture, rising
+    ) -> None:
+        self.net = channels_last(fold_norms(net))
+        self.long_sides = tuple(long_sides)
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | None = None,    # a safetensors file of `figment heads train`; None: the shipped weights
+    ) -> Detector:
+        """The detector in `path`; raises FigmentError that names the file where it is no detector."""
+        return cls(load_net(path or SHIPPED))
+
+    def detect(
+        self,
+        image: Image.Image,             # RGB, any size
+        threshold: float = THRESHOLD,
+    ) -> list[Detection]:
+        """The heads in `image`, best first, in its own pixels."""
+        found: list[Detection] = []
+        for side in self._sides(max(image.size)):
+            found += self._look(image, side / max(image.size), threshold)
+        return suppress(found)
+
+    def _sides(self, longest: int) -> list[int]:
+        """The sizes worth looking at: the first always, a larger one where the picture has at least that detail."""
+        return [side for smaller, side in pairwise((0, *self.long_sides)) if smaller == 0 or longest > smaller * 1.3]
+
+    @torch.no_grad()
+    def _look(
+        self,
+        image: Image.Image,
+        scale: float,
+        threshold: float,
+    ) -> list[Detection]:
+        """The raw detections in `image` at one scale."""
+        width, height = (max(1, round(side * scale)) for side in image.size)
+        small = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        padded = np.full((_round_up(height), _round_up(width), 3), FILL, np.uint8)
+        padded[:height, :width] = np.asarray(small)
+        pixels = to_unit(torch.from_numpy(padded).permute(2, 0, 1)[None])    # [1, 3, H, W]
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+
+        across, down = width / image.width, height / image.height
+        found = []
+        for level in self.net(pixels):
+            for x0, y0, x1, y1, score in _peaks(level, threshold):
+                box = Box(max(x0 / across, 0.0), max(y0 / down, 0.0),
+                          min(x1 / across, float(image.width)), min(y1 / down, float(image.height)))
+                if box.width >= 1 and box.height >= 1:
+                    found.append(Detection(box, score))
+        return found
+
+
+def _round_up(side: int) -> int:
+    """The next multiple of what the network halves its input by."""
+    return -(-side // MULTIPLE) * MULTIPLE
+
+
+def _peaks(
+    level: Level,        # of a single picture
+    threshold: float,
+) -> list[list[float]]:
+    """[x0, y0, x1, y1, score] in pixels of the input for each local maximum of the heat map (Zhou 2019, section 4)."""
+    heat = level.heat.sigmoid()                                                      # [1, h, w]
+    peak = (heat == torch.nn.functional.max_pool2d(heat, 3, 1, 1)) & (heat >= threshold)
+    _, rows, columns = peak.nonzero(as_tuple=True)                                   # each [K]
+    score = heat[0, rows, columns]
+    left, top, right, bottom = level.sides[0, :, rows, columns]                      # each [K]
+    x, y = (columns + 0.5) * level.stride, (rows + 0.5) * level.stride
+    found: list[list[float]] = torch.stack([x - left, y - top, x + right, y + bottom, score], dim=1).tolist()
+    return found
+
+
+def suppress(
+    found: Sequence[Detection],
+    iou: float = 0.45,      # of two boxes that overlap more than this, the weaker goes
+    inside: float = 0.8,    # so does a weaker box of which more than this share lies in the stronger, or the reverse
+) -> list[Detection]:
+    """Non-maximum suppression over strides and scales, best first."""
+    kept: list[Detection] = []
+    for new in sorted(found, key=lambda detection: (-detection.score, detection.box)):
+        if not any(_same(new.box, old.box, iou, inside) for old in kept):
+            kept.append(new)
+    return kept
+
+
+def _same(
+    a: Box,
+    b: Box,
+    iou: float,
+    inside: float,
+) -> bool:
+    """Whether two boxes speak of one head."""
+    both = max(0.0, min(a.x1, b.x1) - max(a.x0, b.x0)) * max(0.0, min(a.y1, b.y1) - max(a.y0, b.y0))
+    smaller = min(a.width * a.height, b.width * b.height)
+    return a.iou(b) > iou or both > inside * smaller
+
+
+def list_pictures(
+    pictures: Path,
+    leave_out: Path | None = None,    # a folder whose files are not pictures of the user: the output
+) -> list[Path]:
+    """Every file below `pictures` that may be a picture, sorted; raises FigmentError where there is none."""
+    need_folder(pictures, "PICTURES")
+    out = leave_out.resolve() if leave_out else None
+    found = [path for path in list_files(pictures)
+             if path.suffix.lower() not in SIDECARS and not (out and out in path.resolve().parents)]
+    if not found:
+        raise FigmentError(f"PICTURES {pictures}: holds no files")
+    return found
+
+
+def detect_folder(
+    pictures: Path,                       # every picture below this folder
+    out: Path,                            # boxes.json: {"relative/path.png": [[x0, y0, x1, y1, score], ...]}
+    *,
+    detector: Detector | None = None,     # None: the shipped one
+    threshold: float = THRESHOLD,
+) -> dict[str, list[list[float]]]:
+    """Find the heads of a folder; write them to `out` and, for other tools, beside it as COCO; return them.
+
+    Files that can't be read are left out of both.
+    """
+    detector = detector or Detector.load()
+    files = list_pictures(pictures)
+    boxes: dict[str, list[list[float]]] = {}
+    sizes: dict[str, tuple[int, int]] = {}
+    with ThreadPoolExecutor(2) as pool:
+        for path, image in zip(files, track(pool.map(_open_or_none, files), "detecting", len(files)), strict=True):
+            if image is None:
+                continue
+            name = path.relative_to(pictures).as_posix()
+            sizes[name] = image.size
+            boxes[name] = [[round(float(x), 2) for x in found.box] + [round(found.score, 4)]
+                           for found in detector.detect(image, threshold)]
+    write_json(out, boxes)
+    write_json(out.with_suffix(".coco.json"), to_coco(boxes, sizes))
+    return boxes
+
+
+def _open_or_none(path: Path) -> Image.Image | None:
+    """The picture, or None where it is no usable picture."""
+    try:
+        return open_image(path)
+    except UnreadableImage:
+        return None
+
+
+def to_coco(
+    boxes: dict[str, list[list[float]]],
+    sizes: dict[str, tuple[int, int]],      # width and height of each picture
+) -> dict[str, object]:
+    """The detections as a COCO data set with one category, `head`; boxes are [x, y, width, height] there."""
+    images = [{"id": i, "file_name": name, "width": sizes[name][0], "height": sizes[name][1]}
+              for i, name in enumerate(boxes, 1)]
+    flat = [(i, box) for i, found in enumerate(boxes.values(), 1) for box in found]
+    annotations = [
+        {"id": k, "image_id": i, "category_id": 1, "bbox": [x0, y0, round(x1 - x0, 2), round(y1 - y0, 2)],
+         "area": round((x1 - x0) * (y1 - y0), 2), "iscrowd": 0, "score": score}
+        for k, (i, (x0, y0, x1, y1, score)) in enumerate(flat, 1)]
+    return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "head"}]}
