@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from figment.base.errors import FigmentError
-from figment.base.files import atomic, need_file
+from figment.base.files import need_file, write_bytes
 
 FORMAT = "figment-heads-1"
 STRIDES = (8, 16, 32)
@@ -145,7 +145,7 @@ def save_net(
     note: dict[str, str],    # what it was trained on, for people; goes into the metadata
 ) -> None:
     """Write `net` as one safetensors file: convolutions in half precision, normalisations in full."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     state = {}
     for name, value in net.state_dict().items():
@@ -153,8 +153,7 @@ def save_net(
             continue
         state[name] = (value.half() if value.ndim == 4 else value.float()).contiguous()
     metadata = {"format": FORMAT, "config": json.dumps(asdict(net.config)), **note}
-    with atomic(path) as temporary:
-        save_file(state, temporary, metadata)
+    write_bytes(path, save(state, metadata))
 
 
 def load_net(path: Path) -> HeadNet:

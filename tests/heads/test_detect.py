@@ -1,0 +1,80 @@
+"""Detection: how boxes merge and scale, the files it writes, and the shipped weights on demo scenes."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from figment.base.errors import FigmentError
+from figment.base.records import Box
+from figment.heads.detect import Detection, Detector, detect_folder, list_pictures, suppress, to_coco
+from figment.heads.network import HeadNet, Level, NetConfig
+
+
+class OneHead(HeadNet):
+    """Says that there is a head at the left top: 64 wide, 48 high, in whatever it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__(NetConfig((4, 4), (4, 4, 4), 4))
+
+    def forward(self, x: torch.Tensor) -> list[Level]:
+        heat = torch.full((1, x.shape[2] // 16, x.shape[3] // 16), -9.0)
+        heat[0, 1, 2] = 2.0    # the cell's centre is (40, 24)
+        sides = torch.tensor([32.0, 24.0, 32.0, 24.0])[None, :, None, None].expand(1, 4, *heat.shape[1:])
+        return [Level(16, heat, sides)]
+
+
+def test_boxes_come_back_in_the_pictures_pixels() -> None:
+    found = Detector(OneHead(), (320,)).detect(Image.new("RGB", (640, 480)))
+    assert len(found) == 1
+    assert found[0].box == Box(16, 0, 144, 96)    # (8, 0, 72, 48) at half size
+    assert found[0].score == pytest.approx(0.8808, abs=1e-3)
+
+
+def test_boxes_do_not_leave_the_picture() -> None:
+    found = Detector(OneHead(), (320,)).detect(Image.new("RGB", (320, 30)))
+    assert found[0].box == Box(8, 0, 72, 30)
+
+
+def test_large_pictures_are_looked_at_twice() -> None:
+    detector = Detector(OneHead(), (320, 640))
+    assert len(detector.detect(Image.new("RGB", (320, 320)))) == 1
+    boxes = [found.box for found in detector.detect(Image.new("RGB", (1280, 1280)))]
+    assert boxes == [Box(16, 0, 144, 96)] or len(boxes) == 1    # the finer look's box lies in the coarser one's
+
+
+def test_the_weaker_of_two_boxes_of_one_head_goes() -> None:
+    strong, shifted = Detection(Box(0, 0, 10, 10), 0.9), Detection(Box(1, 1, 11, 11), 0.8)
+    part, other = Detection(Box(2, 2, 6, 6), 0.7), Detection(Box(9, 0, 19, 10), 0.6)
+    assert suppress([other, part, shifted, strong]) == [strong, other]
+
+
+def test_a_folder_becomes_boxes_and_coco(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    (pictures / "sub").mkdir(parents=True)
+    Image.new("RGB", (320, 320)).save(pictures / "sub" / "a.png")
+    (pictures / "bad.png").write_text("no picture")
+    (pictures / "truth.json").write_text("{}")
+    boxes = detect_folder(pictures, tmp_path / "boxes.json", detector=Detector(OneHead(), (320,)))
+    assert boxes == {"sub/a.png": [[8, 0, 72, 48, 0.8808]]}
+    assert json.loads((tmp_path / "boxes.json").read_text()) == boxes
+    coco = json.loads((tmp_path / "boxes.coco.json").read_text())
+    assert coco["images"] == [{"id": 1, "file_name": "sub/a.png", "width": 320, "height": 320}]
+    assert coco["annotations"][0]["bbox"] == [8, 0, 64, 48]
+
+
+def test_coco_ids_are_unique_and_point_at_pictures() -> None:
+    coco = to_coco({"a": [[0, 0, 2, 3, 1.0], [0, 0, 1, 1, 1.0]], "b": [[1, 1, 2, 2, 0.5]]}, {"a": (9, 9), "b": (8, 8)})
+    annotations = coco["annotations"]
+    assert isinstance(annotations, list)
+    assert [(row["id"], row["image_id"], row["area"]) for row in annotations] == [(1, 1, 6), (2, 1, 1), (3, 2, 1)]
+
+
+def test_a_folder_without_files_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("x")
+    with pytest.raises(FigmentError, match="holds no files"):
+        list_pictures(tmp_path)
+    with pytest.raises(FigmentError, match="no such folder"):
+        list_pictures(tmp_path / "missing")
