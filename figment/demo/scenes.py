@@ -1,0 +1,225 @@
+"""Composed scenes: characters of several styles and sizes in front of varied backgrounds, with exact truth."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from figment.base.records import Box
+from figment.demo.styles import HEADS, THINGS, TILES, draw, head_mask, mask_box
+
+Generator = np.random.Generator
+RENDERED = (128, 256, 512)
+"""Drawings are rendered at these sides and scaled from there."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture and what is in it."""
+
+    image: Image.Image
+    """RGB, or RGBA where the scene has no background."""
+    boxes: tuple[Box, ...]
+    """The heads, hair included, in pixels of the picture."""
+    styles: tuple[str, ...]
+    """The style of each head."""
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who may appear in a scene, and how."""
+
+    styles: dict[str, float]
+    """Style -> weight."""
+    heads: tuple[int, int] = (1, 4)
+    """Fewest and most characters."""
+    head_px: tuple[float, float] = (24.0, 520.0)
+    """Smallest and largest head height; it is never more than the picture holds."""
+    mirror: float = 0.5
+    """Share of mirrored characters."""
+    seeds: int = 2**31
+    """How many different characters a style has; a small number makes the cache of drawings effective."""
+    background: bool = True
+    """False leaves the ground transparent."""
+
+
+EVERYONE = Cast(dict.fromkeys(HEADS, 1.0), seeds=400)
+
+
+def draw_scene(
+    rng: Generator,
+    *,
+    styles: Sequence[str] | None = None,       # None: every style with a head
+    size: tuple[int, int] | None = None,       # width and height; None: 240 to 900 px
+    heads: int | None = None,                  # None: one to four; 0: none at all
+) -> tuple[Image.Image, list[Box]]:
+    """An endless source of training scenes, with the wear of real files: RGB picture and head boxes."""
+    weights = EVERYONE.styles if styles is None else dict.fromkeys(styles, 1.0)
+    count = EVERYONE.heads if heads is None else (heads, heads)
+    scene = compose(rng, Cast(weights, count, seeds=EVERYONE.seeds), size)
+    return wear(rng, scene.image), list(scene.boxes)
+
+
+def compose(
+    rng: Generator,
+    cast: Cast,
+    size: tuple[int, int] | None = None,       # width and height; None: 240 to 900 px
+) -> Scene:
+    """A scene of `cast`; heads overlap one another little or not at all."""
+    width, height = size or (int(rng.integers(240, 901)), int(rng.integers(240, 901)))
+    image = _background(rng, width, height) if cast.background else Image.new("RGBA", (width, height))
+    _clutter(rng, image, cast.background)
+
+    # Each character gets a few tries to find room; one that finds none stays away, but the first always fits.
+    boxes: list[Box] = []
+    styles: list[str] = []
+    names = list(cast.styles)
+    weights = np.array([cast.styles[name] for name in names])
+    for _ in range(int(rng.integers(cast.heads[0], cast.heads[1] + 1))):
+        style = names[int(rng.choice(len(names), p=weights / weights.sum()))]
+        figure, mask = _character(rng, style, cast, (width, height))
+        for _ in range(8):
+            place = _place(rng, mask_box(mask), width, height)
+            box = mask_box(mask)
+            box = Box(box.x0 + place[0], box.y0 + place[1], box.x1 + place[0], box.y1 + place[1])
+            if box.width > 4 and box.height > 4 and all(_covered(box, other) < 0.02 for other in boxes):
+                _body(rng, image, style, box)
+                image.paste(figure, place, figure)
+                boxes.append(box)
+                styles.append(style)
+                break
+    return Scene(image, tuple(boxes), tuple(styles))
+
+
+def _character(
+    rng: Generator,
+    style: str,
+    cast: Cast,
+    size: tuple[int, int],     # of the picture, to bound the head by
+) -> tuple[Image.Image, Image.Image]:
+    """A drawing, scaled, leaning and mirrored, with its head's mask; both of the same size."""
+    most = max(min(cast.head_px[1], 0.92 * size[1], 1.1 * size[0]), cast.head_px[0] + 1)
+    target = float(np.exp(rng.uniform(np.log(cast.head_px[0]), np.log(most))))
+    seed = int(rng.integers(cast.seeds))
+    rendered = next((side for side in RENDERED if side >= 1.3 * target), RENDERED[-1])
+    figure = draw(style, seed, rendered)
+    mask = head_mask(style, figure)
+
+    scale = target / max(mask_box(mask).height, 1.0)
+    shape = (max(round(figure.width * scale), 4), max(round(figure.height * scale), 4))
+    figure = figure.resize(shape, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    mask = mask.resize(shape, Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+    if rng.random() < 0.5:
+        angle = float(rng.normal(0, 6))
+        figure = figure.rotate(angle, Image.Resampling.BICUBIC, expand=True)
+        mask = mask.rotate(angle, Image.Resampling.BILINEAR, expand=True)
+    if rng.random() < cast.mirror:
+        figure, mask = (part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for part in (figure, mask))
+    return figure, mask
+
+
+def _place(rng: Generator, box: Box, width: int, height: int) -> tuple[int, int]:
+    """Where to paste a figure so that its head, at `box` in the figure, lies inside the picture."""
+    left = rng.uniform(-box.x0, max(width - box.x1, -box.x0 + 1e-3))
+    top = rng.uniform(-box.y0, max(height - box.y1, -box.y0 + 1e-3))
+    return int(left), int(top)
+
+
+def _covered(box: Box, other: Box) -> float:
+    """The share of the smaller box that the other covers."""
+    across = max(0.0, min(box.x1, other.x1) - max(box.x0, other.x0))
+    down = max(0.0, min(box.y1, other.y1) - max(box.y0, other.y0))
+    return across * down / max(min(box.width * box.height, other.width * other.height), 1.0)
+
+
+def _body(rng: Generator, image: Image.Image, style: str, box: Box) -> None:
+    """Shoulders under a style that is drawn without them, half of the time."""
+    if HEADS[style] < 0.84 or rng.random() < 0.5:
+        return
+    middle, width = (box.x0 + box.x1) / 2, box.width * float(rng.uniform(0.7, 1.3))
+    top = box.y1 - 0.12 * box.height
+    shape = (middle - width / 2, top, middle + width / 2, top + box.height * float(rng.uniform(0.8, 2.0)))
+    ImageDraw.Draw(image).rounded_rectangle(shape, radius=width * 0.3, fill=_colour(rng))
+
+
+# ---------------------------------------------------------------------- backgrounds and wear
+
+
+def _colour(rng: Generator) -> tuple[int, int, int]:
+    """A colour of any hue; one time in four it is one that skin or hair has."""
+    if rng.random() < 0.25:
+        skins = ((237, 185, 138), (174, 93, 41), (97, 67, 36), (44, 27, 24), (246, 217, 175), (181, 131, 67))
+        return skins[int(rng.integers(len(skins)))]
+    red, green, blue = (int(value) for value in rng.integers(20, 250, 3))
+    return red, green, blue
+
+
+def _background(rng: Generator, width: int, height: int) -> Image.Image:
+    """A plain, graded, noisy, tiled or drawn ground, RGB."""
+    kind = rng.random()
+    if kind < 0.2:
+        return Image.new("RGB", (width, height), _colour(rng))
+    if kind < 0.6:
+        cells = rng.integers(0, 256, (int(rng.integers(2, 6)), int(rng.integers(2, 6)), 3), np.uint8)
+        smooth = Image.Resampling.BICUBIC if rng.random() < 0.8 else Image.Resampling.NEAREST
+        return Image.fromarray(cells).resize((width, height), smooth)
+    tile = draw(TILES[int(rng.integers(len(TILES)))], int(rng.integers(40)), 256)
+    ground = Image.new("RGB", tile.size, _colour(rng))
+    ground.paste(tile, mask=tile)
+    if kind < 0.85:
+        return ground.resize((width, height), Image.Resampling.BILINEAR)
+    side = int(rng.integers(40, 160))
+    small = ground.resize((side, side), Image.Resampling.BILINEAR)
+    image = Image.new("RGB", (width, height))
+    for y in range(0, height, side):
+        for x in range(0, width, side):
+            image.paste(small, (x, y))
+    return image
+
+
+def _clutter(rng: Generator, image: Image.Image, shapes: bool) -> None:
+    """Blobs, boxes, lines and things that are no heads."""
+    draw_on = ImageDraw.Draw(image)
+    for _ in range(int(rng.integers(0, 10)) if shapes else 0):
+        x, y = float(rng.uniform(-40, image.width)), float(rng.uniform(-40, image.height))
+        w, h = (float(value) for value in rng.uniform(6, 0.35 * max(image.size), 2))
+        kind = int(rng.integers(4))
+        if kind == 0:
+            draw_on.ellipse((x, y, x + w, y + h), fill=_colour(rng))
+        elif kind == 1:
+            draw_on.rectangle((x, y, x + w, y + h), fill=_colour(rng))
+        elif kind == 2:
+            points = [(x + float(rng.uniform(0, w)), y + float(rng.uniform(0, h))) for _ in range(3)]
+            draw_on.polygon(points, fill=_colour(rng))
+        else:
+            draw_on.line((x, y, x + w, y + h), fill=_colour(rng), width=int(rng.integers(1, 9)))
+    for _ in range(int(rng.integers(0, 4)) if shapes else 0):
+        side = int(rng.integers(30, 200))
+        thing = draw(THINGS[int(rng.integers(len(THINGS)))], int(rng.integers(60)), 128).resize((side, side))
+        image.paste(thing, (int(rng.uniform(-20, image.width)), int(rng.uniform(-20, image.height))), thing)
+
+
+def wear(rng: Generator, image: Image.Image) -> Image.Image:
+    """What happens to pictures on their way: compression, blur, noise, faded or missing colour; half stay clean."""
+    kind = rng.random()
+    if kind < 0.5:
+        return image
+    if kind < 0.7:
+        buffer = io.BytesIO()
+        image.save(buffer, format="JPEG", quality=int(rng.integers(25, 90)))
+        return Image.open(buffer).convert("RGB")
+    if kind < 0.8:
+        return image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.5, 1.6))))
+    if kind < 0.87:
+        return image.convert("L").convert("RGB")
+    values = np.asarray(image, np.float32)
+    if kind < 0.94:
+        values = values + rng.normal(0, rng.uniform(3, 16), values.shape)
+    else:
+        values = (values - 128) * rng.uniform(0.5, 1.2) + 128 + rng.uniform(-50, 50)
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
