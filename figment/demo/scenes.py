@@ -47,7 +47,7 @@ class Cast:
     """False leaves the ground transparent."""
 
 
-EVERYONE = Cast(dict.fromkeys(HEADS, 1.0), seeds=400)
+EVERYONE = Cast(dict.fromkeys(HEADS, 1.0), seeds=120)
 
 
 def draw_scene(
@@ -86,7 +86,8 @@ def compose(
             place = _place(rng, mask_box(mask), width, height)
             box = mask_box(mask)
             box = Box(box.x0 + place[0], box.y0 + place[1], box.x1 + place[0], box.y1 + place[1])
-            if box.width > 4 and box.height > 4 and all(_covered(box, other) < 0.02 for other in boxes):
+            figure_box = Box(box.x0, box.y0, box.x1, max(place[1] + figure.height, box.y1 + 1.9 * box.height))
+            if box.width > 4 and box.height > 4 and all(_hidden(other, figure_box) < 0.1 for other in boxes):
                 _body(rng, image, style, box)
                 image.paste(figure, place, figure)
                 boxes.append(box)
@@ -130,11 +131,11 @@ def _place(rng: Generator, box: Box, width: int, height: int) -> tuple[int, int]
     return int(left), int(top)
 
 
-def _covered(box: Box, other: Box) -> float:
-    """The share of the smaller box that the other covers."""
-    across = max(0.0, min(box.x1, other.x1) - max(box.x0, other.x0))
-    down = max(0.0, min(box.y1, other.y1) - max(box.y0, other.y0))
-    return across * down / max(min(box.width * box.height, other.width * other.height), 1.0)
+def _hidden(head: Box, figure: Box) -> float:
+    """The share of an earlier head that a figure in front of it would hide."""
+    across = max(0.0, min(head.x1, figure.x1) - max(head.x0, figure.x0))
+    down = max(0.0, min(head.y1, figure.y1) - max(head.y0, figure.y0))
+    return across * down / max(head.width * head.height, 1.0)
 
 
 def _body(rng: Generator, image: Image.Image, style: str, box: Box) -> None:

@@ -81,6 +81,7 @@ def credit_lines(styles: list[str]) -> list[str]:
         meta = definition(style)["meta"]
         licence, creator = meta.get("license", {}), meta.get("creator", {})
         source = meta.get("source", {})
-        lines.append(f"- **{style}**: {source.get('name', style)} by {creator.get('name', 'unknown')}, "
-                     f"{licence.get('name', 'unknown licence')} (<{licence.get('url', '')}>), from <{source.get('url', '')}>")
+        terms = f"{licence.get('name', 'unknown licence')} (<{licence.get('url', '')}>)"
+        lines.append(f"- **{style}**: {source.get('name', style)} by {creator.get('name', 'unknown')}, {terms}, "
+                     f"from <{source.get('url', '')}>")
     return lines
