@@ -218,7 +218,7 @@ def wear(rng: Generator, image: Image.Image) -> Image.Image:
         return image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.5, 1.6))))
     if kind < 0.87:
         return image.convert("L").convert("RGB")
-    values = np.asarray(image, np.float32)
+    values = np.asarray(image).astype(np.float64)
     if kind < 0.94:
         values = values + rng.normal(0, rng.uniform(3, 16), values.shape)
     else:
