@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from figment.base.records import Box
-from figment.demo.scenes import draw_scene
+from figment.demo.scenes import EVERYONE, Cast, compose, wear
 from figment.heads.detect import SHIPPED
 from figment.heads.network import load_net, save_net
 from figment.heads.train import Step, TrainConfig, train_detector
@@ -31,8 +31,10 @@ NOTE = {"trained_on": "figment demo art, drawn endlessly; no other pictures", "l
 def endless_scenes(seed: int) -> Iterator[tuple[Image.Image, list[Box]]]:
     """Demo scenes without end, the same ones for the same seed; one in eight holds no head."""
     rng = np.random.default_rng(seed)
+    crowd, nobody = Cast(EVERYONE.styles), Cast(EVERYONE.styles, heads=(0, 0))
     while True:
-        image, boxes = draw_scene(rng, heads=0) if rng.random() < 0.125 else draw_scene(rng)
+        scene = compose(rng, nobody if rng.random() < 0.125 else crowd)
+        image, boxes = wear(rng, scene.image), list(scene.boxes)
         scale = min(1.0, LARGEST / max(image.size))
         if scale < 1:
             size = (round(image.width * scale), round(image.height * scale))
@@ -43,7 +45,7 @@ def endless_scenes(seed: int) -> Iterator[tuple[Image.Image, list[Box]]]:
 
 def draw_ahead(seed: int, queue: Queue[tuple[np.ndarray, list[Box]]]) -> None:
     """Draw scenes into `queue` for ever, politely."""
-    os.nice(10)
+    os.nice(2)
     for image, boxes in endless_scenes(seed):
         queue.put((np.asarray(image), boxes))
 
@@ -64,7 +66,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="go on from these weights instead of from nothing")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
-    parser.add_argument("--fresh", type=int, default=3, help="new scenes for each batch")
+    parser.add_argument("--fresh", type=int, default=1, help="new scenes for each batch")
     parser.add_argument("--seed", type=int, default=1000, help="demo art for scoring uses other seeds")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()

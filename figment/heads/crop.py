@@ -44,6 +44,11 @@ class CropSummary:
     bad: dict[str, int] = field(default_factory=dict)
     """Files that are no usable picture, by reason."""
 
+    def line(self) -> str:
+        """One line for people."""
+        bad = ", ".join(f"{count} {reason}" for reason, count in sorted(self.bad.items())) or "none"
+        return f"{self.heads} heads in {self.pictures} files; {self.empty} without a head; not usable: {bad}"
+
 
 @dataclass(frozen=True)
 class _Job:

@@ -123,7 +123,7 @@ def _peaks(
 def suppress(
     found: Sequence[Detection],
     iou: float = 0.45,      # of two boxes that overlap more than this, the weaker goes
-    inside: float = 0.8,    # so does a weaker box of which more than this share lies in the stronger, or the reverse
+    inside: float = 0.8,    # so does a weaker box of like size when one of the two lies in the other to this share
 ) -> list[Detection]:
     """Non-maximum suppression over strides and scales, best first."""
     kept: list[Detection] = []
@@ -142,7 +142,8 @@ def _same(
     """Whether two boxes speak of one head."""
     both = max(0.0, min(a.x1, b.x1) - max(a.x0, b.x0)) * max(0.0, min(a.y1, b.y1) - max(a.y0, b.y0))
     smaller = min(a.width * a.height, b.width * b.height)
-    return a.iou(b) > iou or both > inside * smaller
+    larger = max(a.width * a.height, b.width * b.height)
+    return a.iou(b) > iou or (both > inside * smaller and smaller > 0.25 * larger)
 
 
 def list_pictures(

@@ -42,13 +42,14 @@ def test_large_pictures_are_looked_at_twice() -> None:
     detector = Detector(OneHead(), (320, 640))
     assert len(detector.detect(Image.new("RGB", (320, 320)))) == 1
     boxes = [found.box for found in detector.detect(Image.new("RGB", (1280, 1280)))]
-    assert boxes == [Box(16, 0, 144, 96)] or len(boxes) == 1    # the finer look's box lies in the coarser one's
+    assert boxes == [Box(16, 0, 144, 96), Box(32, 0, 288, 192)]    # at half of the size and at a quarter
 
 
 def test_the_weaker_of_two_boxes_of_one_head_goes() -> None:
     strong, shifted = Detection(Box(0, 0, 10, 10), 0.9), Detection(Box(1, 1, 11, 11), 0.8)
-    part, other = Detection(Box(2, 2, 6, 6), 0.7), Detection(Box(9, 0, 19, 10), 0.6)
-    assert suppress([other, part, shifted, strong]) == [strong, other]
+    part, other = Detection(Box(2, 2, 8, 8), 0.7), Detection(Box(9, 0, 19, 10), 0.6)
+    small = Detection(Box(3, 3, 6, 6), 0.5)    # so much smaller that it is a head in front of a head
+    assert suppress([other, part, small, shifted, strong]) == [strong, other, small]
 
 
 def test_a_folder_becomes_boxes_and_coco(tmp_path: Path) -> None:
