@@ -13,7 +13,7 @@ from figment.base.records import Box
 from figment.demo.styles import HEADS, THINGS, TILES, draw, head_mask, mask_box
 
 Generator = np.random.Generator
-RENDERED = (128, 256, 512)
+RENDERED = (96, 192, 288, 480)
 """Drawings are rendered at these sides and scaled from there."""
 
 
@@ -106,7 +106,7 @@ def _character(
     most = max(min(cast.head_px[1], 0.92 * size[1], 1.1 * size[0]), cast.head_px[0] + 1)
     target = float(np.exp(rng.uniform(np.log(cast.head_px[0]), np.log(most))))
     seed = int(rng.integers(cast.seeds))
-    rendered = next((side for side in RENDERED if side >= 1.3 * target), RENDERED[-1])
+    rendered = next((side for side in RENDERED if side >= 1.2 * target), RENDERED[-1])
     figure = draw(style, seed, rendered)
     mask = head_mask(style, figure)
 

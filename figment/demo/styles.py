@@ -40,9 +40,16 @@ def definition(style: str) -> dict[str, Any]:
 
 @functools.cache
 def _style(name: str) -> Any:
+    """The style, made without checking its definition: the package's own were checked, and it takes a second each."""
     from dicebear import Style
+    from dicebear.validator import StyleValidator
 
-    return Style(definition(name))
+    check = StyleValidator.validate
+    try:
+        StyleValidator.validate = staticmethod(lambda data: None)  # type: ignore[method-assign]
+        return Style(definition(name))
+    finally:
+        StyleValidator.validate = staticmethod(check)  # type: ignore[method-assign]
 
 
 @functools.lru_cache(maxsize=2000)
