@@ -1,0 +1,48 @@
+"""The film of a training: its grids of fakes, one after another.
+
+    figment film runs/00000-heads -o film.mp4
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from figment.base.errors import FigmentError
+from figment.base.pixels import open_image
+from figment.base.progress import track
+from figment.base.rundir import find_run
+from figment.draw.video import write_mp4
+
+FPS = 24
+SECONDS = 12.0
+"""Length of a film of few grids; many grids play at most one a frame."""
+LAST = 2.0
+"""Seconds that the last grid stands."""
+LARGEST = 1080
+"""Pixels of the longer side at most."""
+
+
+def film(
+    run: Path,     # a run's folder
+    out: Path,     # the .mp4 to write
+) -> None:
+    """Write the run's grids of fakes in order, each shown equally long, the last for two seconds more."""
+    if out.suffix != ".mp4":
+        raise FigmentError(f"--output {out}: must end in .mp4")
+    run = find_run(run, "RUN")
+    grids = sorted((run / "fakes").glob("*.png"))
+    if not grids:
+        raise FigmentError(f"RUN {run}: has no grids in fakes/ yet")
+    hold = max(1, min(FPS // 2, round(SECONDS * FPS / len(grids))))
+    side = min(max(open_image(grids[-1]).size), LARGEST)
+
+    def frames() -> Iterator[Image.Image]:
+        for path in track(grids, "filming"):
+            image = open_image(path)
+            yield from [image] * hold
+        yield from [image] * round(LAST * FPS)
+
+    write_mp4(out, frames(), FPS, side)

@@ -1,0 +1,71 @@
+"""Ways through latent space: latents of seeds, closed loops, style mixes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from figment.base.errors import FigmentError
+from figment.base.seeds import seed_to_z
+
+BANDS = {"coarse": (0, 4), "middle": (4, 8), "fine": (8, 99)}
+"""Layers by what they decide (Karras 2019, 3.1): pose and hair shape; features and eyes; colour and detail."""
+
+
+@torch.inference_mode()
+def seeds_to_w(
+    g: Any,                        # a generator of any family
+    seeds: list[int],
+    psi: float = 0.7,              # truncation: 0 the mean, 1 the full variety
+    cutoff: int | None = None,     # truncate only layers below this one; None truncates all
+) -> Tensor:
+    """The mapped latents of `seeds`, [N, L, D] on the CPU; each alone, so that a seed never depends on its company."""
+    device = next(g.parameters()).device
+    z = [torch.from_numpy(seed_to_z(seed, g.z_dim)[None]).float().to(device) for seed in seeds]
+    return torch.cat([g.mapping(one, truncation_psi=psi, truncation_cutoff=cutoff).cpu() for one in z])
+
+
+def closed_spline(
+    keys: Tensor,                  # [K, L, D], K >= 2
+    at: np.ndarray,                # positions in turns: 0 and 1 are both the first key
+) -> Tensor:
+    """Points on the closed Catmull-Rom spline through `keys`: [len(at), L, D]."""
+    count = len(keys)
+    place = torch.from_numpy(np.asarray(at) * count).float() % count
+    index = place.long() % count
+    t = (place - index)[:, None, None]
+    before, start, end, after = (keys[(index + step) % count] for step in (-1, 0, 1, 2))
+    return start + 0.5 * t * (end - before + t * (
+        2 * before - 5 * start + 4 * end - after + t * (3 * (start - end) + after - before)))
+
+
+def mix_styles(
+    base: Tensor,                  # [L, D]: gives all other layers
+    style: Tensor,                 # [L, D]: gives the layers of `layers`
+    layers: tuple[int, int],       # first layer, and the one after the last
+) -> Tensor:
+    """`base` with some layers of `style`: [L, D] (style mixing, Karras 2019, 3.1)."""
+    mixed = base.clone()
+    mixed[layers[0]:layers[1]] = style[layers[0]:layers[1]]
+    return mixed
+
+
+def parse_layers(
+    text: str,                     # coarse, middle, fine, or a range such as 4-9
+    num_layers: int,               # of the model
+    flag: str = "--layers",
+) -> tuple[int, int]:
+    """The layers that `text` names, as (first, last + 1); raises FigmentError that names `flag`."""
+    if text in BANDS:
+        first, stop = BANDS[text]
+    else:
+        parts = text.split("-")
+        if len(parts) != 2 or not all(part.isdigit() for part in parts):
+            raise FigmentError(f"{flag} {text!r}: must be coarse, middle, fine or a range such as 4-9")
+        first, stop = int(parts[0]), int(parts[1]) + 1
+    if first >= min(stop, num_layers):
+        raise FigmentError(f"{flag} {text!r}: this model has layers 0 to {num_layers - 1}")
+    return first, min(stop, num_layers)
