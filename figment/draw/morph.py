@@ -99,7 +99,8 @@ def respace(
 ) -> np.ndarray:
     """Positions that divide the measured arc length into equal parts; the first stays."""
     length = np.concatenate([[0], np.cumsum(np.maximum(change, 1e-6))])
-    return np.interp(np.arange(len(at)) / len(at) * length[-1], length, np.append(at, 1.0))
+    spaced: np.ndarray = np.interp(np.arange(len(at)) / len(at) * length[-1], length, np.append(at, 1.0))
+    return spaced
 
 
 def _unevenness(change: np.ndarray) -> float:

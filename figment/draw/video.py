@@ -29,7 +29,8 @@ def write_mp4(
         stream.pix_fmt = "yuv420p"
         for frame in frames:
             picture = np.asarray(_fit(frame.convert("RGB"), side))
-            stream.height, stream.width = picture.shape[:2]
+            if count == 0:
+                stream.height, stream.width = picture.shape[:2]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             count += 1
         container.mux(stream.encode())
@@ -37,7 +38,7 @@ def write_mp4(
 
 
 def _fit(frame: Image.Image, side: int | None) -> Image.Image:
-    """`frame` at `side` pixels, both sides even: enlarged by whole pixels' repetition up to 4x, else by Lanczos."""
+    """`frame` at `side` pixels, both sides even, resampled by Lanczos."""
     scale = side / max(frame.size) if side else 1.0
     width, height = (max(2, round(length * scale / 2) * 2) for length in frame.size)
     return frame if (width, height) == frame.size else frame.resize((width, height), Image.Resampling.LANCZOS)

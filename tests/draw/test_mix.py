@@ -1,0 +1,15 @@
+import numpy as np
+
+from figment.base.pixels import open_image
+from figment.draw.mix import mix
+
+
+def test_the_table_shows_sources_and_mixes(tmp_path, model):
+    mix(model, tmp_path / "mix.png", rows=[0, 1], columns=[2, 3, 4], layers="0-5", psi=1.0)
+    table = np.asarray(open_image(tmp_path / "mix.png"))
+    assert table.shape == (48, 64, 3)
+    assert not table[:16, :16].any()
+    # All layers taken from the column: every cell is its column's source.
+    assert np.array_equal(table[16:32, 16:32], table[:16, 16:32])
+    mix(model, tmp_path / "none.png", rows=[0, 1], columns=[2], layers="5-5", psi=1.0)
+    assert not np.array_equal(np.asarray(open_image(tmp_path / "none.png"))[16:32, 16:32], table[:16, 16:32])

@@ -1,0 +1,43 @@
+import av
+import numpy as np
+import pytest
+
+from figment.base.errors import FigmentError
+from figment.draw.latents import seeds_to_w
+from figment.draw.morph import changes, even_loop, morph, respace
+from figment.draw.render import load_generator
+
+
+def test_changes_close_the_loop():
+    images = np.zeros((3, 1, 2, 2), np.uint8)
+    images[1], images[2] = 10, 40
+    assert changes(images).tolist() == [10, 30, 40]
+
+
+def test_respacing_divides_the_measured_length():
+    at = respace(np.array([0.0, 0.25, 0.5, 0.75]), np.array([3.0, 1.0, 1.0, 1.0]))
+    assert at == pytest.approx([0.0, 0.125, 0.25, 0.625])
+
+
+def test_the_pace_becomes_even_and_the_loop_closes(model):
+    g, _ = load_generator(model)
+    images, pace = even_loop(g, seeds_to_w(g, [0, 1, 2], psi=1.0), 60)
+    assert len(images) == 60
+    assert pace.after < 1.15 < pace.before
+    assert changes(images)[-1] < 1.15 * changes(images).mean()
+
+
+def test_the_video_has_its_length_and_even_sides(tmp_path, model):
+    morph(model, tmp_path / "m.mp4", seeds=[0, 1], seconds=1, fps=12, size=63)
+    with av.open(str(tmp_path / "m.mp4")) as video:
+        frames = list(video.decode(video=0))
+    assert len(frames) == 12 and (frames[0].width, frames[0].height) == (64, 64)
+    assert (tmp_path / "m.json").exists()
+
+
+def test_mistakes_name_the_flag(tmp_path, model):
+    for options, flag in (({"seeds": [1]}, "--seeds"), ({"seeds": [1, 2], "seconds": 0}, "--seconds")):
+        with pytest.raises(FigmentError, match=flag):
+            morph(model, tmp_path / "m.mp4", **options)
+    with pytest.raises(FigmentError, match="--output"):
+        morph(model, tmp_path / "m.avi", seeds=[1, 2])
