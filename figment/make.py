@@ -103,4 +103,4 @@ def _draw(model: Path, run: Path, out: Path, site: Path) -> None:
     morph(model, out / "out" / "morph.mp4", seeds=list(range(6)))
     film(run, out / "out" / "film.mp4")
     say(f"6/6 publish   {site}")
-    publish(run, site)
+    publish(run, site, loop=out / "out" / "morph.mp4")

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from figment.base.errors import FigmentError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def seed_to_z(seed: int, z_dim: int) -> np.ndarray:
     """The latent of `seed`: float64 [z_dim], `RandomState(seed).randn(z_dim)` as StyleGAN's tools draw it."""
+    import numpy as np
+
     return np.random.RandomState(seed).randn(z_dim)
 
 
 def seeds_to_z(seeds: list[int], z_dim: int) -> np.ndarray:
     """The latents of `seeds`: float64 [N, z_dim]."""
+    import numpy as np
+
     return np.stack([seed_to_z(seed, z_dim) for seed in seeds])
 
 

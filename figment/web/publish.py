@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from figment.base.errors import FigmentError
-from figment.base.files import write_json, write_text
+from figment.base.files import write_bytes, write_json, write_text
 from figment.base.pixels import write_png
 from figment.base.progress import track
 from figment.base.rundir import is_run
@@ -39,6 +39,8 @@ def publish(
     seeds: Sequence[int] = tuple(range(64)),
     psi: float = 0.7,                         # truncation
     title: str = "These characters do not exist",
+    loop: Path | None = None,                 # a morph that is already drawn; None draws one
+    seconds: float = 10.0,                    # its length, where one is drawn
 ) -> None:
     """Write index.html with the faces, the morph and the training film beside it; it asks no other host for more."""
     if len(seeds) < 2:
@@ -48,14 +50,16 @@ def publish(
     for seed, image in zip(seeds, track(render_each(g, ws), "publishing", len(seeds)), strict=True):
         write_png(site / "faces" / f"seed{seed:04d}.png", image.transpose(1, 2, 0).squeeze())
 
-    pace = morph(model, site / "morph.mp4", seeds=list(seeds[:LOOP_SEEDS]), psi=psi)
+    if loop:
+        write_bytes(site / "morph.mp4", loop.read_bytes())
+    else:
+        morph(model, site / "morph.mp4", seeds=list(seeds[:LOOP_SEEDS]), psi=psi, seconds=seconds)
     filmed = is_run(model) and any((model / "fakes").glob("*.png"))
     if filmed:
         film(model, site / "film.mp4")
 
     write_text(site / "index.html", page(g, config, seeds, psi, title, filmed))
-    write_json(site / "site.json", {"model": str(model), "seeds": list(seeds), "psi": psi, "title": title,
-                                    "unevenness": pace.after})
+    write_json(site / "site.json", {"model": str(model), "seeds": list(seeds), "psi": psi, "title": title})
 
 
 def page(

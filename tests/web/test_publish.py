@@ -1,5 +1,6 @@
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,10 +24,8 @@ def run(tmp_path):
 
 
 def test_everything_the_page_names_lies_beside_it(tmp_path, run):
-    import numpy as np
-
     write_png(run / "fakes" / "img000000000.png", np.zeros((32, 32, 3), np.uint8))
-    publish(run, tmp_path / "site", seeds=range(4), title="Heroes & <friends>")
+    publish(run, tmp_path / "site", seeds=range(4), title="Heroes & <friends>", seconds=0.5)
     text = (tmp_path / "site" / "index.html").read_text()
     links = re.findall(r'(?:src|href)="([^"]+)"', text)
     assert len(links) == 4 * 2 + 2
@@ -35,8 +34,11 @@ def test_everything_the_page_names_lies_beside_it(tmp_path, run):
     assert "<script" not in text and "http" not in text
 
 
-def test_a_model_file_has_no_film(tmp_path, run):
-    publish(run / "model.safetensors", tmp_path / "site", seeds=[0, 1])
+def test_a_model_file_has_no_film_and_a_drawn_loop_is_taken(tmp_path, run):
+    loop = tmp_path / "loop.mp4"
+    loop.write_bytes(b"a film")
+    publish(run / "model.safetensors", tmp_path / "site", seeds=[0, 1], loop=loop)
+    assert (tmp_path / "site" / "morph.mp4").read_bytes() == b"a film"
     assert not (tmp_path / "site" / "film.mp4").exists()
     assert "film.mp4" not in (tmp_path / "site" / "index.html").read_text()
 
