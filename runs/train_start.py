@@ -1,0 +1,116 @@
+"""Train the start network that figment ships: 64x64 heads of DiceBear's styles, grown from 16 to 64 pixels.
+
+    python runs/train_start.py /tmp/start --hours 1
+
+`figment make` and `figment train --init start` begin from it, so that a small collection needs minutes, not days.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from figment.base.dist import World
+from figment.base.pixels import write_png
+from figment.demo.art import PEOPLE
+from figment.demo.scenes import compose
+from figment.draw.grid import make_grid
+from figment.nets.modelfile import Model, save
+from figment.pack.sampler import EndlessSampler
+from figment.train.config import TrainConfig, resolve
+from figment.train.loop import draw_fakes, train_step
+from figment.train.state import State, new_state, save_checkpoint
+
+SEED = 1000
+"""Far from the seeds that people give to demo-art."""
+SIZE = {"channel_base": 512, "mixing": 0.3}
+STAGES = ((16, 0.1), (32, 0.2), (64, 0.7))
+"""Resolution and its share of the time."""
+
+
+def draw_heads(count: int, cache: Path) -> np.ndarray:
+    """`count` square heads with a margin, cut out of composed scenes: uint8 [N, 3, 64, 64]."""
+    if cache.exists():
+        return np.load(cache)
+    rng, heads = np.random.default_rng(SEED), []
+    while len(heads) < count:
+        scene = compose(rng, PEOPLE, (560, 560))
+        for box in scene.boxes:
+            half = min(0.75 * max(box.width, box.height), 280)
+            x = min(max((box.x0 + box.x1) / 2, half), 560 - half)
+            y = min(max((box.y0 + box.y1) / 2, half), 560 - half)
+            crop = scene.image.crop((round(x - half), round(y - half), round(x + half), round(y + half)))
+            heads.append(np.asarray(crop.resize((64, 64), Image.Resampling.LANCZOS)).transpose(2, 0, 1))
+    images = np.stack(heads[:count])
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    np.save(cache, images)
+    return images
+
+
+def shrink(images: np.ndarray, side: int) -> np.ndarray:
+    """uint8 [N, C, 64, 64] averaged down to [N, C, side, side]."""
+    n, c, height, _ = images.shape
+    cells = images.reshape(n, c, side, height // side, side, height // side)
+    return np.round(cells.mean((3, 5))).astype(np.uint8)
+
+
+@torch.no_grad()
+def grow(state: State, small: State) -> None:
+    """Give `state` the weights of `small`, half its resolution; its new colours start at nothing."""
+    for name in ("g", "g_ema", "d"):
+        mine, theirs = getattr(state, name).state_dict(), getattr(small, name).state_dict()
+        for key, value in theirs.items():
+            if key in mine and mine[key].shape == value.shape:
+                mine[key].copy_(value)
+        if name != "d":
+            getattr(state, name).blocks[-1].rgb.weight.zero_()
+
+
+def train_stage(config: TrainConfig, state: State, images: np.ndarray, sec: float, out: Path) -> None:
+    """Train for `sec` seconds, with a grid and a model file every 300 steps."""
+    world, sampler = World(0, 1, torch.device("cpu")), EndlessSampler(len(images), SEED, False)
+    data, start = torch.from_numpy(images), time.monotonic()
+    while time.monotonic() - start < sec:
+        stats = train_step(config, state, data, sampler, world)
+        if state.step % 300 == 0:
+            figures = " ".join(f"{name} {float(value):.2f}" for name, value in stats.items())
+            print(config.networks.resolution, state.nimg, figures, flush=True)
+            write_model(config, state, out)
+    write_model(config, state, out)
+
+
+def write_model(config: TrainConfig, state: State, out: Path) -> None:
+    """The networks in half precision, a grid and a checkpoint."""
+    write_png(out / f"grid{config.networks.resolution}.png", make_grid(draw_fakes(state, 64), 8))
+    model = Model(g_ema=state.g_ema, d=state.d, config={"kimg": state.nimg / 1000, "licence": (
+        "Trained on drawings of DiceBear's styles, each under its own free licence; see `figment demo-art`.")})
+    save(out / "start.safetensors", model)
+    save_checkpoint(out / str(config.networks.resolution), state, keep=1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="folder for grids and start.safetensors")
+    parser.add_argument("--hours", type=float, default=1.0)
+    parser.add_argument("--heads", type=int, default=1500)
+    options = parser.parse_args()
+
+    images = draw_heads(options.heads, options.out / "heads.npy")
+    small: State | None = None
+    for side, share in STAGES:
+        config = resolve(Path("start"), "start", side, 3, seed=SEED, gamma=0.0003 * side**2, **SIZE)
+        state = new_state(config, torch.device("cpu"))
+        if small is not None:
+            grow(state, small)
+            state.nimg, state.step = small.nimg, small.step
+        train_stage(config, state, shrink(images, side), share * options.hours * 3600, options.out)
+        small = state
+
+
+if __name__ == "__main__":
+    main()
