@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -11,6 +12,7 @@ from figment.base.errors import FigmentError
 from figment.base.records import Box
 from figment.heads.detect import Detection, Detector, detect_folder, list_pictures, suppress, to_coco
 from figment.heads.network import HeadNet, Level, NetConfig
+from figment.heads.score import Truth, score_boxes
 
 
 class OneHead(HeadNet):
@@ -79,3 +81,20 @@ def test_a_folder_without_files_is_told_in_one_line(tmp_path: Path) -> None:
         list_pictures(tmp_path)
     with pytest.raises(FigmentError, match="no such folder"):
         list_pictures(tmp_path / "missing")
+
+
+def test_the_shipped_weights_find_the_heads_of_fresh_demo_scenes() -> None:
+    pytest.importorskip("dicebear")
+    from figment.demo.scenes import draw_scene
+
+    detector, found, heads, small = Detector.load(), {}, {}, {}
+    for i in range(8):
+        rng = np.random.default_rng([31, i])
+        image, boxes = draw_scene(rng, styles=["avataaars", "adventurer"], size=(480, 400), heads=i % 4)
+        heads[str(i)] = [box for box in boxes if box.height >= 40]
+        small[str(i)] = [box for box in boxes if box.height < 40]
+        found[str(i)] = [[*head.box, head.score] for head in detector.detect(image)]
+    scores = score_boxes(found, Truth(heads, small))
+    assert scores.heads >= 8
+    assert scores.recall >= 0.75
+    assert scores.precision >= 0.75
