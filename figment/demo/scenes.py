@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from figment.base.records import Box
-from figment.demo.styles import HEADS, THINGS, TILES, draw, head_mask, mask_box
+from figment.demo.styles import BARE, HEADS, THINGS, TILE_PX, TILES, draw, head_mask, mask_box
 
 Generator = np.random.Generator
 RENDERED = (96, 192, 288, 480)
@@ -82,12 +82,16 @@ def compose(
     for _ in range(int(rng.integers(cast.heads[0], cast.heads[1] + 1))):
         style = names[int(rng.choice(len(names), p=weights / weights.sum()))]
         figure, mask = _character(rng, style, cast, (width, height))
+        head = mask_box(mask)
         for _ in range(8):
-            place = _place(rng, mask_box(mask), width, height)
-            box = mask_box(mask)
-            box = Box(box.x0 + place[0], box.y0 + place[1], box.x1 + place[0], box.y1 + place[1])
-            figure_box = Box(box.x0, box.y0, box.x1, max(place[1] + figure.height, box.y1 + 1.9 * box.height))
-            if box.width > 4 and box.height > 4 and all(_hidden(other, figure_box) < 0.1 for other in boxes):
+            place = _place(rng, head, width, height)
+            box = Box(head.x0 + place[0], head.y0 + place[1], head.x1 + place[0], head.y1 + place[1])
+            # Neither its head nor its shoulders may stand in front of a head that is there.
+            middle, reach = (box.x0 + box.x1) / 2, max(figure.width, 1.3 * box.width) / 2
+            floor = max(place[1] + figure.height, box.y1 + 1.9 * box.height)
+            torso = Box(middle - reach, box.y1, middle + reach, floor)
+            clear = all(_hidden(other, box) + _hidden(other, torso) < 0.1 for other in boxes)
+            if box.width > 4 and box.height > 4 and clear:
                 _body(rng, image, style, box)
                 image.paste(figure, place, figure)
                 boxes.append(box)
@@ -140,7 +144,7 @@ def _hidden(head: Box, figure: Box) -> float:
 
 def _body(rng: Generator, image: Image.Image, style: str, box: Box) -> None:
     """Shoulders under a style that is drawn without them, half of the time."""
-    if HEADS[style] < 0.84 or rng.random() < 0.5:
+    if style not in BARE or rng.random() < 0.5:
         return
     middle, width = (box.x0 + box.x1) / 2, box.width * float(rng.uniform(0.7, 1.3))
     top = box.y1 - 0.12 * box.height
@@ -169,7 +173,8 @@ def _background(rng: Generator, width: int, height: int) -> Image.Image:
         cells = rng.integers(0, 256, (int(rng.integers(2, 6)), int(rng.integers(2, 6)), 3), np.uint8)
         smooth = Image.Resampling.BICUBIC if rng.random() < 0.8 else Image.Resampling.NEAREST
         return Image.fromarray(cells).resize((width, height), smooth)
-    tile = draw(TILES[int(rng.integers(len(TILES)))], int(rng.integers(40)), 256)
+    name = TILES[int(rng.integers(len(TILES)))]
+    tile = draw(name, int(rng.integers(40)), TILE_PX.get(name, 256))
     ground = Image.new("RGB", tile.size, _colour(rng))
     ground.paste(tile, mask=tile)
     if kind < 0.85:

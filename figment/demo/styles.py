@@ -18,11 +18,19 @@ from figment.base.records import Box
 # Read off 40 drawings a style.
 HEADS = {
     "adventurer": 0.84, "avataaars": 0.69, "toon-head": 0.77, "micah": 0.74, "big-ears": 0.90, "big-smile": 1.0,
-    "open-peeps": 0.79, "personas": 0.74, "lorelei": 0.77, "miniavs": 0.78, "notionists": 0.57, "croodles": 1.0,
+    "open-peeps": 0.79, "personas": 0.74, "lorelei": 0.74, "miniavs": 0.87, "notionists": 0.60, "croodles": 1.0,
     "pixel-art": 0.78,
 }
 
+# Drawn without neck and shoulders.
+BARE = ("adventurer", "big-ears", "big-smile", "croodles")
+
+# A raised hand beside the face would pass for a part of the head.
+OPTIONS: dict[str, dict[str, Any]] = {"notionists": {"gestureProbability": 0}}
+
 # Drawings without anything that could pass for a head: backgrounds and clutter.
+# Tiles that are smooth or slow to render are rendered small.
+TILE_PX = {"glass": 32, "waves": 128, "disco": 128, "stripes": 128}
 TILES = ("landscape", "waves", "triangles", "stripes", "loops", "patchwork", "shapes", "weave", "disco", "glass")
 THINGS = ("icons", "planets", "squircles", "stack", "slice", "rings", "shape-grid", "constellation", "blobs")
 
@@ -58,7 +66,7 @@ def draw(style: str, seed: int, size: int) -> Image.Image:
     import resvg_py
     from dicebear import Avatar
 
-    svg = Avatar(_style(style), {"seed": str(seed), "size": size}).to_string()
+    svg = Avatar(_style(style), {"seed": str(seed), "size": size, **OPTIONS.get(style, {})}).to_string()
     return Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg)))).convert("RGBA")
 
 

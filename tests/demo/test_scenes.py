@@ -1,5 +1,6 @@
 import numpy as np
 
+from figment.base.records import Box
 from figment.demo.scenes import Cast, compose, draw_scene, wear
 from figment.demo.styles import draw_head
 
@@ -37,6 +38,27 @@ def test_a_head_is_where_its_box_says():
     alpha = np.asarray(drawing)[:, :, 3]
     assert alpha[:int(box.y0) - 1].max(initial=0) < 200
     assert (alpha[int(box.y0):int(box.y1), int(box.x0):int(box.x1)] > 128).mean() > 0.5
+
+
+def test_faces_end_at_the_chin_and_hands_stay_down():
+    for style, least, most in (("miniavs", 0.8, 0.9), ("notionists", 0.55, 0.65)):
+        for seed in range(4):
+            drawing, box = draw_head(style, seed, 100)
+            assert least * 100 <= box.y1 <= most * 100
+            assert box.x1 - box.x0 < 1.25 * (box.y1 - box.y0)
+            assert np.asarray(drawing)[int(box.y1) + 1:, :, 3].max() > 200, "shoulders go on below the head"
+
+
+def test_nobody_stands_in_front_of_another_head():
+    rng = np.random.default_rng(6)
+    for _ in range(6):
+        scene = compose(rng, Cast({"avataaars": 1.0}, heads=(4, 4), head_px=(40, 120), seeds=8), (360, 320))
+        for i, box in enumerate(scene.boxes):
+            for later in scene.boxes[i + 1:]:
+                shoulders = Box(later.x0, later.y1, later.x1, later.y1 + 0.4 * later.height)
+                across = min(box.x1, shoulders.x1) - max(box.x0, shoulders.x0)
+                down = min(box.y1, shoulders.y1) - max(box.y0, shoulders.y0)
+                assert max(0.0, across) * max(0.0, down) < 0.1 * box.width * box.height
 
 
 def test_wear_keeps_size_and_mode():
