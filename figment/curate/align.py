@@ -109,12 +109,19 @@ def fine_difference(
     the two were scaled or compressed differently, is told from that by the slope of the picture at that place.
     """
     first, second = fixed.astype(np.float32), moving.astype(np.float32)
-    moves = align(first.mean(-1), second.mean(-1), moves, steps=4)
-    first, second = (gaussian_filter(images, (0, 0.7, 0.7, 0)) for images in (first, warp(second, moves)))
+    there, back = _halves(align(first.mean(-1), second.mean(-1), moves, steps=4))
+    first, second = (gaussian_filter(images, (0, 0.7, 0.7, 0)) for images in (warp(first, back), warp(second, there)))
 
     slope = np.maximum(_slope(first), _slope(second))
     differs = np.maximum(np.abs(first - second).max(-1) - SLOPE * slope, 0)[:, EDGE:-EDGE, EDGE:-EDGE]
     return np.asarray(uniform_filter(differs, (0, 3, 3)).max((1, 2)))
+
+
+def _halves(moves: Floats) -> tuple[Floats, Floats]:
+    """Moves for the moving and for the fixed pictures that meet half-way, so that sampling softens both alike."""
+    back = np.concatenate([-moves[:, :1] / 2, -moves[:, 1:] / 2 / np.exp(moves[:, :1] / 2)], 1)
+    there = np.concatenate([moves[:, :1] / 2, np.exp(moves[:, :1]) * back[:, 1:] + moves[:, 1:]], 1)
+    return there, back
 
 
 def _slope(images: Floats) -> Floats:

@@ -15,7 +15,7 @@ Item = TypeVar("Item", int, str)
 
 FARTHEST = {"phash": 18, "dhash": 15}
 """Bits of 64 in which a pair may differ to be looked at, by either hash."""
-COLOURS = 24.0
+COLOURS = 30.0
 """Mean difference of the 8 x 8 colours, 0 to 255, up to which a pair is looked at."""
 ROUGH = 4.5
 """Mean difference after alignment, 0 to 255, up to which a pair is looked at closely."""
@@ -35,14 +35,15 @@ def find_pairs(
     at any spot, 0 to 255. Pairs above WIDEST are left out.
     """
     likely, moves = roughly_alike(prints, candidates(prints))
-    pairs = []
+    pairs: dict[tuple[int, int], float] = {}
     blocks = [slice(at, at + BLOCK) for at in range(0, len(likely), BLOCK)]
     for block in track(blocks, "comparing"):
         first, second, mirrored = likely[block].T
         difference = fine_difference(prints.thumbs[first], _turn(prints.thumbs[second], mirrored), moves[block])
         for index in np.flatnonzero(difference <= WIDEST):
-            pairs.append((int(first[index]), int(second[index]), round(float(difference[index]), 2)))
-    return pairs
+            pair, found = (int(first[index]), int(second[index])), round(float(difference[index]), 2)
+            pairs[pair] = min(found, pairs.get(pair, found))
+    return [(*pair, found) for pair, found in pairs.items()]
 
 
 def join_groups(
