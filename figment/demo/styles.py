@@ -25,9 +25,6 @@ HEADS = {
 # Drawn without neck and shoulders.
 BARE = ("adventurer", "big-ears", "big-smile", "croodles")
 
-# A raised hand beside the face would pass for a part of the head.
-OPTIONS: dict[str, dict[str, Any]] = {"notionists": {"gestureProbability": 0}}
-
 # Drawings without anything that could pass for a head: backgrounds and clutter.
 # Tiles that are smooth or slow to render are rendered small.
 TILE_PX = {"glass": 32, "waves": 128, "disco": 128, "stripes": 128}
@@ -60,13 +57,25 @@ def _style(name: str) -> Any:
         StyleValidator.validate = staticmethod(check)  # type: ignore[method-assign]
 
 
+@functools.cache
+def _options(name: str) -> dict[str, Any]:
+    """What to leave out: hands raised beside the face, and icons that are faces themselves."""
+    if name == "notionists":
+        return {"gestureProbability": 0}
+    if name == "icons":
+        variants = definition(name)["components"]["icon"]["variants"]
+        plain = [variant for variant in variants if not variant.startswith("emoji")]
+        return {"iconVariant": plain[:128]}    # the option takes no more
+    return {}
+
+
 @functools.lru_cache(maxsize=2000)
 def draw(style: str, seed: int, size: int) -> Image.Image:
     """The drawing of `style` with `seed`: RGBA, size x size; treat it as read-only."""
     import resvg_py
     from dicebear import Avatar
 
-    svg = Avatar(_style(style), {"seed": str(seed), "size": size, **OPTIONS.get(style, {})}).to_string()
+    svg = Avatar(_style(style), {"seed": str(seed), "size": size, **_options(style)}).to_string()
     return Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg)))).convert("RGBA")
 
 

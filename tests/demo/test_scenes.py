@@ -2,7 +2,7 @@ import numpy as np
 
 from figment.base.records import Box
 from figment.demo.scenes import Cast, compose, draw_scene, wear
-from figment.demo.styles import draw_head
+from figment.demo.styles import _options, draw_head
 
 TWO = ["avataaars", "personas"]
 
@@ -25,6 +25,11 @@ def test_heads_lie_inside_the_picture_and_do_not_hide_one_another():
 
 def test_a_scene_without_heads_has_none():
     assert draw_scene(np.random.default_rng(3), styles=TWO, heads=0, size=(90, 90))[1] == []
+
+
+def test_no_icon_is_a_face():
+    variants = _options("icons")["iconVariant"]
+    assert len(variants) > 100 and not any("emoji" in variant for variant in variants)
 
 
 def test_a_cut_out_has_a_transparent_ground():
