@@ -75,8 +75,8 @@ def candidates(
     thumbs = prints.thumbs.astype(np.float32)
     cell = SIDE // 8
     colours = thumbs.reshape(-1, 8, cell, 8, cell, 3).mean((2, 4))          # [N, 8, 8, 3]
-    flipped = colours[:, :, ::-1].reshape(len(prints), -1)                  # [N, 192]
-    colours = colours.reshape(len(prints), -1)
+    flipped = colours[:, :, ::-1].reshape(len(prints), 8 * 8 * 3)                  # [N, 192]
+    colours = colours.reshape(len(prints), 8 * 8 * 3)
     found = [np.zeros((0, 3), np.int64)]
     for start in range(0, len(prints), BLOCK):
         for mirrored, others in ((0, colours), (1, flipped)):
