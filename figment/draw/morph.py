@@ -88,9 +88,9 @@ def even_loop(
 
 def changes(images: np.ndarray) -> np.ndarray:
     """The root mean square change from each picture to the next, the last to the first: [N, C, H, W] -> [N]."""
-    values = images.astype(np.float32)
-    return np.array([np.sqrt(np.square(values[i] - values[i - 1]).mean()) for i in range(1, len(values))]
-                    + [np.sqrt(np.square(values[0] - values[-1]).mean())])
+    following = (*range(1, len(images)), 0)
+    return np.array([np.sqrt(np.square(images[after].astype(np.float32) - images[at]).mean())
+                     for at, after in enumerate(following)])
 
 
 def respace(
@@ -106,5 +106,3 @@ def respace(
 def _unevenness(change: np.ndarray) -> float:
     """The largest change over the mean change; 1 is perfectly even."""
     return float(change.max() / max(change.mean(), 1e-9))
-
-

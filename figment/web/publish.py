@@ -77,8 +77,8 @@ def page(
     facts = [f"{g.resolution} by {g.resolution} pixels", f"truncation {psi:g}"]
     if data.get("pictures"):
         facts.insert(0, f"learned from {data['pictures']} pictures")
-    if config.get("kimg"):
-        facts.insert(1, f"shown {config['kimg']:g} thousand times")
+    if config.get("kimg") and data.get("pictures"):
+        facts.insert(1, f"in {round(config['kimg'] * 1000):,} looks at them")
     licence = config.get("licence") or "No licence was noted with this model; its pictures' sources decide."
     return string.Template(PAGE.read_text()).substitute(
         title=html.escape(title), faces=faces, film=section, facts=html.escape(" · ".join(facts)),
