@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SQRT2 = math.sqrt(2.0)
-SMOOTH = (1.0, 3.0, 3.0, 1.0)  # StyleGAN2's filter
-BINOMIAL = (1.0, 2.0, 1.0)  # StyleGAN's filter
+SMOOTH = 4  # StyleGAN2's filter, 1 3 3 1: the binomial filter of four taps
+SOFT = 3  # StyleGAN's filter, 1 2 1: the binomial filter of three
 
 
 def lrelu(
@@ -40,21 +40,23 @@ class Linear(nn.Module):
         outputs: int,
         lr_mul: float = 1.0,  # learning rate of this layer relative to the others
         bias_init: float = 0.0,  # the bias that training starts from, as the layer uses it
-        activate: bool = False,  # leaky ReLU of gain sqrt(2) after it
+        activate: bool = False,  # leaky ReLU after it
         gain: float = 1.0,  # of the weights at run time
+        act_gain: float = SQRT2,  # of the activation; StyleGAN has sqrt(2) in the weights and 1 here
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_mul)
         self.bias = nn.Parameter(torch.full([outputs], bias_init / lr_mul))
         self.lr_mul = lr_mul
         self.activate = activate
+        self.act_gain = act_gain if activate else 1.0
         self.gain = lr_mul * gain / math.sqrt(inputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs] to [N, outputs]."""
-        if not self.activate:
-            return torch.addmm(self.bias * self.lr_mul, x, (self.weight * self.gain).t())
-        return lrelu(torch.addmm(self.bias * (self.lr_mul * SQRT2), x, (self.weight * (self.gain * SQRT2)).t()))
+        bias = self.bias * (self.lr_mul * self.act_gain)
+        x = torch.addmm(bias, x, (self.weight * (self.gain * self.act_gain)).t())
+        return lrelu(x) if self.activate else x
 
 
 class Conv(nn.Module):
@@ -67,20 +69,23 @@ class Conv(nn.Module):
         kernel: int,
         down: bool = False,
         bias: bool = True,
-        activate: bool = True,  # leaky ReLU of gain sqrt(2) after it
+        activate: bool = True,  # leaky ReLU after it
+        gain: float = 1.0,  # of the weights at run time
+        act_gain: float = SQRT2,  # of the activation; StyleGAN has sqrt(2) in the weights and 1 here
         clamp: float | None = None,  # limit of the absolute activation, scaled with `gain`; None for no limit
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
-        self.scale = 1 / math.sqrt(inputs * kernel * kernel)
+        self.scale = gain / math.sqrt(inputs * kernel * kernel)
+        self.act_gain = act_gain if activate else 1.0
         self.kernel, self.down, self.activate, self.clamp = kernel, down, activate, clamp
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
         """[N, inputs, H, W] to [N, outputs, H, W], or half that size; `gain` scales the result."""
-        gain = gain * SQRT2 if self.activate else gain
-        weight = self.weight * (self.scale * gain)
-        bias = None if self.bias is None else self.bias * gain
+        clamp = None if self.clamp is None else self.clamp * gain
+        weight = self.weight * (self.scale * gain * self.act_gain)
+        bias = None if self.bias is None else self.bias * (gain * self.act_gain)
 
         # Halving: a 1x1 kernel sees the already halved picture, a larger one blurs first and then strides.
         if self.down and self.kernel == 1:
@@ -90,26 +95,25 @@ class Conv(nn.Module):
         else:
             x = F.conv2d(x, weight, bias, padding=self.kernel // 2)
 
-        clamp = None if self.clamp is None else self.clamp * (gain / SQRT2 if self.activate else gain)
         if self.activate:
             return lrelu(x, clamp)
         return x if clamp is None else x.clamp(-clamp, clamp)
 
 
-def _filter(x: Tensor, taps: tuple[float, ...], gain: float) -> Tensor:
-    """The separable filter as a depthwise kernel [C, 1, K, K] of sum `gain`."""
-    line = torch.tensor(taps, dtype=x.dtype, device=x.device)
-    line = line * (math.sqrt(gain) / sum(taps))
+def _filter(x: Tensor, taps: int, gain: float) -> Tensor:
+    """The separable binomial filter as a depthwise kernel [C, 1, K, K] of sum `gain`, made on the device of `x`."""
+    edge, middle = x.new_ones(1), x.new_full((taps - 2,), float(taps - 1))
+    line = torch.cat([edge, middle, edge]) * (math.sqrt(gain) / 2 ** (taps - 1))
     return (line[:, None] * line).expand(x.shape[1], 1, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
-def _fir(x: Tensor, taps: tuple[float, ...], pad: int, down: int, gain: float) -> Tensor:
+def _fir(x: Tensor, taps: int, pad: int, down: int, gain: float) -> Tensor:
     return F.conv2d(x, _filter(x, taps, gain), padding=pad, stride=down, groups=x.shape[1])
 
 
-def _fir_adjoint(x: Tensor, taps: tuple[float, ...], pad: int, up: int, gain: float, odd: tuple[int, int]) -> Tensor:
+def _fir_adjoint(x: Tensor, taps: int, pad: int, up: int, gain: float, odd: tuple[int, int]) -> Tensor:
     if up == 1:
-        return _fir(x, taps, len(taps) - 1 - pad, 1, gain)
+        return _fir(x, taps, taps - 1 - pad, 1, gain)
     return F.conv_transpose2d(x, _filter(x, taps, gain), stride=up, padding=pad, output_padding=odd, groups=x.shape[1])
 
 
@@ -120,9 +124,9 @@ class _Fir(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, taps: tuple[float, ...], pad: int, down: int, gain: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, taps: int, pad: int, down: int, gain: float) -> Tensor:
         ctx.rest = (taps, pad, down, gain)
-        ctx.odd = tuple((size + 2 * pad - len(taps)) % down for size in x.shape[2:])
+        ctx.odd = tuple((size + 2 * pad - taps) % down for size in x.shape[2:])
         return _fir(x, taps, pad, down, gain)
 
     @staticmethod
@@ -134,9 +138,7 @@ class _FirAdjoint(torch.autograd.Function):
     """The adjoint of `_Fir`: enlarges by `up`, then filters."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, taps: tuple[float, ...], pad: int, up: int, gain: float, odd: tuple[int, int]
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, taps: int, pad: int, up: int, gain: float, odd: tuple[int, int]) -> Tensor:
         ctx.rest = (taps, pad, up, gain)
         return _fir_adjoint(x, taps, pad, up, gain, odd)
 
@@ -147,12 +149,12 @@ class _FirAdjoint(torch.autograd.Function):
 
 def fir(
     x: Tensor,  # [N, C, H, W]
-    taps: tuple[float, ...],  # symmetric; normalised to sum 1
+    taps: int,  # SMOOTH or SOFT
     pad: int,  # zeros on each side
     down: int = 1,  # keep one pixel of so many
     gain: float = 1.0,
 ) -> Tensor:
-    """`x` filtered by `taps` in both directions, channel by channel."""
+    """`x` under the binomial filter in both directions, channel by channel."""
     if torch.is_grad_enabled() and x.requires_grad:
         filtered: Tensor = _Fir.apply(x, taps, pad, down, gain)  # type: ignore[no-untyped-call]
         return filtered

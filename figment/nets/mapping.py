@@ -7,7 +7,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from figment.nets.layers import Linear, normalise_rows
+from figment.nets.layers import SQRT2, Linear, normalise_rows
 
 
 def truncate(
@@ -40,6 +40,8 @@ class Mapping(nn.Module):
         lr_mul: float = 0.01,
         norm: str = "each",  # or "joint"
         hidden: int | None = None,  # width of the layers between; None for w_dim
+        gain: float = 1.0,  # of the weights, and
+        act_gain: float = SQRT2,  # of the activations; StyleGAN has them the other way round
     ) -> None:
         super().__init__()
         self.norm = norm
@@ -53,7 +55,10 @@ class Mapping(nn.Module):
             embedded = z_dim
         self.c_dim = c_dim
         widths = [z_dim + embedded, *[hidden or w_dim] * (depth - 1), w_dim]
-        self.layers = nn.ModuleList(Linear(a, b, lr_mul=lr_mul, activate=True) for a, b in itertools.pairwise(widths))
+        self.layers = nn.ModuleList(
+            Linear(a, b, lr_mul=lr_mul, activate=True, gain=gain, act_gain=act_gain)
+            for a, b in itertools.pairwise(widths)
+        )
 
     def forward(
         self,

@@ -87,7 +87,7 @@ class StyledConv(nn.Module):
         maps = broadcast_noise(noise, self.noise, len(x), generator)
         if maps is not None:
             x = x + (maps * (self.noise_strength * SQRT2)).to(x.dtype)
-        return lrelu(x, None if self.clamp is None else self.clamp * SQRT2)
+        return lrelu(x, self.clamp)
 
 
 class ToRGB(nn.Module):
