@@ -125,13 +125,17 @@ def curate(
     heads: Annotated[Path, typer.Argument(help="A heads folder made by `figment crop`.")],
     min_size: Annotated[float | None, typer.Option(help=CURATE["min_size"])] = None,
     min_sharpness: Annotated[float | None, typer.Option(help=CURATE["min_sharpness"])] = None,
+    min_contrast: Annotated[float | None, typer.Option(help=CURATE["min_contrast"])] = None,
+    min_brightness: Annotated[float | None, typer.Option(help=CURATE["min_brightness"])] = None,
     min_headness: Annotated[float | None, typer.Option(help=CURATE["min_headness"])] = None,
+    max_difference: Annotated[float | None, typer.Option(help=CURATE["max_difference"])] = None,
 ) -> None:
     """Judge every head by rules; nothing is deleted, and other thresholds start from the same rows."""
     from figment.curate.curate import curate as run_curate
     from figment.curate.verdicts import Thresholds
 
-    given = {"min_size": min_size, "min_sharpness": min_sharpness, "min_headness": min_headness}
+    given = {"min_size": min_size, "min_sharpness": min_sharpness, "min_contrast": min_contrast,
+             "min_brightness": min_brightness, "min_headness": min_headness, "max_difference": max_difference}
     say(run_curate(heads, Thresholds(**_set(given))).line())
 
 
@@ -163,7 +167,7 @@ def train(
     preset: Annotated[str | None, typer.Option(help="auto, paper or cpu; unset picks by the machine.")] = None,
     init: Annotated[Path | None, typer.Option(help=TRAIN["init"])] = None,
     kimg: Annotated[float | None, typer.Option(help=TRAIN["kimg"])] = None,
-    time: Annotated[str | None, typer.Option(help="Time instead of kimg, e.g. 8h; a short trial turns it to kimg.")] = None,
+    time: Annotated[str | None, typer.Option(help="Time instead of kimg, e.g. 8h; a trial turns it to kimg.")] = None,
     batch: Annotated[int | None, typer.Option(help=TRAIN["batch"])] = None,
     lr: Annotated[float | None, typer.Option(help=TRAIN["lr"])] = None,
     gamma: Annotated[float | None, typer.Option(help=TRAIN["gamma"])] = None,
@@ -203,7 +207,7 @@ def sample(
     model: Model,
     output: Out,
     seeds: Seeds = "0-63",
-    grid: Annotated[str | None, typer.Option(help="Columns x rows of grid.png, e.g. 8x8; unset fits the seeds.")] = None,
+    grid: Annotated[str | None, typer.Option(help="Columns x rows of grid.png, e.g. 8x8; unset fits.")] = None,
     psi: Psi = 0.7,
     cutoff: Cutoff = None,
 ) -> None:
@@ -250,12 +254,13 @@ def mix(
     output: Out,
     rows: Annotated[str, typer.Option(help="Seeds that give identity, one a row.")] = "0-3",
     columns: Annotated[str, typer.Option(help="Seeds whose styles are mixed in, one a column.")] = "10-15",
+    layers: Annotated[str, typer.Option(help="What a column gives: coarse, middle, fine, or layers 4-9.")] = "middle",
     psi: Psi = 0.7,
 ) -> None:
     """The table of style mixes: source rows times style columns."""
     from figment.draw.mix import mix as run_mix
 
-    run_mix(model, output, rows=parse_seeds(rows), columns=parse_seeds(columns), psi=psi)
+    run_mix(model, output, rows=parse_seeds(rows), columns=parse_seeds(columns), layers=layers, psi=psi)
     say(str(output))
 
 

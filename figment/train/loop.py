@@ -152,7 +152,7 @@ def _styles(
     cutoff = torch.randint(1, state.g.num_layers, (batch,), generator=randomness)
     mixed = torch.rand(batch, generator=randomness) < recipe.mixing
     cutoff = torch.where(mixed, cutoff, state.g.num_layers)[share].to(device)                # [n]
-    first = state.g.mapping(z[0])                                                            # [n, L, D]
+    first: Tensor = state.g.mapping(z[0])                                                    # [n, L, D]
     if recipe.mixing == 0:
         return first
     second = state.g.mapping(z[1])

@@ -27,9 +27,9 @@ class State:
     There is no random state to save: every random number of a step follows from the seed and the step.
     """
 
-    g: nn.Module
-    d: nn.Module
-    g_ema: nn.Module
+    g: Any
+    d: Any
+    g_ema: Any
     g_opt: torch.optim.Optimizer
     d_opt: torch.optim.Optimizer
     nimg: int = 0
