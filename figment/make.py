@@ -68,17 +68,24 @@ def _pack(heads: Path, out: Path, wishes: Wishes) -> Path:
 
 def _train(data: Path, runs: Path, wishes: Wishes) -> Path:
     """Train on `data`, or go on with the newest run of the same pictures."""
+    import torch
+
     from figment.pack.dataset import ImageDataset
     from figment.train.config import read_config
     from figment.train.start import resume_training, start_training
+    from figment.train.state import START
 
     say(f"4/6 train     {data} -> {runs}")
     digest = ImageDataset(data).digest
     for config in sorted(runs.glob("[0-9]*/config.json"), reverse=True):
         if read_config(config).digest == digest:
             return resume_training(config.parent, data=data, kimg=wishes.kimg, device=wishes.device)
+    # On a CPU a small collection starts from the shipped network, where its pictures have that size.
+    dataset = ImageDataset(data)
+    cpu = wishes.device == "cpu" or (wishes.device is None and not torch.cuda.is_available())
+    init = "start" if cpu and START.exists() and (dataset.resolution, dataset.channels) == (64, 3) else None
     sec = wishes.sec if wishes.kimg is None else None
-    return start_training(data, runs, sec=sec, kimg=wishes.kimg, seed=wishes.seed, device=wishes.device)
+    return start_training(data, runs, sec=sec, kimg=wishes.kimg, seed=wishes.seed, device=wishes.device, init=init)
 
 
 def _images_of(run: Path) -> int:

@@ -68,7 +68,7 @@ class Schedule:
     seed: int
     """Every random number of the run follows from it."""
     init: str | None
-    """Model file that the weights start from; None starts from random ones."""
+    """Model file that networks and weights start from; `start` is the shipped one; None starts from random weights."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,10 @@ class TrainConfig:
     networks: Networks
     recipe: Recipe
     schedule: Schedule
+    generator: dict[str, Any]
+    """What the generator is built from: its family and its constructor's arguments."""
+    discriminator: dict[str, Any]
+    """The same of the discriminator."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for config.json."""
@@ -97,6 +101,9 @@ PRESETS: dict[str, tuple[float | None, ...]] = {
     "paper": (512,   512,   8,         32768,        512,         32,     0.002,  10,    16, 0.9,    10,       4),
     "cpu":   (64,    64,    2,         1024,         128,         16,     0.0025, 0.3,   16, 0.5,    0.7,      1),
 }
+Like = tuple[dict[str, Any], dict[str, Any] | None]
+"""The configurations of a model's generator and, where it has one, its discriminator."""
+
 COLUMNS = ("z_dim", "w_dim", "map_depth", "channel_base", "channel_max", "batch", "lr", "gamma", "r1_interval",
            "mixing", "ema_kimg", "tick_kimg")
 
@@ -113,6 +120,7 @@ def resolve(
     preset: str | None = None,     # a row of PRESETS; None: `cpu` on a CPU, else `auto`
     device: str = "cpu",           # device type: cpu or cuda
     world: int = 1,                # ranks that share the batch
+    like: Like | None = None,      # networks to build alike; None: by the settings
     **given: Any,                  # what the user set; None means unset
 ) -> TrainConfig:
     """The complete configuration. Collects every problem and raises FigmentError once."""
@@ -134,7 +142,20 @@ def resolve(
     if values:
         raise TypeError(f"unknown settings: {', '.join(values)}")
     networks, recipe, schedule = groups
-    return TrainConfig(str(data), digest, networks, recipe, schedule)    # type: ignore[arg-type]
+    generator, discriminator = network_configs(networks, like)    # type: ignore[arg-type]
+    return TrainConfig(str(data), digest, networks, recipe, schedule, generator, discriminator)    # type: ignore[arg-type]
+
+
+def network_configs(
+    networks: Networks,
+    like: Like | None,             # of a model to start from
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the registry builds the generator and the discriminator from."""
+    shared = {"family": networks.family, "resolution": networks.resolution, "channels": networks.channels,
+              "channel_base": networks.channel_base, "channel_max": networks.channel_max}
+    mapping = {"z_dim": networks.z_dim, "w_dim": networks.w_dim, "map_depth": networks.map_depth}
+    generator, discriminator = like or (None, None)
+    return generator or shared | mapping, discriminator or shared
 
 
 def heuristics(resolution: int, batch: int | None, world: int) -> dict[str, float]:
@@ -174,6 +195,6 @@ def read_config(path: Path) -> TrainConfig:
     value = read_json(path)
     try:
         return TrainConfig(value["data"], value["digest"], Networks(**value["networks"]), Recipe(**value["recipe"]),
-                           Schedule(**value["schedule"]))
+                           Schedule(**value["schedule"]), value["generator"], value["discriminator"])
     except (KeyError, TypeError) as error:
         raise FigmentError(f"{path}: not a training configuration of this version ({error})") from None

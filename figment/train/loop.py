@@ -32,7 +32,7 @@ from figment.pack.sampler import EndlessSampler
 from figment.train.config import TrainConfig
 from figment.train.ema import ema_beta, update_ema
 from figment.train.losses import discriminator_loss, generator_loss, r1_penalty
-from figment.train.state import State, load_newest, network_configs, new_state, save_checkpoint, step_randomness
+from figment.train.state import State, checkpoints, load_newest, new_state, save_checkpoint, step_randomness
 
 W_AVG_BETA = 0.995
 """How slowly w_avg follows the mapped latents, per step (StyleGAN2-ADA)."""
@@ -64,7 +64,7 @@ def train(
     on_tick: Callable[[State], None] = lambda state: None,
 ) -> bool:
     """Train until `kimg`; returns False where a signal ended it early, with a checkpoint written."""
-    state = new_state(config, world.device)
+    state = new_state(config, world.device, init=not checkpoints(run))
     _begin(config, run, state, dataset, world)
     images = torch.from_numpy(dataset.images).to(world.device)      # uint8 [N, C, H, W]
     sampler = EndlessSampler(len(dataset), config.schedule.seed, config.recipe.mirror)
@@ -216,11 +216,10 @@ def _publish(config: TrainConfig, run: Path, state: State, dataset: ImageDataset
     columns = _grid_columns(dataset.resolution)
     write_png(run / "fakes" / f"img{state.nimg:09d}.png", make_grid(draw_fakes(state, columns**2), columns))
     save_checkpoint(run, state, config.schedule.keep)
-    g_config, d_config = network_configs(config)
     data = {"name": dataset.name, "pictures": len(dataset), "digest": dataset.digest}
     save(run / "model.safetensors", Model(
         g_ema=state.g_ema, g=None, d=state.d, origin="figment",
-        config={"generator": g_config, "discriminator": d_config, "data": data, "kimg": state.nimg / 1000}))
+        config={"data": data, "kimg": state.nimg / 1000}))
     write_text(run / "stats.jsonl", "".join(json.dumps(row) + "\n" for row in state.history))
 
 

@@ -14,8 +14,9 @@ from figment.base.files import need_file
 from figment.base.progress import say
 from figment.base.rundir import find_run, new_run
 from figment.pack.dataset import ImageDataset
-from figment.train.config import TrainConfig, read_config, resolve
+from figment.train.config import Like, TrainConfig, read_config, resolve
 from figment.train.loop import train
+from figment.train.state import init_path
 
 TRIAL_MARGIN = 0.93
 """Share of a time budget that is planned for: grids, checkpoints and a busy machine take the rest."""
@@ -64,8 +65,9 @@ def resume_training(
 
 def plan(dataset: ImageDataset, world: World, sec: float | None, **given: Any) -> TrainConfig:
     """The complete configuration; a time budget becomes kimg by a short trial on this machine."""
+    like = _networks_of(given["init"], dataset) if given.get("init") else None
     config = resolve(dataset.path.resolve(), dataset.digest, dataset.resolution, dataset.channels,
-                     device=world.device.type, world=world.size, **given)
+                     device=world.device.type, world=world.size, like=like, **given)
     if sec is None:
         return config
     from figment.train.trial import measure_sec_per_kimg
@@ -75,6 +77,21 @@ def plan(dataset: ImageDataset, world: World, sec: float | None, **given: Any) -
     tick = min(config.schedule.tick_kimg, max(round(kimg / 20, 2), config.recipe.batch / 1000))
     say(f"trial: {pace:.1f} s/kimg on this machine, so {clock(sec)} are {kimg} kimg")
     return dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, kimg=kimg, tick_kimg=tick))
+
+
+def _networks_of(init: str, dataset: ImageDataset) -> Like:
+    """The configurations of the networks in `init`; raises FigmentError where they don't draw what the data hold."""
+    from figment import load
+
+    model = load(str(init_path(init)))
+    g: Any = model.generator
+    if (g.resolution, g.channels) != (dataset.resolution, dataset.channels):
+        raise FigmentError(f"--init {init}: draws {g.resolution}x{g.resolution} with {g.channels} channels, DATA "
+                           f"{dataset.path} holds {dataset.resolution}x{dataset.resolution} with {dataset.channels}; "
+                           f"pack it with --resolution {g.resolution}")
+    if not isinstance(g.config, dict) or g.config.get("family") != "stylegan2":
+        raise FigmentError(f"--init {init}: must be of family stylegan2")
+    return g.config, model.d.config if model.d is not None else None
 
 
 def _launch(config: TrainConfig, run: Path, dataset: ImageDataset, world: World) -> None:

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from figment.base.errors import FigmentError
 from figment.base.files import atomic
 from figment.nets.registry import build_discriminator, build_generator
 from figment.train.config import TrainConfig
+
+START = Path(__file__).parent / "weights" / "start-64.safetensors"
+"""The shipped start network: 64x64 heads of drawn people, trained by runs/train_start.py."""
 
 BETAS = (0.0, 0.99)
 """Adam's betas, as in StyleGAN2."""
@@ -51,22 +53,16 @@ class State:
         self.nimg, self.step, self.history = values["nimg"], values["step"], values["history"]
 
 
-def network_configs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the registry builds the generator and the discriminator of `config` from."""
-    networks = config.networks
-    shared = {"family": networks.family, "resolution": networks.resolution, "channels": networks.channels,
-              "channel_base": networks.channel_base, "channel_max": networks.channel_max}
-    mapping = {"z_dim": networks.z_dim, "w_dim": networks.w_dim, "map_depth": networks.map_depth}
-    return shared | mapping, dict(shared)
-
-
-def new_state(config: TrainConfig, device: torch.device) -> State:
+def new_state(
+    config: TrainConfig,
+    device: torch.device,
+    init: bool = True,         # False: leave the weights of `config.schedule.init` aside, a checkpoint will follow
+) -> State:
     """Networks with the seed's random weights, or those of `init`, and fresh optimizers."""
     torch.manual_seed(config.schedule.seed)
-    g_config, d_config = network_configs(config)
-    g, d = build_generator(g_config), build_discriminator(d_config)
-    if config.schedule.init:
-        _start_from(Path(config.schedule.init), g, d)
+    g, d = build_generator(config.generator), build_discriminator(config.discriminator)
+    if init and config.schedule.init:
+        start_from(config.schedule.init, g, d)
     g, d = g.to(device), d.to(device)
     g_ema = copy.deepcopy(g).eval().requires_grad_(False)
 
@@ -78,19 +74,19 @@ def new_state(config: TrainConfig, device: torch.device) -> State:
     return State(g, d, g_ema, g_opt, d_opt)
 
 
-def _start_from(path: Path, g: nn.Module, d: nn.Module) -> None:
-    """Copy the weights of the model file `path`; raises FigmentError where its networks have other shapes."""
+def init_path(init: str) -> Path:
+    """The model file that `--init` names; `start` is the shipped start network."""
+    return START if init == "start" else Path(init)
+
+
+def start_from(init: str, g: nn.Module, d: nn.Module) -> None:
+    """Copy the weights of the model that `--init` names into networks of the same shapes."""
     from figment import load
 
-    model = load(str(path))
-    for target, source, name in ((g, model.g_ema or model.g, "generator"), (d, model.d, "discriminator")):
-        if source is None:
-            continue
-        try:
-            target.load_state_dict(source.state_dict())
-        except RuntimeError:
-            raise FigmentError(f"--init {path}: its {name} has other shapes than this run's; give --preset, "
-                               "--channel-base, --z-dim and a data set of its resolution to match") from None
+    model = load(str(init_path(init)))
+    g.load_state_dict(model.generator.state_dict())
+    if model.d is not None:
+        d.load_state_dict(model.d.state_dict())
 
 
 def checkpoints(run: Path) -> list[Path]:

@@ -28,6 +28,27 @@ def test_a_time_budget_becomes_kimg(tmp_path, zip_path, capsys):
     assert 0.004 <= kimg < 20 and "s/kimg on this machine" in capsys.readouterr().out
 
 
+def test_a_model_gives_its_networks_to_a_run(tmp_path, zip_path):
+    first = start_training(zip_path, tmp_path, device="cpu", **TINY | {"kimg": 0.016})
+    given = {"kimg": 0.032, "tick_kimg": 0.016, "batch": 4, "r1_interval": 2, "init": str(first)}
+    second = start_training(zip_path, tmp_path, device="cpu", **given)
+    configs = [json.loads((run / "config.json").read_text()) for run in (first, second)]
+    assert configs[1]["generator"]["z_dim"] == 8
+    assert configs[1]["discriminator"]["channel_base"] == configs[0]["discriminator"]["channel_base"] == 64
+
+    # Its first grid of fakes is what the first run ended with; it resumes without the file it started from.
+    assert (second / "fakes" / "img000000000.png").read_bytes() == (first / "fakes" / "img000000016.png").read_bytes()
+    (first / "model.safetensors").unlink()
+    assert resume_training(second, kimg=0.048, device="cpu") == second
+
+
+def test_a_model_of_another_resolution_is_one_line(tmp_path, zip_path, monkeypatch):
+    run = start_training(zip_path, tmp_path, device="cpu", **TINY | {"kimg": 0.004})
+    monkeypatch.setattr("figment.pack.dataset.ImageDataset.resolution", 32)
+    with pytest.raises(FigmentError, match="--init .* draws 16x16 .* pack it with --resolution 16"):
+        start_training(zip_path, tmp_path, device="cpu", init=str(run))
+
+
 def test_a_missing_data_set_names_the_argument(tmp_path):
     with pytest.raises(FigmentError, match="DATA .*no such file"):
         start_training(tmp_path / "none.zip", tmp_path, device="cpu")
