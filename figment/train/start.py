@@ -91,7 +91,8 @@ def _networks_of(init: str, dataset: ImageDataset) -> Like:
                            f"pack it with --resolution {g.resolution}")
     if not isinstance(g.config, dict) or g.config.get("family") != "stylegan2":
         raise FigmentError(f"--init {init}: must be of family stylegan2")
-    return g.config, model.d.config if model.d is not None else None
+    d: Any = model.d
+    return g.config, d.config if d is not None else None
 
 
 def _launch(config: TrainConfig, run: Path, dataset: ImageDataset, world: World) -> None:
