@@ -103,7 +103,7 @@ class Conv(nn.Module):
 def _filter(x: Tensor, taps: int, gain: float) -> Tensor:
     """The separable binomial filter as a depthwise kernel [C, 1, K, K] of sum `gain`, made on the device of `x`."""
     edge, middle = x.new_ones(1), x.new_full((taps - 2,), float(taps - 1))
-    line = torch.cat([edge, middle, edge]) * (math.sqrt(gain) / 2 ** (taps - 1))
+    line: Tensor = torch.cat([edge, middle, edge]) * (math.sqrt(gain) / float(2 ** (taps - 1)))
     return (line[:, None] * line).expand(x.shape[1], 1, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
