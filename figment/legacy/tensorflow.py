@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from figment.base.errors import FigmentError
@@ -19,7 +17,7 @@ KERNEL = (3, 2, 0, 1)  # TensorFlow's [h, w, in, out] as [out, in, h, w]
 DENSE = (1, 0)  # [in, out] as [out, in]
 GENERATORS = {"G_style": "stylegan1", "G_paper": "progan", "G_main": "stylegan2"}
 DISCRIMINATORS = {"D_basic": "stylegan1", "D_paper": "progan", "D_stylegan2": "stylegan2"}
-# What these programs' networks take as settings and what figment's families do in their place; anything else is refused.
+# Settings of these programs with the values that figment computes; any other value is refused.
 USUAL: dict[str, tuple[Any, ...]] = {
     "use_wscale": (True,),
     "use_pixel_norm": (False,),
@@ -83,9 +81,7 @@ def read(value: Any, where: str) -> Model:
 
 
 def _check_settings(settings: dict[str, Any], where: str) -> None:
-    wrong = [
-        f"{name}={value!r}" for name, value in settings.items() if name in USUAL and value not in USUAL[str(name)]
-    ]
+    wrong = [f"{name}={value!r}" for name, value in settings.items() if name in USUAL and value not in USUAL[str(name)]]
     if wrong:
         raise FigmentError(f"{where}: a variant that figment does not compute: {listed(wrong)}")
 

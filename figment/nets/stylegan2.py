@@ -189,7 +189,7 @@ class Discriminator(nn.Module):
         channel_base: int = 32768,
         channel_max: int = 512,
         widths: list[int] | None = None,  # feature maps of every block, smallest first; None for the rule
-        mbstd_group: int = 4,  # samples per group of the minibatch deviation
+        mbstd_group: int = 4,  # samples per group of the minibatch deviation; 0 for the whole batch
         mbstd_channels: int = 1,  # its feature maps; 0 for none
         map_depth: int = 8,  # layers that map the label
         label: str = "project",  # "project" as in stylegan2-ada, or "select": one output per label, as in TensorFlow
@@ -230,7 +230,7 @@ class Discriminator(nn.Module):
         for block in reversed(self.blocks):
             x = block(x)
         if self.mbstd_channels:
-            x = minibatch_std(x, self.mbstd_group, self.mbstd_channels)
+            x = minibatch_std(x, self.mbstd_group or len(x), self.mbstd_channels)
         x = self.conv(x)
         scores: Tensor = self.out(self.dense(x.flatten(1)))
         if not self.c_dim:
