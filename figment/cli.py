@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,6 +52,10 @@ def main() -> None:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
             sys.exit(_fail(f"{error.filename}: {error.strerror}"))
         raise
+    except sqlite3.OperationalError as error:
+        if "full" not in str(error):
+            raise
+        sys.exit(_fail("catalog.db: the disk is full; what was finished is intact"))
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from typing import Any
 from figment.base.errors import FigmentError
 
 PARTIAL = ".partial"
+NO_ROOM = 64 * 1024
+"""With fewer free bytes than this, what went wrong while writing was the full disk: codecs and torch don't say so."""
 
 
 @contextlib.contextmanager
@@ -28,8 +32,12 @@ def atomic(path: Path) -> Iterator[Path]:
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        full |= isinstance(error, Exception) and shutil.disk_usage(path.parent).free < NO_ROOM
         temporary.unlink(missing_ok=True)
+        if full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
 
 

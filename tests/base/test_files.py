@@ -1,3 +1,6 @@
+import errno
+from types import SimpleNamespace
+
 import pytest
 
 from figment.base.errors import FigmentError
@@ -21,6 +24,18 @@ def test_a_leftover_of_a_killed_writer_is_overwritten(tmp_path):
     leftover.write_text("half of a killed writer")
     write_text(tmp_path / "a.png", "whole")
     assert [child.name for child in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_full_disk_names_the_file_whatever_the_writer_raised(tmp_path, monkeypatch):
+    with pytest.raises(OSError, match="No space") as caught, atomic(tmp_path / "a.mp4"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "a.mp4")
+
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=100))
+    with pytest.raises(OSError, match="No space"), atomic(tmp_path / "a.pt"):
+        raise RuntimeError("unexpected pos 64 vs 0")
+    with pytest.raises(KeyboardInterrupt), atomic(tmp_path / "a.pt"):
+        raise KeyboardInterrupt
 
 
 def test_json_comes_back_and_damage_names_the_file(tmp_path):
