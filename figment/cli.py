@@ -179,6 +179,7 @@ def train(
     channel_base: Annotated[int | None, typer.Option(help=TRAIN["channel_base"])] = None,
     z_dim: Annotated[int | None, typer.Option(help=TRAIN["z_dim"])] = None,
     mixing: Annotated[float | None, typer.Option(help=TRAIN["mixing"])] = None,
+    noise: Annotated[bool | None, typer.Option("--noise/--no-noise", help=TRAIN["noise"])] = None,
     ema_kimg: Annotated[float | None, typer.Option(help=TRAIN["ema_kimg"])] = None,
     mirror: Annotated[bool | None, typer.Option("--mirror/--no-mirror", help=TRAIN["mirror"])] = None,
     tick_kimg: Annotated[float | None, typer.Option(help=TRAIN["tick_kimg"])] = None,
@@ -198,8 +199,8 @@ def train(
     run = start_training(
         data, output, sec=parse_duration(time) if time and kimg is None else None, dry_run=dry_run, device=device,
         family=family, preset=preset, init=str(init) if init else None, kimg=kimg, batch=batch, lr=lr, gamma=gamma,
-        channel_base=channel_base, z_dim=z_dim, w_dim=z_dim, mixing=mixing, ema_kimg=ema_kimg, mirror=mirror,
-        tick_kimg=tick_kimg, keep=keep, seed=seed)
+        channel_base=channel_base, z_dim=z_dim, w_dim=z_dim, mixing=mixing, noise=noise, ema_kimg=ema_kimg,
+        mirror=mirror, tick_kimg=tick_kimg, keep=keep, seed=seed)
     if not dry_run:
         say(f"{run}: fakes/, stats.jsonl, model.safetensors")
 

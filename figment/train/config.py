@@ -51,6 +51,8 @@ class Recipe:
     """Probability of style mixing (Karras 2019)."""
     ema_kimg: float
     """Half-life of the generator's moving average, in thousands of images."""
+    noise: bool
+    """Per-pixel noise in the generator; small networks lean on it and draw speckles instead of features."""
     mirror: bool
     """Show each picture mirrored half of the time."""
 
@@ -95,17 +97,18 @@ class TrainConfig:
 # Presets fill only what the user left unset. `auto` follows the heuristics of StyleGAN2-ADA (Karras 2020, its
 # train.py); `cpu` is a small network for two cores; `paper` is StyleGAN2's config F.
 #
-#          z_dim  w_dim  map_depth  channel_base  channel_max  batch   lr      gamma  r1  mixing  ema_kimg  tick_kimg
-PRESETS: dict[str, tuple[float | None, ...]] = {
-    "auto":  (512,   512,   2,         None,         512,         None,   None,   None,  16, 0.9,    None,     4),
-    "paper": (512,   512,   8,         32768,        512,         32,     0.002,  10,    16, 0.9,    10,       4),
-    "cpu":   (64,    64,    2,         1024,         128,         16,     0.0025, 0.3,   16, 0.5,    0.7,      1),
+#          z_dim w_dim map_depth channel_base channel_max batch  lr      gamma r1  mixing noise  ema_kimg tick_kimg
+PRESETS: dict[str, tuple[float | bool | None, ...]] = {
+    "auto":  (512,  512,  2,        None,        512,        None,  None,   None, 16, 0.9,   True,  None,    4),
+    "paper": (512,  512,  8,        32768,       512,        32,    0.002,  10,   16, 0.9,   True,  10,      4),
+    "cpu":   (64,   64,   2,        512,         128,        16,    0.0025, 0.3,  16, 0.5,   False, 0.7,     1),
 }
+
 Like = tuple[dict[str, Any], dict[str, Any] | None]
 """The configurations of a model's generator and, where it has one, its discriminator."""
 
 COLUMNS = ("z_dim", "w_dim", "map_depth", "channel_base", "channel_max", "batch", "lr", "gamma", "r1_interval",
-           "mixing", "ema_kimg", "tick_kimg")
+           "mixing", "noise", "ema_kimg", "tick_kimg")
 
 DEFAULT_KIMG = 2500.0
 """The length of the story's run."""

@@ -99,6 +99,7 @@ def train_step(
 ) -> dict[str, Tensor]:
     """One step of D, then of G, then of the average; returns the step's statistics as scalars on the device."""
     recipe, device = config.recipe, world.device
+    noise = "random" if recipe.noise else "none"
     share = slice(world.rank * recipe.batch // world.size, (world.rank + 1) * recipe.batch // world.size)
     randomness = step_randomness(config.schedule.seed, state.step)
     torch.manual_seed(step_randomness(config.schedule.seed, state.step, 1 + world.rank).initial_seed())
@@ -112,7 +113,7 @@ def train_step(
     # D: fakes against reals, and every r1_interval steps the gradient penalty, weighted for the steps it skips.
     state.d.requires_grad_(True)
     with torch.no_grad():
-        fake = state.g.synthesis(_styles(config, state, randomness, share, device), noise="random")
+        fake = state.g.synthesis(_styles(config, state, randomness, share, device), noise=noise)
     penalise = bool(recipe.gamma) and state.step % recipe.r1_interval == 0
     real.requires_grad_(penalise)
     real_logits, fake_logits = state.d(real), state.d(fake)
@@ -128,7 +129,7 @@ def train_step(
     # G: fresh fakes that D should take for real.
     state.d.requires_grad_(False)
     styles = _styles(config, state, randomness, share, device)
-    loss_g = generator_loss(state.d(state.g.synthesis(styles, noise="random")))
+    loss_g = generator_loss(state.d(state.g.synthesis(styles, noise=noise)))
     stats["loss_g"] = loss_g.detach()
     _update(loss_g, state.g_opt, state.g, world)
     state.g.w_avg.lerp_(world.mean(styles.detach()[:, 0].mean(0)), 1 - W_AVG_BETA)

@@ -79,3 +79,14 @@ def test_a_step_moves_both_networks_and_the_averages(tiny, dataset, world):
     assert state.g.w_avg.abs().sum() > 0
     assert torch.equal(state.g.w_avg, state.g_ema.w_avg)
     assert set(stats) == {"loss_d", "loss_g", "sign_real", "sign_fake", "r1"}
+
+
+def test_without_noise_the_generator_never_learns_to_lean_on_it(tiny, dataset, world):
+    for noise in (True, False):
+        config = dataclasses.replace(tiny, recipe=dataclasses.replace(tiny.recipe, noise=noise))
+        state = new_state(config, world.device)
+        sampler = EndlessSampler(len(dataset), 0)
+        for _ in range(2):
+            train_step(config, state, torch.from_numpy(dataset.images), sampler, world)
+        strengths = [value for name, value in state.g.named_parameters() if name.endswith("noise_strength")]
+        assert strengths and all(bool(value) == noise for value in strengths)
