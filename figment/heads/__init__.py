@@ -1,0 +1,1 @@
+"""Heads: the detector, its training and scoring, and the crop stage."""

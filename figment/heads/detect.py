@@ -22,7 +22,7 @@ from figment.heads.views import FILL
 
 SHIPPED = Path(__file__).parent / "weights" / "detector.safetensors"
 """The weights in the package; MODEL_CARD.md beside their folder says what they were trained on."""
-THRESHOLD = 0.4
+THRESHOLD = 0.5
 """Detections below this score are dropped unless a caller asks for another threshold."""
 LONG_SIDES = (320, 640)
 """Each picture is looked at once at each of these sizes of its longer side, as far as it has the pixels."""

@@ -13,7 +13,7 @@ from figment.heads.network import HeadNet, NetConfig
 from figment.heads.train import Step, TrainConfig, learning_rate, train_detector
 from figment.heads.views import Scene
 
-SMALL = TrainConfig(steps=30, batch=4, size=64, rate=5e-3, pool=20, fresh=1, seed=3)
+SMALL = TrainConfig(steps=24, batch=4, size=64, rate=5e-3, pool=20, fresh=1, seed=3)
 
 
 def ellipses() -> Iterator[Scene]:
@@ -33,8 +33,8 @@ def tiny() -> HeadNet:
 def test_losses_fall_and_a_seed_repeats_exactly() -> None:
     steps: list[Step] = []
     net = train_detector(ellipses(), config=SMALL, start=tiny(), on_step=steps.append)
-    assert [step.number for step in steps] == list(range(1, 31))
-    assert np.mean([s.heat for s in steps[-5:]]) < 0.7 * np.mean([s.heat for s in steps[:5]])
+    assert [step.number for step in steps] == list(range(1, 25))
+    assert np.mean([s.heat for s in steps[-5:]]) < 0.8 * np.mean([s.heat for s in steps[:5]])
     assert np.mean([s.sides for s in steps[-5:]]) < 0.9 * np.mean([s.sides for s in steps[:5]])
 
     again = train_detector(ellipses(), config=SMALL, start=tiny())
