@@ -64,6 +64,13 @@ class Variables:
             raise FigmentError(f"{self.where}: {name} has {array.ndim} axes and not {rank}")
         return array
 
+    def rank_one(self, name: str, rank: int) -> Tensor:
+        """The variable `name` of `rank` axes, the first of length 1 and left out."""
+        shape = self.shape(name, rank)
+        if shape[0] != 1:
+            raise FigmentError(f"{self.where}: {name} is {list(shape)}, and its first axis must be 1")
+        return self.take(name, shape=shape[1:])
+
     def shape(self, name: str, rank: int) -> tuple[int, ...]:
         """The shape of `name`, which must have `rank` axes; it stays to be taken."""
         taken = name not in self.rest
@@ -111,3 +118,14 @@ def listed(names: list[str], most: int = 40) -> str:
     """`names` for one line, printable, with how many more there are."""
     shown = ", ".join(name if name.isprintable() else ascii(name) for name in names[:most])[:4000]
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+@torch.no_grad()
+def estimate_w_avg(
+    generator: torch.nn.Module,
+    samples: int = 4096,
+) -> None:
+    """Set the generator's mean of w to that of so many latents of one seed, where a file does not hold it."""
+    z = torch.from_numpy(np.random.RandomState(0).randn(samples, int(generator.z_dim)))  # type: ignore[arg-type]
+    w = generator.mapper(z, None)  # type: ignore[operator]
+    generator.w_avg.copy_(w.mean(0))  # type: ignore[operator]

@@ -9,7 +9,7 @@ from torch import nn
 
 from figment.base.errors import FigmentError
 
-FAMILIES = ("stylegan2", "stylegan1", "progan")
+FAMILIES = ("stylegan2", "stylegan1", "progan", "lucidrains")
 
 
 def _build(kind: str, config: dict[str, Any]) -> nn.Module:

@@ -1,0 +1,223 @@
+"""rosinality/stylegan2-pytorch: StyleGAN2 in PyTorch, read and written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from figment.base.errors import FigmentError
+from figment.base.files import atomic
+from figment.legacy.machine import Record
+from figment.legacy.torchfile import as_array
+from figment.legacy.variables import Variables, estimate_w_avg, listed
+from figment.nets.modelfile import Model, fill
+
+ORIGIN = "rosinality/stylegan2-pytorch"
+DROPPED = ("g_optim", "d_optim")
+NOTED = ("args", "ada_aug_p", "latent_avg")
+
+
+def fits(value: Any) -> bool:
+    """Whether a file's content looks like this program's."""
+    if not isinstance(value, dict):
+        return False
+    return any(isinstance(part, dict) and "input.input" in part for part in (value.get("g_ema"), value.get("g")))
+
+
+def read(value: dict[str, Any], where: str) -> Model:
+    """The model in a training checkpoint or in a converted file."""
+    strangers = sorted(str(key) for key in set(value) - {"g", "g_ema", "d", *DROPPED, *NOTED})
+    if strangers:
+        raise FigmentError(f"{where}: left over: {listed(strangers)}")
+    model = Model(origin=ORIGIN)
+    for part in ("g", "g_ema", "d"):
+        values = value.get(part)
+        if not isinstance(values, dict):
+            continue
+        variables = Variables(values, f"{where}: {part}")
+        config, tensors = (_discriminator if part == "d" else _generator)(variables)
+        variables.done()
+        network = fill({"family": "stylegan2", **config}, tensors, "discriminator" if part == "d" else "generator")
+        if part != "d" and "latent_avg" in value:
+            average = torch.from_numpy(as_array(value["latent_avg"]).reshape(-1).astype("float32"))
+            network.w_avg.copy_(average)  # type: ignore[operator]
+        elif part != "d":
+            estimate_w_avg(network)
+        setattr(model, part, network)
+
+    if "latent_avg" not in value:
+        model.config["notes"] = "w_avg from 4096 seeds: the file has none"
+    model.config["dropped"] = [key for key in DROPPED if key in value]
+    if isinstance(value.get("ada_aug_p"), float):
+        model.config["ada_p"] = value["ada_aug_p"]
+    args = value.get("args")
+    if isinstance(args, Record):
+        plain = {k: v for k, v in args.state.items() if isinstance(k, str) and isinstance(v, int | float | str)}
+        model.config["training"] = {k: v for k, v in plain.items() if k not in ("path", "ckpt")}
+    return model
+
+
+def _generator(v: Variables) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    # The mapping network: layers 1, 2, 3 ... behind the normalisation.
+    tensors: dict[str, Tensor] = {}
+    depth = 0
+    while f"style.{depth + 1}.weight" in v:
+        for part in ("weight", "bias"):
+            tensors[f"mapper.layers.{depth}.{part}"] = v.take(f"style.{depth + 1}.{part}")
+        depth += 1
+    if not depth:
+        raise FigmentError(f"{v.where}: missing style.1.weight")
+
+    # The levels, named as one row of convolutions and one of colours.
+    levels = 1 + len({m[1] for name in v.values if (m := re.match(r"to_rgbs\.(\d+)\.", name))})
+    for path, to, number in _layers(levels):
+        tensors[to + "weight"] = v.rank_one(path + "conv.weight", 5)
+        tensors[to + "affine.weight"] = v.take(path + "conv.modulation.weight")
+        tensors[to + "affine.bias"] = v.take(path + "conv.modulation.bias")
+        if number is None:
+            tensors[to + "bias"] = v.take(path + "bias", shape=(-1,))
+        else:
+            tensors[to + "noise_strength"] = v.take(path + "noise.weight", shape=())
+            tensors[to + "bias"] = v.take(path + "activate.bias")
+            tensors[to + "noise"] = v.rank_one(f"noises.noise_{number}", 4)[0]
+    tensors["const"] = v.rank_one("input.input", 4)
+    v.skip_filters(r"\.(blur|upsample)\.kernel$")
+    w_dim, z_dim = tensors["mapper.layers.0.weight"].shape
+    tensors["w_avg"] = torch.zeros(w_dim)
+    config = {
+        "z_dim": z_dim,
+        "w_dim": w_dim,
+        "resolution": 4 << (levels - 1),
+        "channels": len(tensors["blocks.0.rgb.bias"]),
+        "widths": [len(tensors[f"blocks.{k}.conv1.bias"]) for k in range(levels)],
+        "map_depth": depth,
+    }
+    return config, tensors
+
+
+def _layers(levels: int) -> list[tuple[str, str, int | None]]:
+    """The modulated layers: this program's name, figment's, and the number of its noise map (None for colours)."""
+    layers: list[tuple[str, str, int | None]] = [
+        ("conv1.", "blocks.0.conv1.", 0),
+        ("to_rgb1.", "blocks.0.rgb.", None),
+    ]
+    for k in range(1, levels):
+        layers.append((f"convs.{2 * k - 2}.", f"blocks.{k}.conv0.", 2 * k - 1))
+        layers.append((f"convs.{2 * k - 1}.", f"blocks.{k}.conv1.", 2 * k))
+        layers.append((f"to_rgbs.{k - 1}.", f"blocks.{k}.rgb.", None))
+    return layers
+
+
+def _discriminator(v: Variables) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    count = len({m[1] for name in v.values if (m := re.match(r"convs\.(\d+)\.", name))}) - 1
+    tensors = {to: v.take(name) for name, to in _discriminator_names(count)}
+    v.skip_filters(r"\.kernel$")
+    first = len(tensors["conv.bias"])
+    config = {
+        "resolution": 4 << count,
+        "channels": tensors["from_rgb.weight"].shape[1],
+        "widths": [first, *(len(tensors[f"blocks.{k}.conv0.bias"]) for k in range(count))],
+        "mbstd_channels": tensors["conv.weight"].shape[1] - first,
+    }
+    return config, tensors
+
+
+def _discriminator_names(count: int) -> list[tuple[str, str]]:
+    """The discriminator's variables that have the same layout in both: this program's name, and figment's."""
+    names = [
+        ("convs.0.0.weight", "from_rgb.weight"),
+        ("convs.0.1.bias", "from_rgb.bias"),
+        ("final_conv.0.weight", "conv.weight"),
+        ("final_conv.1.bias", "conv.bias"),
+        ("final_linear.0.weight", "dense.weight"),
+        ("final_linear.0.bias", "dense.bias"),
+        ("final_linear.1.weight", "out.weight"),
+        ("final_linear.1.bias", "out.bias"),
+    ]
+    for index in range(1, count + 1):
+        k = count - index
+        names += [
+            (f"convs.{index}.conv1.0.weight", f"blocks.{k}.conv0.weight"),
+            (f"convs.{index}.conv1.1.bias", f"blocks.{k}.conv0.bias"),
+            (f"convs.{index}.conv2.1.weight", f"blocks.{k}.conv1.weight"),
+            (f"convs.{index}.conv2.2.bias", f"blocks.{k}.conv1.bias"),
+            (f"convs.{index}.skip.1.weight", f"blocks.{k}.skip.weight"),
+        ]
+    return names
+
+
+def write(path: Path, model: Model) -> None:
+    """Write `model` as this program's converted file: g_ema, g and d where present, and latent_avg."""
+    wrong = _differences(model)
+    if wrong:
+        raise FigmentError(f"{path}: {ORIGIN} can't hold a network with {', '.join(wrong)}")
+    content: dict[str, Any] = {}
+    for name, network in model.networks().items():
+        content[name] = _foreign_discriminator(network) if name == "d" else _foreign_generator(network)
+    if "g_ema" not in content and "g" in content:
+        content["g_ema"] = content["g"]
+    if "g_ema" in content:
+        content["latent_avg"] = model.generator.w_avg.detach().clone()  # type: ignore[operator]
+    with atomic(path) as temporary:
+        torch.save(content, temporary)
+
+
+def _differences(model: Model) -> list[str]:
+    """What keeps the networks from being this program's."""
+    wanted = {"family": "stylegan2", "c_dim": 0, "channels": 3, "start": [4, 4], "map_lr_mul": 0.01, "label": "project"}
+    wanted |= {"mbstd_group": 4, "mbstd_channels": 1}
+    wrong: dict[str, None] = {}
+    for network in model.networks().values():
+        config: dict[str, Any] = network.config  # type: ignore[assignment]
+        if config["family"] != "stylegan2":
+            return [f"family={config['family']}"]
+        for key, value in wanted.items():
+            unlabelled = key == "label" and not config.get("c_dim")
+            if key in config and config[key] != value and not unlabelled:
+                wrong[f"{key}={config[key]}"] = None
+    return list(wrong)
+
+
+def _kernel(gain: float) -> Tensor:
+    line = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    return line[:, None] * line * gain
+
+
+def _foreign_generator(network: nn.Module) -> dict[str, Tensor]:
+    ours = {key: value.detach().cpu() for key, value in network.state_dict().items()}
+    config: dict[str, Any] = network.config  # type: ignore[assignment]
+    levels = len(network.sizes)  # type: ignore[arg-type]
+    theirs: dict[str, Tensor] = {}
+    for depth in range(config["map_depth"]):
+        for part in ("weight", "bias"):
+            theirs[f"style.{depth + 1}.{part}"] = ours[f"mapper.layers.{depth}.{part}"]
+    theirs["input.input"] = ours["const"][None]
+    for path, to, number in _layers(levels):
+        theirs[path + "conv.weight"] = ours[to + "weight"][None]
+        theirs[path + "conv.modulation.weight"] = ours[to + "affine.weight"]
+        theirs[path + "conv.modulation.bias"] = ours[to + "affine.bias"]
+        if number is None:
+            theirs[path + "bias"] = ours[to + "bias"][None, :, None, None]
+            if path != "to_rgb1.":
+                theirs[path + "upsample.kernel"] = _kernel(4.0)
+        else:
+            theirs[path + "noise.weight"] = ours[to + "noise_strength"][None]
+            theirs[path + "activate.bias"] = ours[to + "bias"]
+            theirs[f"noises.noise_{number}"] = ours[to + "noise"][None, None]
+            if to.endswith("conv0."):
+                theirs[path + "conv.blur.kernel"] = _kernel(4.0)
+    return {key: value.clone() for key, value in theirs.items()}
+
+
+def _foreign_discriminator(network: nn.Module) -> dict[str, Tensor]:
+    ours = {key: value.detach().cpu() for key, value in network.state_dict().items()}
+    count = len(network.sizes) - 1  # type: ignore[arg-type]
+    theirs = {name: ours[to].clone() for name, to in _discriminator_names(count)}
+    for index in range(1, count + 1):
+        theirs[f"convs.{index}.conv2.0.kernel"] = _kernel(1.0)
+        theirs[f"convs.{index}.skip.0.kernel"] = _kernel(1.0)
+    return theirs
