@@ -86,7 +86,7 @@ def describe(path: Path) -> list[tuple[str, str]]:
     rows = [("file", str(path)), ("origin", model.origin), ("family", str(config["family"]))]
 
     # The pictures it draws, and what the generator is made of.
-    size = getattr(network, "sizes", [(config["resolution"], config["resolution"])])[-1]  # type: ignore[index]
+    size = getattr(network, "sizes", [(config["resolution"], config["resolution"])])[-1]
     kinds = {1: "grey", 3: "RGB", 4: "RGBA"}
     channels = int(config["channels"])
     rows.append(("pictures", f"{size[1]}x{size[0]} {kinds.get(channels, f'{channels} channels')}"))
