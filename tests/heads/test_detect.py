@@ -10,7 +10,7 @@ from PIL import Image
 
 from figment.base.errors import FigmentError
 from figment.base.records import Box
-from figment.heads.detect import Detection, Detector, detect_folder, list_pictures, suppress, to_coco
+from figment.heads.detect import DOUBT, Detection, Detector, detect_folder, list_pictures, suppress, to_coco
 from figment.heads.network import HeadNet, Level, NetConfig
 from figment.heads.score import Truth, score_boxes
 
@@ -43,8 +43,10 @@ def test_boxes_do_not_leave_the_picture() -> None:
 def test_large_pictures_are_looked_at_twice() -> None:
     detector = Detector(OneHead(), (320, 640))
     assert len(detector.detect(Image.new("RGB", (320, 320)))) == 1
-    boxes = [found.box for found in detector.detect(Image.new("RGB", (1280, 1280)))]
-    assert boxes == [Box(16, 0, 144, 96), Box(32, 0, 288, 192)]    # at half of the size and at a quarter
+    coarse, fine = detector.detect(Image.new("RGB", (1280, 1280)))
+    assert coarse.box == Box(32, 0, 288, 192)    # seen at a quarter of the size
+    assert fine.box == Box(16, 0, 144, 96)       # seen at half of it
+    assert fine.score == pytest.approx(coarse.score * DOUBT)
 
 
 def test_the_weaker_of_two_boxes_of_one_head_goes() -> None:
@@ -85,16 +87,15 @@ def test_a_folder_without_files_is_told_in_one_line(tmp_path: Path) -> None:
 
 def test_the_shipped_weights_find_the_heads_of_fresh_demo_scenes() -> None:
     pytest.importorskip("dicebear")
-    from figment.demo.scenes import draw_scene
+    from figment.demo.scenes import Cast, compose
 
-    detector, found, heads, small = Detector.load(), {}, {}, {}
-    for i in range(8):
-        rng = np.random.default_rng([31, i])
-        image, boxes = draw_scene(rng, styles=["avataaars", "adventurer"], size=(480, 400), heads=i % 4)
-        heads[str(i)] = [box for box in boxes if box.height >= 40]
-        small[str(i)] = [box for box in boxes if box.height < 40]
-        found[str(i)] = [[*head.box, head.score] for head in detector.detect(image)]
-    scores = score_boxes(found, Truth(heads, small))
-    assert scores.heads >= 8
-    assert scores.recall >= 0.75
-    assert scores.precision >= 0.75
+    detector, found, heads = Detector.load(), {}, {}
+    people = Cast({"avataaars": 1.0, "adventurer": 1.0}, heads=(0, 3), head_px=(72.0, 300.0))
+    for i in range(12):
+        scene = compose(np.random.default_rng([31, i]), people, (480, 400))
+        heads[str(i)] = list(scene.boxes)
+        found[str(i)] = [[*head.box, head.score] for head in detector.detect(scene.image)]
+    scores = score_boxes(found, Truth(heads))
+    assert scores.heads >= 12
+    assert scores.recall >= 0.8       # floors for a dozen scenes; MODEL_CARD.md has the measured figures
+    assert scores.precision >= 0.7
