@@ -170,6 +170,12 @@ def _make_bytes(arguments: tuple[Any, ...]) -> bytes:
     return text.encode("latin-1")
 
 
+def _make_no_bytes(arguments: tuple[Any, ...]) -> bytes:
+    if arguments:
+        raise Damaged("bytes that are none")
+    return b""
+
+
 def _make_object(arguments: tuple[Any, ...]) -> Any:
     """copyreg's way to make an object: (class, base, state)."""
     if len(arguments) != 3 or not isinstance(arguments[0], Name) or arguments[0].name == "_reconstructor":
@@ -212,6 +218,7 @@ def _table() -> dict[Name, Builder]:
     know("numpy", "ndarray", _only_named)
     # Python
     know("collections", "OrderedDict", _make_dict)
+    know("builtins __builtin__", "bytes", _make_no_bytes)
     know("argparse", "Namespace", _record("Namespace"))
     know("_codecs", "encode", _make_bytes)
     know("copyreg copy_reg", "_reconstructor", _make_object)

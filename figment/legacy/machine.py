@@ -113,8 +113,8 @@ class Machine:
 
     def word(self, count: int, encoding: str = "utf-8") -> str:
         """The next `count` bytes as text, on the text budget."""
-        self.spend(count)
         part = self.take(count)
+        self.spend(count)
         # Long text is an array written as Latin-1; anything wider would take four times its size in memory.
         if count > 65536 and encoding == "utf-8" and int(np.frombuffer(part, np.uint8).max()) > 0xC3:
             raise Refused("it holds a text longer than a checkpoint needs")

@@ -76,7 +76,7 @@ _ACTIONS: dict[int, Callable[[Machine], object]] = {
     ord("S"): _push(lambda m: m.line()[1:-1]),
     ord("T"): lambda m: m.old_string(m.number("i")),
     ord("U"): lambda m: m.old_string(m.number("B")),
-    ord("V"): _push(lambda m: m.line()),
+    ord("V"): _push(lambda m: m.line().encode("latin-1").decode("raw-unicode-escape")),
     ord("X"): _push(lambda m: m.word(m.number("I"))),
     0x8C: _push(lambda m: m.word(m.number("B"))),
     0x8D: _push(lambda m: m.word(m.number("Q"))),

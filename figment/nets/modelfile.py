@@ -71,8 +71,13 @@ def fill(
     ]
     if wrong:
         raise FigmentError(f"the {kind} does not fit its weights: {', '.join(wrong)}")
-    network.load_state_dict(tensors, assign=True)
+    network.load_state_dict({name: _aligned(value) for name, value in tensors.items()}, assign=True)
     return network.eval()
+
+
+def _aligned(value: Tensor) -> Tensor:
+    """`value`, copied where it is a view at an odd address: kernels round differently there, so pictures would too."""
+    return value if value.is_contiguous() and value.data_ptr() % 64 == 0 else value.clone(memory_format=torch.contiguous_format)
 
 
 def save(
