@@ -77,7 +77,8 @@ def fill(
 
 def _aligned(value: Tensor) -> Tensor:
     """`value`, copied where it is a view at an odd address: kernels round differently there, so pictures would too."""
-    return value if value.is_contiguous() and value.data_ptr() % 64 == 0 else value.clone(memory_format=torch.contiguous_format)
+    fine = value.is_contiguous() and value.data_ptr() % 64 == 0
+    return value if fine else value.clone(memory_format=torch.contiguous_format)
 
 
 def save(
