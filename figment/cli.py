@@ -163,7 +163,8 @@ def pack(
 
 
 @app.command(epilog=example(
-    "train heads.zip -o runs --kimg 200", "train heads.zip -o runs --time 8h --dry-run", "train --resume -o runs"))
+    "train heads.zip -o runs --kimg 200", "train heads.zip -o runs --init ffhq.pkl --adapt",
+    "train heads.zip -o runs --time 8h --dry-run", "train --resume -o runs"))
 def train(
     data: Annotated[Path | None, typer.Argument(help="The data set's zip; with --resume the run knows it.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of runs.")] = Path("runs"),
@@ -171,6 +172,7 @@ def train(
     family: Annotated[str | None, typer.Option(help=TRAIN["family"])] = None,
     preset: Annotated[str | None, typer.Option(help="auto, paper or cpu; unset picks by the machine.")] = None,
     init: Annotated[Path | None, typer.Option(help=TRAIN["init"])] = None,
+    adapt: Annotated[bool, typer.Option("--adapt", help=TRAIN["adapt"])] = False,
     kimg: Annotated[float | None, typer.Option(help=TRAIN["kimg"])] = None,
     time: Annotated[str | None, typer.Option(help="Time instead of kimg, e.g. 8h; a trial turns it to kimg.")] = None,
     batch: Annotated[int | None, typer.Option(help=TRAIN["batch"])] = None,
@@ -198,11 +200,46 @@ def train(
         raise FigmentError("DATA: give a data set made by `figment pack`, or --resume with -o RUN")
     run = start_training(
         data, output, sec=parse_duration(time) if time and kimg is None else None, dry_run=dry_run, device=device,
-        family=family, preset=preset, init=str(init) if init else None, kimg=kimg, batch=batch, lr=lr, gamma=gamma,
-        channel_base=channel_base, z_dim=z_dim, w_dim=z_dim, mixing=mixing, noise=noise, ema_kimg=ema_kimg,
-        mirror=mirror, tick_kimg=tick_kimg, keep=keep, seed=seed)
+        family=family, preset=preset, init=str(init) if init else None, adapt=adapt, kimg=kimg, batch=batch, lr=lr,
+        gamma=gamma, channel_base=channel_base, z_dim=z_dim, w_dim=z_dim, mixing=mixing, noise=noise,
+        ema_kimg=ema_kimg, mirror=mirror, tick_kimg=tick_kimg, keep=keep, seed=seed)
     if not dry_run:
         say(f"{run}: fakes/, stats.jsonl, model.safetensors")
+
+
+# ---------------------------------------------------------------------- networks of all origins
+
+
+@app.command(epilog=example(
+    "convert karras2019stylegan-ffhq.pkl -o ffhq.safetensors", "convert net.pkl -o start.safetensors --resolution 256",
+    "convert model.safetensors -o net.pt --to rosinality"))
+def convert(
+    file: Annotated[Path, typer.Argument(help="Any checkpoint, model file or run.")],
+    output: Out,
+    to: Annotated[str | None, typer.Option(help="figment (unset means this) or rosinality.")] = None,
+    resolution: Annotated[int | None, typer.Option(help="Grow or cut levels to this side in pixels.")] = None,
+    channels: Annotated[int | None, typer.Option(help="Change the colours: 3 for RGB, 4 for RGBA.")] = None,
+    labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Keep the labels, or drop them.")] = True,
+) -> None:
+    """Turn any checkpoint into a figment model file, or into another program's; nothing in it is ever run."""
+    from figment.legacy.formats import convert as run_convert
+
+    _, done = run_convert(file, output, to, resolution=resolution, channels=channels, labels=labels)
+    for line in done:
+        say(line)
+    say(str(output))
+
+
+@app.command(epilog=example(
+    "info karras2019stylegan-ffhq.pkl", "info runs/00000-heads", "info heads.zip", "info heads/"))
+def info(
+    what: Annotated[Path, typer.Argument(help="A checkpoint, model file, run, data set or heads folder.")],
+) -> None:
+    """Tell what a file or folder is and what is in it."""
+    from figment.info import describe
+
+    for name, value in describe(what):
+        say(f"{name:<14}{value}")
 
 
 # ---------------------------------------------------------------------- drawing

@@ -3,7 +3,8 @@ from typer.testing import CliRunner
 
 from figment.cli import app, main
 
-COMMANDS = ("make", "demo-art", "crop", "curate", "pack", "train", "sample", "morph", "film", "mix", "publish")
+COMMANDS = ("make", "demo-art", "crop", "curate", "pack", "train", "sample", "morph", "film", "mix", "publish",
+            "convert", "info")
 
 
 def run_main(monkeypatch, *arguments):
@@ -30,6 +31,7 @@ def test_help_names_every_command():
     ("train", "none.zip"), ("train", "--resume", "-o", "none"), ("sample", "none", "-o", "x"),
     ("film", "none", "-o", "x.mp4"),
     ("morph", "none", "-o", "x.mp4"), ("mix", "none", "-o", "x.png"), ("publish", "none", "-o", "x"),
+    ("convert", "none", "-o", "x.safetensors"), ("info", "none"),
     ("sample", "none", "-o", "x", "--seeds", "b"), ("make", "none", "-o", "x", "--time", "soon"),
 ])
 def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments):

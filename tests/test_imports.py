@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "train": {"base", "nets", "pack", "draw", "score"},
     "web": {"base", "draw"},
 }
-TOP = {"cli.py", "make.py", "__init__.py", "__main__.py"}
+TOP = {"cli.py", "info.py", "make.py", "__init__.py", "__main__.py"}
 
 
 def imported(path: Path) -> set[str]:

@@ -13,6 +13,7 @@ from figment.legacy import ada, lucidrains, rosinality1, rosinality2, tensorflow
 from figment.legacy.machine import Record
 from figment.legacy.variables import listed
 from figment.nets import modelfile
+from figment.nets.adapt import adapt
 from figment.nets.modelfile import Model
 
 TARGETS = ("figment", "rosinality")
@@ -64,18 +65,22 @@ def convert(
     source: Path,  # any checkpoint, model file or run
     out: Path,
     to: str | None = None,  # "figment" (None means this) or "rosinality"
-) -> Model:
-    """Write the model in `source` to `out` in another form; gives the model."""
+    *,
+    resolution: int | None = None,  # levels grown or cut to this; None leaves them
+    channels: int | None = None,  # colours changed to these; None leaves them
+    labels: bool = True,  # False drops them
+) -> tuple[Model, list[str]]:
+    """Write the model in `source` to `out` in another form; gives the model and a line for each change."""
     if to is not None and to not in TARGETS:
         raise FigmentError(f"--to {to}: must be one of {', '.join(TARGETS)}")
     if to != "rosinality" and out.suffix != ".safetensors":
         raise FigmentError(f"-o {out}: a model file's name must end in .safetensors")
-    model = modelfile.load(source)
+    model, done = adapt(modelfile.load(source), resolution=resolution, channels=channels, labels=labels)
     if to == "rosinality":
         rosinality2.write(out, model)
     else:
         modelfile.save(out, model)
-    return model
+    return model, done
 
 
 def describe(path: Path) -> list[tuple[str, str]]:

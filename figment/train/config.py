@@ -11,6 +11,7 @@ from typing import Any
 
 from figment.base.errors import FigmentError
 from figment.base.files import read_json
+from figment.nets.registry import FAMILIES
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Networks:
     """The generator and the discriminator."""
 
     family: str
-    """Network family; `figment info` lists the family of a model file."""
+    """Network family: stylegan2, stylegan1, progan or lucidrains."""
     resolution: int
     """Side of the pictures in pixels; taken from the data."""
     channels: int
@@ -70,7 +71,9 @@ class Schedule:
     seed: int
     """Every random number of the run follows from it."""
     init: str | None
-    """Model file that networks and weights start from; `start` is the shipped one; None starts from random weights."""
+    """Any checkpoint that networks and weights start from; `start` is the shipped one; None: random weights."""
+    adapt: bool
+    """Fit the networks of `init` to the data: grow or cut levels, change colours, drop labels."""
 
 
 @dataclass(frozen=True)
@@ -133,11 +136,14 @@ def resolve(
 
     # What the user set wins over the preset, and the preset over the heuristics.
     values: dict[str, Any] = dict(zip(COLUMNS, PRESETS[preset], strict=True))
-    values |= {"family": "stylegan2", "mirror": True, "kimg": DEFAULT_KIMG, "keep": 2, "seed": 0, "init": None}
+    values |= {"family": "stylegan2", "mirror": True, "kimg": DEFAULT_KIMG, "keep": 2, "seed": 0, "init": None,
+               "adapt": False}
     values |= {"resolution": resolution, "channels": channels}
     values |= {name: value for name, value in given.items() if value is not None}
     auto = heuristics(resolution, values["batch"], world)
     values = {name: auto[name] if value is None and name in auto else value for name, value in values.items()}
+    if like is not None:
+        values |= {field.name: like[0][field.name] for field in fields(Networks) if field.name in like[0]}
 
     _check(values, world)
     groups = [kind(**{field.name: values.pop(field.name) for field in fields(kind)})
@@ -154,11 +160,19 @@ def network_configs(
     like: Like | None,             # of a model to start from
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the registry builds the generator and the discriminator from."""
-    shared = {"family": networks.family, "resolution": networks.resolution, "channels": networks.channels,
-              "channel_base": networks.channel_base, "channel_max": networks.channel_max}
-    mapping = {"z_dim": networks.z_dim, "w_dim": networks.w_dim, "map_depth": networks.map_depth}
-    generator, discriminator = like or (None, None)
-    return generator or shared | mapping, discriminator or shared
+    shared = {"family": networks.family, "resolution": networks.resolution, "channels": networks.channels}
+    if networks.family != "lucidrains":
+        shared |= {"channel_base": networks.channel_base, "channel_max": networks.channel_max}
+    mapping = {"z_dim": networks.z_dim, "map_depth": networks.map_depth, "w_dim": networks.w_dim}
+    for name in {"progan": ("map_depth", "w_dim"), "lucidrains": ("w_dim",)}.get(networks.family, ()):
+        del mapping[name]
+    if like is None:
+        return shared | mapping, shared
+
+    # A model without a discriminator gets one like its generator, of fresh weights.
+    generator, discriminator = like
+    alike = ("family", "resolution", "channels", "start", "channel_base", "channel_max", "lod")
+    return generator, discriminator or {name: generator[name] for name in alike if name in generator}
 
 
 def heuristics(resolution: int, batch: int | None, world: int) -> dict[str, float]:
@@ -185,7 +199,7 @@ def _check(values: dict[str, Any], world: int) -> None:
         "keep": (values["keep"] >= 1, "1 or more"),
         "seed": (0 <= values["seed"] < 2**31, "from 0 to 2147483647"),
         "channel_base": (values["channel_base"] >= values["resolution"], "at least the resolution"),
-        "family": (values["family"] == "stylegan2", "stylegan2"),
+        "family": (values["family"] in FAMILIES, f"one of {', '.join(FAMILIES)}"),
     }
     wrong = [f"--{name.replace('_', '-')} {values[name]}: must be {rule}"
              for name, (fine, rule) in rules.items() if not fine]

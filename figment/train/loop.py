@@ -150,11 +150,11 @@ def _styles(
     """Mapped latents with style mixing (Karras 2019, 3.1): [n, L, D], layers from a random cutoff on of a second z."""
     batch, recipe = config.recipe.batch, config.recipe
     z = torch.randn(2, batch, state.g.z_dim, generator=randomness)[:, share].to(device)      # [2, n, Z]
-    cutoff = torch.randint(1, state.g.num_layers, (batch,), generator=randomness)
+    cutoff = torch.randint(1, max(state.g.num_layers, 2), (batch,), generator=randomness)
     mixed = torch.rand(batch, generator=randomness) < recipe.mixing
     cutoff = torch.where(mixed, cutoff, state.g.num_layers)[share].to(device)                # [n]
     first: Tensor = state.g.mapping(z[0])                                                    # [n, L, D]
-    if recipe.mixing == 0:
+    if recipe.mixing == 0 or state.g.num_layers == 1:
         return first
     second = state.g.mapping(z[1])
     layer = torch.arange(state.g.num_layers, device=device)

@@ -13,10 +13,11 @@ from figment.base.errors import FigmentError
 from figment.base.files import need_file
 from figment.base.progress import say
 from figment.base.rundir import find_run, new_run
+from figment.nets.adapt import differences
 from figment.pack.dataset import ImageDataset
 from figment.train.config import Like, TrainConfig, read_config, resolve
 from figment.train.loop import train
-from figment.train.state import init_path
+from figment.train.state import load_init
 
 TRIAL_MARGIN = 0.93
 """Share of a time budget that is planned for: grids, checkpoints and a busy machine take the rest."""
@@ -65,7 +66,7 @@ def resume_training(
 
 def plan(dataset: ImageDataset, world: World, sec: float | None, **given: Any) -> TrainConfig:
     """The complete configuration; a time budget becomes kimg by a short trial on this machine."""
-    like = _networks_of(given["init"], dataset) if given.get("init") else None
+    like = _networks_of(given["init"], bool(given.get("adapt")), dataset) if given.get("init") else None
     config = resolve(dataset.path.resolve(), dataset.digest, dataset.resolution, dataset.channels,
                      device=world.device.type, world=world.size, like=like, **given)
     if sec is None:
@@ -79,18 +80,17 @@ def plan(dataset: ImageDataset, world: World, sec: float | None, **given: Any) -
     return dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, kimg=kimg, tick_kimg=tick))
 
 
-def _networks_of(init: str, dataset: ImageDataset) -> Like:
+def _networks_of(init: str, adapted: bool, dataset: ImageDataset) -> Like:
     """The configurations of the networks in `init`; raises FigmentError where they don't draw what the data hold."""
-    from figment import load
-
-    model = load(str(init_path(init)))
+    model, done = load_init(init, adapted, dataset.resolution, dataset.channels)
+    for line in done:
+        say(f"--init {init}: {line}")
     g: Any = model.generator
-    if (g.resolution, g.channels) != (dataset.resolution, dataset.channels):
-        raise FigmentError(f"--init {init}: draws {g.resolution}x{g.resolution} with {g.channels} channels, DATA "
-                           f"{dataset.path} holds {dataset.resolution}x{dataset.resolution} with {dataset.channels}; "
-                           f"pack it with --resolution {g.resolution}")
-    if not isinstance(g.config, dict) or g.config.get("family") != "stylegan2":
-        raise FigmentError(f"--init {init}: must be of family stylegan2")
+    wrong = differences(g, dataset.resolution, dataset.channels, 0)
+    if wrong:
+        raise FigmentError(f"--init {init}: {'; '.join(wrong)}; --adapt does it, or pack DATA otherwise")
+    if model.d is None:
+        say(f"--init {init}: holds no discriminator, so one starts from random weights")
     d: Any = model.d
     return g.config, d.config if d is not None else None
 

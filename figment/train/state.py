@@ -12,6 +12,8 @@ import torch
 from torch import nn
 
 from figment.base.files import atomic
+from figment.nets.adapt import adapt
+from figment.nets.modelfile import Model
 from figment.nets.registry import build_discriminator, build_generator
 from figment.train.config import TrainConfig
 
@@ -61,10 +63,11 @@ def new_state(
     """Networks with the seed's random weights, or those of `init`, and fresh optimizers."""
     torch.manual_seed(config.schedule.seed)
     g, d = build_generator(config.generator), build_discriminator(config.discriminator)
+    g_ema = copy.deepcopy(g)
     if init and config.schedule.init:
-        start_from(config.schedule.init, g, d)
+        start_from(config, g, g_ema, d)
     g, d = g.to(device), d.to(device)
-    g_ema = copy.deepcopy(g).eval().requires_grad_(False)
+    g_ema = g_ema.to(device).eval().requires_grad_(False)
 
     # Lazy regularisation: D takes r1_interval + 1 effective steps per interval, so its rates shrink (Karras 2020, B).
     recipe = config.recipe
@@ -79,12 +82,21 @@ def init_path(init: str) -> Path:
     return START if init == "start" else Path(init)
 
 
-def start_from(init: str, g: nn.Module, d: nn.Module) -> None:
-    """Copy the weights of the model that `--init` names into networks of the same shapes."""
+def load_init(init: str, adapted: bool, resolution: int, channels: int) -> tuple[Model, list[str]]:
+    """The model that `--init` names, adapted to such data where asked for, and a line for each thing that was done."""
     from figment import load
 
     model = load(str(init_path(init)))
-    g.load_state_dict(model.generator.state_dict())
+    return adapt(model, resolution=resolution, channels=channels, labels=False) if adapted else (model, [])
+
+
+def start_from(config: TrainConfig, g: nn.Module, g_ema: nn.Module, d: nn.Module) -> None:
+    """Copy the weights of the model that `--init` names into networks of the same shapes."""
+    networks, schedule = config.networks, config.schedule
+    assert schedule.init is not None
+    model, _ = load_init(schedule.init, schedule.adapt, networks.resolution, networks.channels)
+    g.load_state_dict((model.g or model.generator).state_dict())
+    g_ema.load_state_dict(model.generator.state_dict())
     if model.d is not None:
         d.load_state_dict(model.d.state_dict())
 

@@ -1,8 +1,14 @@
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+import figment
 from figment.base.errors import FigmentError
+from figment.base.pixels import write_png
+from figment.pack.zips import pack
 from figment.train.start import resume_training, start_training
 from tests.train.conftest import TINY
 
@@ -45,8 +51,27 @@ def test_a_model_gives_its_networks_to_a_run(tmp_path, zip_path):
 def test_a_model_of_another_resolution_is_one_line(tmp_path, zip_path, monkeypatch):
     run = start_training(zip_path, tmp_path, device="cpu", **TINY | {"kimg": 0.004})
     monkeypatch.setattr("figment.pack.dataset.ImageDataset.resolution", 32)
-    with pytest.raises(FigmentError, match="--init .* draws 16x16 .* pack it with --resolution 16"):
+    with pytest.raises(FigmentError, match=r"--init .*: draws 16 px, the data have 32 \(can be grown\); --adapt"):
         start_training(zip_path, tmp_path, device="cpu", init=str(run))
+
+
+@pytest.mark.parametrize(("name", "family"), [
+    ("sg1_tiny.pkl", "stylegan1"), ("sg2_tiny.pkl", "stylegan2"), ("pg_tiny.pkl", "progan"),
+    ("ada_tiny_cond.pkl", "stylegan2"), ("ros1_tiny.model", "stylegan1")])
+def test_every_origin_can_be_gone_on_from(tmp_path, name, family):
+    source = Path(__file__).parents[1] / "data" / name
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        write_png(tmp_path / "in" / f"{i}.png", rng.integers(0, 256, (16, 16, 3), np.uint8))
+    data = tmp_path / "heads.zip"
+    pack(tmp_path / "in", data, resolution=16)
+    given = {"kimg": 0.016, "tick_kimg": 0.008, "batch": 4, "r1_interval": 2, "init": str(source), "adapt": True}
+    run = start_training(data, tmp_path, device="cpu", **given)
+    model = figment.load(str(run))
+    assert model.config["generator"]["family"] == family
+    assert model.g_ema(torch.randn(2, model.g_ema.z_dim)).shape == (2, 3, 16, 16)
+    rows = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    assert all(np.isfinite(list(row.values())).all() for row in rows)
 
 
 def test_a_missing_data_set_names_the_argument(tmp_path):

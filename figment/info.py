@@ -1,0 +1,77 @@
+"""What a file or folder is and what is in it, as rows of a name and a value.
+
+    figment info karras2019stylegan-ffhq.pkl
+    figment info runs/00003-heads
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from figment.base.catalog import Catalog, count_reasons
+from figment.base.errors import FigmentError
+from figment.base.rundir import is_run
+
+Rows = list[tuple[str, str]]
+
+
+def describe(path: Path) -> Rows:
+    """The rows for a checkpoint, a model file, a run, a data set or a heads folder."""
+    if not path.exists():
+        raise FigmentError(f"{path}: does not exist")
+    if is_run(path):
+        return describe_run(path)
+    if (path / "catalog.db").is_file():
+        return describe_heads(path)
+    if path.is_file() and path.suffix == ".zip" and _holds_pictures(path):
+        return describe_data(path)
+    from figment.legacy.formats import describe as describe_model
+
+    return describe_model(path)
+
+
+def _holds_pictures(path: Path) -> bool:
+    """Whether a zip is a data set and not a checkpoint of torch, which is a zip too."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.lower().endswith((".png", ".jpg", ".jpeg", "dataset.json")) for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def describe_run(run: Path) -> Rows:
+    """Where a run stands, and what its model file holds."""
+    from figment.legacy.formats import describe as describe_model
+    from figment.train.config import read_config
+    from figment.train.state import checkpoints
+
+    config = read_config(run / "config.json")
+    found = checkpoints(run)
+    seen = int(found[-1].stem.removeprefix("img")) / 1000 if found else 0.0
+    rows = [("run", str(run)), ("data", f"{config.data}, digest {config.digest}"),
+            ("trained", f"{seen:g} of {config.schedule.kimg:g} kimg"),
+            ("started from", config.schedule.init or "random weights"),
+            ("checkpoints", ", ".join(path.name for path in found) or "none"),
+            ("recipe", ", ".join(f"{name} {value}" for name, value in vars(config.recipe).items()))]
+    model = run / "model.safetensors"
+    return rows + (describe_model(model) if model.is_file() else [])
+
+
+def describe_data(path: Path) -> Rows:
+    """How many pictures of what shape a data set holds."""
+    from figment.pack.dataset import ImageDataset
+
+    data = ImageDataset(path)
+    count, channels, height, width = data.images.shape
+    rows = [("data set", str(path)), ("pictures", f"{count} of {width}x{height}, {channels} channels"),
+            ("digest", data.digest)]
+    return rows + [("damaged", line) for line in data.damaged]
+
+
+def describe_heads(folder: Path) -> Rows:
+    """How many pictures and heads a catalog lists, and why some were left out."""
+    with Catalog(folder) as catalog:
+        pictures, heads, kept = len(catalog.pictures()), len(catalog.heads()), len(catalog.kept())
+    rows = [("heads folder", str(folder)), ("pictures", str(pictures)), ("heads", f"{heads}, {kept} kept")]
+    return rows + [(name, str(count)) for name, count in count_reasons(folder).items()]
