@@ -1,6 +1,7 @@
 """Train the start network that figment ships: 64x64 heads of DiceBear's styles, grown from 16 to 64 pixels.
 
     python runs/train_start.py /tmp/start --hours 1
+    python runs/train_start.py /tmp/start --hours 1 --resume       # an hour more at 64 pixels
 
 `figment make` and `figment train --init start` begin from it, so that a small collection needs minutes, not days.
 """
@@ -24,7 +25,7 @@ from figment.nets.modelfile import Model, save
 from figment.pack.sampler import EndlessSampler
 from figment.train.config import TrainConfig, resolve
 from figment.train.loop import draw_fakes, train_step
-from figment.train.state import State, new_state, save_checkpoint
+from figment.train.state import State, load_newest, new_state, save_checkpoint
 
 SEED = 1000
 """Far from the seeds that people give to demo-art."""
@@ -82,7 +83,7 @@ def grow(state: State, small: State) -> None:
 
 def train_stage(config: TrainConfig, state: State, images: np.ndarray, sec: float, out: Path) -> None:
     """Train for `sec` seconds, with a grid and a model file every 300 steps."""
-    world, sampler = World(0, 1, torch.device("cpu")), EndlessSampler(len(images), SEED, False)
+    world, sampler = World(0, 1, torch.device("cpu")), EndlessSampler(len(images), SEED, True)
     data, start = torch.from_numpy(images), time.monotonic()
     while time.monotonic() - start < sec:
         stats = train_step(config, state, data, sampler, world)
@@ -106,15 +107,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder for grids and start.safetensors")
     parser.add_argument("--hours", type=float, default=1.0)
-    parser.add_argument("--heads", type=int, default=1500)
+    parser.add_argument("--heads", type=int, default=5000)
+    parser.add_argument("--resume", action="store_true", help="go on at 64 pixels from the last checkpoint in OUT")
     options = parser.parse_args()
 
     images = draw_heads(options.heads, options.out / "heads.npy")
     small: State | None = None
-    for side, share in STAGES:
+    for side, share in ((64, 1.0),) if options.resume else STAGES:
         config = configure(side)
         state = new_state(config, torch.device("cpu"))
-        if small is not None:
+        if options.resume:
+            load_newest(options.out / str(side), state, torch.device("cpu"))
+        elif small is not None:
             grow(state, small)
             state.nimg, state.step = small.nimg, small.step
         train_stage(config, state, shrink(images, side), share * options.hours * 3600, options.out)
