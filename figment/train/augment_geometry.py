@@ -1,0 +1,185 @@
+"""Moving pictures without aliasing: exact flips and quarter turns, and one matrix per picture for everything else.
+
+The resampling of Karras et al. 2020 (arXiv 2006.06676, appendix B): reflect at the borders, go to twice the size with
+an orthogonal low-pass filter, sample bilinearly, come back with the same filter. Enlarging (reflection included) and
+coming back are matrix products from both sides, which differentiate any number of times on any device.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SYM6 = (0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633, 0.4910559419267466,
+        0.787641141030194, 0.3379294217276218, -0.07263752278646252, -0.021060292512300564, 0.04472490177066578,
+        0.0017677118642428036, -0.007800708325034148)
+"""The symlet of six vanishing moments (Daubechies 1992, table 8.3): orthogonal to its own shifts by two."""
+
+CENTRE = 5
+"""Pixel i lies at place 2 i + CENTRE of the doubled grid: the filter delays low frequencies by 5.1 places."""
+
+EXTRA = len(SYM6) - 2
+"""The doubled grid has so many more places than twice the pixels."""
+
+
+# ---------------------------------------------------------------------- exact moves
+
+
+def flip_and_turn(
+    images: Tensor,        # [N, C, H, W]
+    flip: Tensor,          # bool [N]: mirror left and right
+    turns: Tensor,         # int [N]: quarter turns, 0 to 3; only half turns (0 or 2) where H and W differ
+) -> Tensor:
+    """Pictures mirrored, then turned by quarters, pixel for pixel."""
+    # A quarter turn is a transposition and a reversal, a half turn reverses both axes.
+    transpose = (turns == 1) | (turns == 3)
+    upside, sideways = (turns == 1) | (turns == 2), (turns == 2) | (turns == 3)
+    images = _where(flip, images.flip(3), images)
+    if images.shape[2] == images.shape[3]:
+        images = _where(transpose, images.transpose(2, 3), images)
+    images = _where(upside, images.flip(2), images)
+    return _where(sideways, images.flip(3), images)
+
+
+def _where(chosen: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    """`yes` for the chosen pictures, `no` for the others; `chosen` bool [N]."""
+    return torch.where(chosen[:, None, None, None], yes, no)
+
+
+# ---------------------------------------------------------------------- matrices, in pixels from the middle
+
+
+def shift(x: Tensor, y: Tensor) -> Tensor:
+    """Moves by `x` and `y` [N]: [N, 3, 3]."""
+    return _affine(torch.ones_like(x), torch.zeros_like(x), x, torch.zeros_like(x), torch.ones_like(x), y)
+
+
+def scale(x: Tensor, y: Tensor) -> Tensor:
+    """Multiplies by `x` and `y` [N]: [N, 3, 3]."""
+    zero = torch.zeros_like(x)
+    return _affine(x, zero, zero, zero, y, zero)
+
+
+def rotate(angle: Tensor) -> Tensor:
+    """Turns by `angle` [N] in radians: [N, 3, 3]."""
+    cos, sin, zero = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle)
+    return _affine(cos, -sin, zero, sin, cos, zero)
+
+
+def _affine(*entries: Tensor) -> Tensor:
+    """The first two rows of a homogeneous matrix, six entries [N], completed to [N, 3, 3]."""
+    zero, one = torch.zeros_like(entries[0]), torch.ones_like(entries[0])
+    return torch.stack([*entries, zero, zero, one], 1).view(-1, 3, 3)      # [N, 9] -> [N, 3, 3]
+
+
+# ---------------------------------------------------------------------- resampling
+
+
+def resample(
+    images: Tensor,        # [N, C, H, W]
+    matrix: Tensor,        # [N, 3, 3]: from a place in the result to the place in the picture that is shown there
+    margin: float = 0.125, # reflected pixels kept around, as a share of the size; farther places are mirrored back
+) -> Tensor:
+    """Pictures seen through `matrix`; one whose matrix is the identity comes back bit for bit."""
+    height, width = images.shape[2:]
+    rows, columns = int(np.ceil(margin * height)), int(np.ceil(margin * width))
+    large = _doubling(height, rows, images.device, images.dtype) @ images
+    large = large @ _doubling(width, columns, images.device, images.dtype).t()
+
+    # Where in the doubled picture each place of the doubled result is looked up, in [-1, 1].
+    x, y = _places(width, images), _places(height, images)[:, None]     # [X], [Y, 1]
+    m = matrix.to(images.dtype)[:, :, :, None, None]
+    across = m[:, 0, 0] * x + m[:, 0, 1] * y + m[:, 0, 2]               # [N, Y, X]
+    down = m[:, 1, 0] * x + m[:, 1, 1] * y + m[:, 1, 2]
+    grid = torch.stack([_lookup(across, width, columns), _lookup(down, height, rows)], 3)
+
+    sampled: Tensor = _Sample.apply(large, grid)    # type: ignore[no-untyped-call]
+    sampled = _halving(height, images.device, images.dtype) @ sampled
+    sampled = sampled @ _halving(width, images.device, images.dtype).t()
+    moved = (matrix != torch.eye(3, dtype=matrix.dtype, device=matrix.device)).flatten(1).any(1)
+    return _where(moved, sampled, images)
+
+
+def _places(size: int, like: Tensor) -> Tensor:
+    """The doubled result's places in pixels from the middle: [2 * size + EXTRA]."""
+    places = torch.arange(2 * size + EXTRA, dtype=like.dtype, device=like.device)
+    return (places - CENTRE) / 2 - (size - 1) / 2
+
+
+def _lookup(place: Tensor, size: int, margin: int) -> Tensor:
+    """Places in pixels from the middle as coordinates in [-1, 1] of the doubled picture with its margin."""
+    place = place + (size - 1) / 2
+    first, last = -margin - CENTRE / 2, size + margin + (EXTRA - 1 - CENTRE) / 2
+    period = 2 * (size - 1)
+    mirrored = place.remainder(period)
+    mirrored = torch.minimum(mirrored, period - mirrored)
+    place = torch.where((place < first) | (place > last), mirrored, place)
+    return (place - first) * (2 / (last - first)) - 1
+
+
+@lru_cache(maxsize=64)
+def _doubling(size: int, margin: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The matrix that extends `size` pixels by reflection, spreads them to every second place and filters."""
+    taps = np.array(SYM6)
+    matrix = np.zeros((2 * size + EXTRA + 4 * margin, size))
+    for row in range(len(matrix)):
+        place = row - 2 * margin
+        for tap in range(place % 2, len(taps), 2):
+            matrix[row, _reflect((place - tap) // 2, size)] += taps[tap]
+    return _constant(matrix, device, dtype)
+
+
+@lru_cache(maxsize=64)
+def _halving(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The matrix that filters the doubled grid and keeps every second place: `_doubling` of no margin undone."""
+    matrix = np.zeros((size, 2 * size + EXTRA))
+    for row in range(size):
+        matrix[row, 2 * row : 2 * row + len(SYM6)] = SYM6
+    return _constant(matrix, device, dtype)
+
+
+def _reflect(place: int, size: int) -> int:
+    """A place beyond the border as the one that it mirrors; the border pixel itself is not repeated."""
+    place %= 2 * (size - 1)
+    return min(place, 2 * (size - 1) - place)
+
+
+def _constant(matrix: np.ndarray[Any, Any], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A tensor that may be kept and used under gradients later, wherever it is first asked for."""
+    with torch.inference_mode(False):
+        return torch.from_numpy(matrix).to(device, dtype)
+
+
+class _Sample(torch.autograd.Function):
+    """Bilinear sampling, linear in the picture, whose derivative is its adjoint: differentiable any number of times."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, grid: Tensor) -> Tensor:
+        ctx.save_for_backward(grid)
+        ctx.size = x.shape
+        return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=True)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return _SampleAdjoint.apply(grad, ctx.saved_tensors[0], ctx.size), None    # type: ignore[no-untyped-call]
+
+
+class _SampleAdjoint(torch.autograd.Function):
+    """The adjoint of `_Sample`: every sample given back to the four pixels that it came from."""
+
+    @staticmethod
+    def forward(ctx: Any, grad: Tensor, grid: Tensor, size: torch.Size) -> Tensor:
+        ctx.save_for_backward(grid)
+        # The picture itself matters only for the gradient of `grid`, which nobody wants: any of its size will do.
+        picture = grad.new_empty(size)
+        back: Tensor = torch.ops.aten.grid_sampler_2d_backward(grad, picture, grid, 0, 1, True, [True, False])[0]
+        return back
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return _Sample.apply(grad, ctx.saved_tensors[0]), None, None    # type: ignore[no-untyped-call]
