@@ -54,7 +54,8 @@ class Variables:
             array = array[..., ::-1, ::-1]
         if shape is not None:
             array = array.reshape(shape)
-        tensor = torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
+        tensor = torch.empty(array.shape)
+        np.copyto(tensor.numpy(), array, casting="unsafe")
         return tensor if scale == 1 else tensor * scale
 
     def rank(self, name: str, rank: int) -> np.ndarray:

@@ -45,7 +45,10 @@ class Linear(nn.Module):
         act_gain: float = SQRT2,  # of the activation; StyleGAN has sqrt(2) in the weights and 1 here
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_mul)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs))
+        # Arithmetic on weights without memory, as `fill` builds networks, would import torch's compiler: seconds.
+        if not self.weight.is_meta:
+            self.weight.data /= lr_mul
         self.bias = nn.Parameter(torch.full([outputs], bias_init / lr_mul))
         self.lr_mul = lr_mul
         self.activate = activate

@@ -1,0 +1,64 @@
+"""Layers against plain references, to the second derivative."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import signal
+
+from figment.nets.layers import SMOOTH, SOFT, Conv, Linear, enlarge, fir, minibatch_std, normalise_rows
+
+TAPS = {SMOOTH: np.array([1.0, 3, 3, 1]) / 8, SOFT: np.array([1.0, 2, 1]) / 4}
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("taps", [SMOOTH, SOFT])
+def test_the_filter_is_the_binomial_one(taps):
+    x = noise(1, 2, 7, 6)
+    kernel = np.outer(TAPS[taps], TAPS[taps])
+    found = fir(x, taps, pad=1, gain=2.0)
+    for c in range(2):
+        padded = np.pad(x[0, c].numpy(), 1)
+        np.testing.assert_allclose(found[0, c].numpy(), 2 * signal.correlate2d(padded, kernel, "valid"), atol=1e-12)
+
+
+def test_filters_differentiate_twice():
+    x = noise(2, 2, 6, 6).requires_grad_(True)
+    for function in (lambda x: fir(x, SMOOTH, pad=1), lambda x: fir(x, SMOOTH, pad=2, down=2), enlarge):
+        square = lambda x, function=function: function(x).square()  # noqa: E731
+        assert torch.autograd.gradcheck(square, x)
+        assert torch.autograd.gradgradcheck(square, x)
+
+
+def test_enlarging_keeps_a_flat_picture_flat_within_its_borders():
+    flat = enlarge(torch.ones(1, 1, 8, 6))
+    assert flat.shape == (1, 1, 16, 12)
+    torch.testing.assert_close(flat[..., 1:-1, 1:-1], torch.ones(1, 1, 14, 10))
+
+
+def test_equalised_layers_keep_unit_variance():
+    torch.manual_seed(0)
+    for lr_mul in (1.0, 0.01):
+        out = Linear(256, 256, lr_mul=lr_mul)(torch.randn(512, 256))
+        assert abs(out.std().item() - 1) < 0.05
+    out = Conv(64, 64, 3, activate=False)(torch.randn(4, 64, 16, 16))
+    assert abs(out[..., 1:-1, 1:-1].std().item() - 1) < 0.1
+
+
+def test_the_minibatch_deviation_of_interleaved_groups():
+    x = noise(6, 4, 3, 3)
+    found = minibatch_std(x, group=3, channels=2)
+    assert found.shape == (6, 6, 3, 3)
+    for n in range(6):
+        members = x[n % 2 :: 2]    # every second sample: N / group = 2 groups
+        for k in range(2):
+            part = members[:, 2 * k : 2 * k + 2]
+            wanted = (part.var(0, correction=0) + 1e-8).sqrt().mean()
+            torch.testing.assert_close(found[n, 4 + k], wanted.expand(3, 3))
+
+
+def test_rows_get_unit_mean_square():
+    x = normalise_rows(noise(5, 8) * 7)
+    torch.testing.assert_close(x.square().mean(1), torch.ones(5, dtype=torch.float64))
