@@ -1,9 +1,9 @@
 """Progressive growing by images shown: size, minibatch, learning rate and tick length (Karras et al. 2017, 2018).
 
-    now = growth_at(7000, resolution=512)        # Growth(lod=0.333, resolution=512, minibatch=4, lr=0.003, ...)
+    now = growth_at(7000, resolution=512)        # lod 0.333, resolution 512, minibatch 4, lr 0.003, ...
     real = fade_reals(real, now.lod)
 
-    real = fade_reals(real, now.lod)
+Nothing here has a state: all follows from the number of images shown, so a resumed run goes on alike.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """The schedule against the published one, written out by hand and as a line through its corners."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -95,7 +97,7 @@ def test_other_sizes_and_lengths():
 
 def test_optimizers_forget_where_a_layer_appears_and_where_it_is_whole():
     lods = [growth_at(kimg, 64).lod for kimg in (0, 599, 600, 601, 900, 1199, 1200, 1300, 1801, 2400, 9000)]
-    resets = [new_layer(a, b) for a, b in zip(lods, lods[1:], strict=False)]
+    resets = [new_layer(a, b) for a, b in itertools.pairwise(lods)]
     assert resets == [False, False, True, False, False, True, False, True, True, True]
 
 
