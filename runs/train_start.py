@@ -21,6 +21,7 @@ from figment.base.pixels import write_png
 from figment.demo.art import PEOPLE
 from figment.demo.scenes import compose
 from figment.draw.grid import make_grid
+from figment.nets.adapt import adapt
 from figment.nets.modelfile import Model, save
 from figment.pack.sampler import EndlessSampler
 from figment.train.config import TrainConfig, resolve
@@ -66,19 +67,15 @@ def configure(side: int) -> TrainConfig:
     shared = {"family": "stylegan2", "resolution": side, "channels": 3, "widths": WIDTHS[: side.bit_length() - 2]}
     mapping = {"z_dim": 64, "w_dim": 64, "map_depth": 2}
     return resolve(Path("start"), "start", side, 3, like=(shared | mapping, shared), seed=SEED, mixing=0.3,
-                   gamma=0.0001 * side**2, ema_kimg=2.0 if side == 64 else 0.7)
+                   gamma=0.0003 * side**2, ema_kimg=2.0 if side == 64 else 0.7)
 
 
-@torch.no_grad()
 def grow(state: State, small: State) -> None:
-    """Give `state` the weights of `small`, half its resolution; its new colours start at nothing."""
-    for name in ("g", "g_ema", "d"):
-        mine, theirs = getattr(state, name).state_dict(), getattr(small, name).state_dict()
-        for key, value in theirs.items():
-            if key in mine and mine[key].shape == value.shape:
-                mine[key].copy_(value)
-        if name != "d":
-            getattr(state, name).blocks[-1].rgb.weight.zero_()
+    """Give `state` the weights of `small`, at twice its resolution: at first it draws and scores as `small` did."""
+    grown, _ = adapt(Model(g_ema=small.g_ema, g=small.g, d=small.d), resolution=2 * small.g.resolution)
+    for name, network in grown.networks().items():
+        getattr(state, name).load_state_dict(network.state_dict())
+    state.nimg, state.step = small.nimg, small.step
 
 
 def train_stage(config: TrainConfig, state: State, images: np.ndarray, sec: float, out: Path) -> None:
@@ -120,7 +117,6 @@ def main() -> None:
             load_newest(options.out / str(side), state, torch.device("cpu"))
         elif small is not None:
             grow(state, small)
-            state.nimg, state.step = small.nimg, small.step
         train_stage(config, state, shrink(images, side), share * options.hours * 3600, options.out)
         small = state
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from figment.base.errors import FigmentError
-from figment.nets.layers import normalise_rows
+from figment.nets.layers import SQRT2, normalise_rows
 from figment.nets.modelfile import Model, fill
 from figment.nets.registry import build_discriminator, build_generator
 
@@ -59,8 +59,9 @@ def adapt(
 ) -> tuple[Model, list[str]]:
     """`model` for other pictures, and a line for each thing that was done.
 
-    New levels start from random weights behind colours that start at nothing (StyleGAN2) or behind `lod` (StyleGAN,
-    ProGAN), so that the pictures are at first the old ones enlarged. Raises FigmentError for what can't be done.
+    New levels start without a say: behind colours that are nothing yet (StyleGAN2) or behind `lod` (StyleGAN,
+    ProGAN), so that at first the pictures are the old ones enlarged, and a picture scores what it scored at half its
+    size. Raises FigmentError for what can't be done.
     """
     networks: dict[str, Any] = {}
     done: list[str] = []
@@ -108,9 +109,12 @@ def _resize(network: nn.Module, resolution: int, kind: str) -> Parts:
     if resolution < max(config["start"]) * 2 or config["resolution"] * 2.0**steps != resolution:
         raise FigmentError(f"resolution {resolution}: must be {config['resolution']} times or over a power of two, "
                            f"and at least {max(config['start']) * 2}")  # fmt: skip
+    if steps > 1:  # one doubling after the other
+        network = fill(*_resize(network, resolution // 2, kind), kind)
+        steps, (config, old) = 1, _parts(network)
     if config["widths"] is not None:
         widths = list(config["widths"])
-        config["widths"] = widths[:steps] if steps < 0 else widths + [max(widths[-1] >> k, 1) for k in _count(steps)]
+        config["widths"] = widths[:steps] if steps < 0 else [*widths, max(widths[-1] // 2, 1)]
     config["resolution"] = resolution
     if config["family"] in GROWN:
         config["lod"] = max(config["lod"] + steps, 0.0)
@@ -128,11 +132,39 @@ def _resize(network: nn.Module, resolution: int, kind: str) -> Parts:
         for name in tensors.keys() - old.keys():
             if name.endswith("rgb.weight"):
                 tensors[name] = torch.zeros_like(tensors[name])
+    if kind == "discriminator" and config["family"] == "stylegan2" and steps == 1:
+        _keep_scores(tensors, old["from_rgb.weight"], old["from_rgb.bias"])
     return config, tensors
 
 
-def _count(steps: int) -> range:
-    return range(1, steps + 1)
+def _keep_scores(tensors: dict[str, Tensor], weight: Tensor, bias: Tensor) -> None:
+    """Let StyleGAN2's new top level do what the old first layer [out, C, 1, 1] did, on the picture at half the size.
+
+    Feature maps carry the colours x through leaky ReLUs as the pair f(x), f(-x): x = (f(x) - f(-x)) / 1.2. The new
+    level's other maps start with random weights and no say.
+    """
+    colours, width = weight.shape[1], len(tensors["from_rgb.weight"])
+    used = 2 * colours
+    if width < used:
+        return
+    top = max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks."))
+    pair = torch.cat([torch.eye(colours), -torch.eye(colours)]).to(weight)  # [2 C, C]: from x to (x, -x)
+    back = pair.t() / 1.2  # [C, 2 C]: from (f(x), f(-x)) to x
+    narrow, wide = math.sqrt(colours), math.sqrt(width * 9)  # what equalised weights are divided by
+
+    # Colours in, through, and out again; equalised layers multiply by sqrt(2), and the last by 1 in all.
+    for name in ("from_rgb.weight", "from_rgb.bias"):
+        tensors[name] = tensors[name].clone()
+    tensors["from_rgb.bias"][:used] = 0
+    tensors["from_rgb.weight"][:used] = (pair * (narrow / SQRT2))[:, :, None, None]
+    through = tensors[f"blocks.{top}.conv0.weight"]
+    through[:used] = 0
+    through[:used, :used, 1, 1] = (pair @ back) * (wide / SQRT2)
+    out = torch.zeros_like(tensors[f"blocks.{top}.conv1.weight"])
+    out[:, :used, 1, 1] = (weight[:, :, 0, 0] @ back) * (SQRT2 / narrow * wide)
+    tensors[f"blocks.{top}.conv1.weight"] = out
+    tensors[f"blocks.{top}.conv1.bias"] = bias * SQRT2
+    tensors[f"blocks.{top}.skip.weight"] = torch.zeros_like(tensors[f"blocks.{top}.skip.weight"])
 
 
 # Colours ------------------------------------------------------------------------------------------------------

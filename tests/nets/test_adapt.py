@@ -6,7 +6,7 @@ from torch.nn.functional import avg_pool2d
 
 from figment.base.errors import FigmentError
 from figment.nets.adapt import adapt, differences
-from figment.nets.layers import enlarge
+from figment.nets.layers import SMOOTH, enlarge, fir
 from figment.nets.modelfile import Model
 from figment.nets.registry import build_discriminator, build_generator
 
@@ -17,7 +17,7 @@ def make(family: str, resolution: int = 16, channels: int = 3, c_dim: int = 0, *
     """A small model with random weights, biases and noise strengths, in float64."""
     torch.manual_seed(1)
     shared = {"family": family, "resolution": resolution, "channels": channels, "c_dim": c_dim,
-              "channel_base": 64, "channel_max": 8} | more
+              "channel_base": 512, "channel_max": 8} | more
     w_dim = {} if family == "progan" else {"w_dim": 8, "map_depth": 2}
     g = build_generator(shared | {"z_dim": 8} | w_dim).double().eval()
     d = build_discriminator(shared).double().eval()
@@ -38,6 +38,9 @@ def test_grown_networks_draw_the_old_pictures_enlarged(family, start):
     assert after.shape == (3, 3, 64, 16 * start[1])
     if family == "stylegan2":
         torch.testing.assert_close(after, enlarge(enlarge(before)))
+        picture = torch.randn_like(after)
+        small = fir(fir(picture, SMOOTH, pad=1, down=2), SMOOTH, pad=1, down=2)
+        torch.testing.assert_close(new.d(picture), old.d(small))
     else:
         assert new.g_ema.lod == new.d.lod == 2
         torch.testing.assert_close(after, before.repeat_interleave(4, 2).repeat_interleave(4, 3))
