@@ -1,7 +1,7 @@
 """Train the start network that figment ships: 64x64 heads of DiceBear's styles, grown from 16 to 64 pixels.
 
     python runs/train_start.py /tmp/start --hours 1
-    python runs/train_start.py /tmp/start --hours 1 --resume       # an hour more at 64 pixels
+    python runs/train_start.py /tmp/start --hours 1 --resume       # an hour more
 
 `figment make` and `figment train --init start` begin from it, so that a small collection needs minutes, not days.
 """
@@ -26,7 +26,7 @@ from figment.nets.modelfile import Model, save
 from figment.pack.sampler import EndlessSampler
 from figment.train.config import TrainConfig, resolve
 from figment.train.loop import draw_fakes, train_step
-from figment.train.state import State, load_newest, new_state, save_checkpoint
+from figment.train.state import State, checkpoints, load_newest, new_state, save_checkpoint
 
 SEED = 1000
 """Far from the seeds that people give to demo-art."""
@@ -105,19 +105,23 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder for grids and start.safetensors")
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--heads", type=int, default=5000)
-    parser.add_argument("--resume", action="store_true", help="go on at 64 pixels from the last checkpoint in OUT")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUT")
     options = parser.parse_args()
 
     images = draw_heads(options.heads, options.out / "heads.npy")
-    small: State | None = None
-    for side, share in ((64, 1.0),) if options.resume else STAGES:
+    # A resumed run begins at its finest checkpoint; the stages share the hours by their weights.
+    stages, small = list(STAGES), None
+    while options.resume and len(stages) > 1 and checkpoints(options.out / str(stages[1][0])):
+        del stages[0]
+    for side, share in stages:
         config = configure(side)
         state = new_state(config, torch.device("cpu"))
-        if options.resume:
-            load_newest(options.out / str(side), state, torch.device("cpu"))
-        elif small is not None:
+        if small is not None:
             grow(state, small)
-        train_stage(config, state, shrink(images, side), share * options.hours * 3600, options.out)
+        elif options.resume:
+            load_newest(options.out / str(side), state, torch.device("cpu"))
+        sec = options.hours * 3600 * share / sum(weight for _, weight in stages)
+        train_stage(config, state, shrink(images, side), sec, options.out)
         small = state
 
 
