@@ -7,6 +7,7 @@ coming back are matrix products from both sides, which differentiate any number 
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +26,9 @@ CENTRE = 5
 
 EXTRA = len(SYM6) - 2
 """The doubled grid has so many more places than twice the pixels."""
+
+LONG = 256
+"""Lines up to this many pixels are filtered by one matrix, longer ones block by block."""
 
 
 # ---------------------------------------------------------------------- exact moves
@@ -81,28 +85,36 @@ def _affine(*entries: Tensor) -> Tensor:
 
 
 def resample(
-    images: Tensor,        # [N, C, H, W]
-    matrix: Tensor,        # [N, 3, 3]: from a place in the result to the place in the picture that is shown there
-    margin: float = 0.125, # reflected pixels kept around, as a share of the size; farther places are mirrored back
+    images: Tensor,         # [N, C, H, W]
+    matrix: Tensor,         # [N, 3, 3]: from a place in the result to the place in the picture that is shown there
+    margin: float = 0.125,  # reflected pixels kept around, as a share of the size; farther places are mirrored back
 ) -> Tensor:
     """Pictures seen through `matrix`; one whose matrix is the identity comes back bit for bit."""
+    moved = (matrix != torch.eye(3, dtype=matrix.dtype, device=matrix.device)).flatten(1).any(1)
+    if may_ask(images):
+        chosen = moved.nonzero()[:, 0]
+        return images.index_copy(0, chosen, _resample(images[chosen], matrix[chosen], margin))
+    return _where(moved, _resample(images, matrix, margin), images)
+
+
+def may_ask(images: Tensor) -> bool:
+    """Whether a value may steer the program: on the CPU only, elsewhere it would wait for the device."""
+    return images.device.type == "cpu"
+
+
+def _resample(images: Tensor, matrix: Tensor, margin: float) -> Tensor:
+    """`resample` for pictures that all move."""
     height, width = images.shape[2:]
-    rows, columns = int(np.ceil(margin * height)), int(np.ceil(margin * width))
-    large = _doubling(height, rows, images.device, images.dtype) @ images
-    large = large @ _doubling(width, columns, images.device, images.dtype).t()
+    rows, columns = math.ceil(margin * height), math.ceil(margin * width)
+    large = _double(_double(images, 3, columns), 2, rows)               # [N, C, Y, X]
 
     # Where in the doubled picture each place of the doubled result is looked up, in [-1, 1].
     x, y = _places(width, images), _places(height, images)[:, None]     # [X], [Y, 1]
     m = matrix.to(images.dtype)[:, :, :, None, None]
-    across = m[:, 0, 0] * x + m[:, 0, 1] * y + m[:, 0, 2]               # [N, Y, X]
-    down = m[:, 1, 0] * x + m[:, 1, 1] * y + m[:, 1, 2]
-    grid = torch.stack([_lookup(across, width, columns), _lookup(down, height, rows)], 3)
-
-    sampled: Tensor = _Sample.apply(large, grid)    # type: ignore[no-untyped-call]
-    sampled = _halving(height, images.device, images.dtype) @ sampled
-    sampled = sampled @ _halving(width, images.device, images.dtype).t()
-    moved = (matrix != torch.eye(3, dtype=matrix.dtype, device=matrix.device)).flatten(1).any(1)
-    return _where(moved, sampled, images)
+    across = _lookup(m[:, 0, 0] * x + m[:, 0, 2], m[:, 0, 1] * y, width, columns)           # [N, Y, X]
+    down = _lookup(m[:, 1, 0] * x + m[:, 1, 2], m[:, 1, 1] * y, height, rows)
+    sampled: Tensor = _Sample.apply(large, torch.stack([across, down], 3))    # type: ignore[no-untyped-call]
+    return _halve(_halve(sampled, 2), 3)
 
 
 def _places(size: int, like: Tensor) -> Tensor:
@@ -111,36 +123,88 @@ def _places(size: int, like: Tensor) -> Tensor:
     return (places - CENTRE) / 2 - (size - 1) / 2
 
 
-def _lookup(place: Tensor, size: int, margin: int) -> Tensor:
-    """Places in pixels from the middle as coordinates in [-1, 1] of the doubled picture with its margin."""
-    place = place + (size - 1) / 2
+def _lookup(along: Tensor, across: Tensor, size: int, margin: int) -> Tensor:
+    """Places `along` + `across`, in pixels from the middle, as coordinates in [-1, 1] of the doubled picture."""
+    # The picture with its margin is not symmetric about its middle: the filter reaches a pixel farther on the right.
     first, last = -margin - CENTRE / 2, size + margin + (EXTRA - 1 - CENTRE) / 2
-    period = 2 * (size - 1)
-    mirrored = place.remainder(period)
-    mirrored = torch.minimum(mirrored, period - mirrored)
-    place = torch.where((place < first) | (place > last), mirrored, place)
-    return (place - first) * (2 / (last - first)) - 1
+    unit, half = 2 / (last - first), (size - 1) / 2
+    place = along * unit + across * unit + ((half - first) * unit - 1)
+
+    # Outside of the margin: the distance to the nearest of the places where mirrored pictures begin.
+    begin, period = -first * unit - 1, 4 * half * unit
+    turns = (place - begin) * (1 / period)
+    mirrored = (turns - (turns + 0.5).floor_()).abs_().mul_(period).add_(begin)
+    return torch.where(place.abs() <= 1 + 1e-6, place, mirrored)
+
+
+# ---------------------------------------------------------------------- twice the size and back
+
+
+def _double(x: Tensor, axis: int, margin: int) -> Tensor:
+    """Rows (axis 2) or columns (3) with `margin` reflected ones on both sides, at twice the size, filtered."""
+    size, block = x.shape[axis], _block(x.shape[axis])
+    matrix = _doubling(block or size, 0 if block else margin, bool(block), x.device, x.dtype)
+    if not block:
+        return _times(x, matrix, axis)
+    count = 2 * size + EXTRA + 4 * margin
+    blocks = -(-count // (2 * block))
+    places = _reflected(size, -margin - EXTRA // 2, blocks * block + EXTRA // 2, x.device)
+    return _in_blocks(x.index_select(axis, places), matrix, axis, block).narrow(axis, 0, count)
+
+
+def _halve(x: Tensor, axis: int) -> Tensor:
+    """Rows (axis 2) or columns (3) filtered and every second one kept: undoes `_double` without a margin."""
+    size = (x.shape[axis] - EXTRA) // 2
+    block = _block(size)
+    matrix = _halving(block or size, x.device, x.dtype)
+    return _in_blocks(x, matrix, axis, 2 * block) if block else _times(x, matrix, axis)
+
+
+def _times(x: Tensor, matrix: Tensor, axis: int) -> Tensor:
+    """Rows (axis 2) or columns (3) mapped by `matrix` [before, after]."""
+    return x @ matrix if axis == 3 else matrix.t() @ x
+
+
+def _in_blocks(x: Tensor, matrix: Tensor, axis: int, step: int) -> Tensor:
+    """The same for overlapping pieces of rows or columns, one every `step`, laid side by side."""
+    pieces = x.transpose(axis, 3).unfold(3, len(matrix), step) @ matrix    # [..., pieces, after]
+    return pieces.flatten(3).transpose(axis, 3)
+
+
+def _block(size: int) -> int:
+    """Pixels per product where one matrix for a whole line would waste work; 0 where it would not."""
+    return next((block for block in (64, 48, 32) if size % block == 0), 0) if size > LONG else 0
 
 
 @lru_cache(maxsize=64)
-def _doubling(size: int, margin: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """The matrix that extends `size` pixels by reflection, spreads them to every second place and filters."""
-    taps = np.array(SYM6)
-    matrix = np.zeros((2 * size + EXTRA + 4 * margin, size))
-    for row in range(len(matrix)):
-        place = row - 2 * margin
-        for tap in range(place % 2, len(taps), 2):
-            matrix[row, _reflect((place - tap) // 2, size)] += taps[tap]
+def _doubling(size: int, margin: int, inner: bool, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The matrix [pixels, places] that spreads `size` pixels to every second place and filters.
+
+    They are extended by reflection; `inner` pixels of a longer line have EXTRA / 2 others before them instead.
+    """
+    shape = (size + EXTRA // 2, 2 * size) if inner else (size, 2 * size + EXTRA + 4 * margin)
+    matrix = np.zeros(shape)
+    for column in range(matrix.shape[1]):
+        place = column - 2 * margin
+        for tap in range(place % 2, len(SYM6), 2):
+            pixel = (place - tap) // 2
+            matrix[pixel + EXTRA // 2 if inner else _reflect(pixel, size), column] += SYM6[tap]
     return _constant(matrix, device, dtype)
 
 
 @lru_cache(maxsize=64)
 def _halving(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """The matrix that filters the doubled grid and keeps every second place: `_doubling` of no margin undone."""
-    matrix = np.zeros((size, 2 * size + EXTRA))
-    for row in range(size):
-        matrix[row, 2 * row : 2 * row + len(SYM6)] = SYM6
+    """The matrix [places, pixels] that filters the doubled grid and keeps every second place."""
+    matrix = np.zeros((2 * size + EXTRA, size))
+    for column in range(size):
+        matrix[2 * column : 2 * column + len(SYM6), column] = SYM6
     return _constant(matrix, device, dtype)
+
+
+@lru_cache(maxsize=64)
+def _reflected(size: int, first: int, count: int, device: torch.device) -> Tensor:
+    """The pixels seen at `count` places from `first` on."""
+    return _constant(np.array([_reflect(place, size) for place in range(first, first + count)]), device, torch.int64)
 
 
 def _reflect(place: int, size: int) -> int:
@@ -149,10 +213,10 @@ def _reflect(place: int, size: int) -> int:
     return min(place, 2 * (size - 1) - place)
 
 
-def _constant(matrix: np.ndarray[Any, Any], device: torch.device, dtype: torch.dtype) -> Tensor:
+def _constant(values: np.ndarray[Any, Any], device: torch.device, dtype: torch.dtype) -> Tensor:
     """A tensor that may be kept and used under gradients later, wherever it is first asked for."""
     with torch.inference_mode(False):
-        return torch.from_numpy(matrix).to(device, dtype)
+        return torch.from_numpy(values).to(device, dtype)
 
 
 class _Sample(torch.autograd.Function):

@@ -8,6 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from figment.nets.registry import build_discriminator
+from figment.train import augment_geometry as geometry
 from figment.train.augment import GATES, NORMAL, UNIFORM, Augment
 from figment.train.augment_geometry import resample
 from figment.train.losses import r1_penalty
@@ -194,7 +195,8 @@ class Watch(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_nothing_waits_for_the_device():
+def test_nothing_waits_for_the_device(monkeypatch):
+    monkeypatch.setattr(geometry, "may_ask", lambda images: False)       # as if it were not the CPU
     augment, images = Augment(3, "bgcfx"), pictures()
     augment.p.fill_(0.5)
     images.requires_grad_()

@@ -82,6 +82,29 @@ def test_resampling_against_scipy_in_float64(size, turn):
     assert np.abs(coarse[0, 0].numpy() - seen[0, 0].numpy()).max() < 1e-4
 
 
+@pytest.mark.parametrize("size", [(64, 32), (96, 64)])
+def test_long_lines_are_filtered_block_by_block_alike(size, monkeypatch):
+    images = torch.randn(2, 3, *size, dtype=DOUBLE, requires_grad=True)
+    matrices = torch.cat([some_move(), some_move(1.0, 0.8)])
+    seen, grads = [], []
+    for longest in (256, 16):
+        monkeypatch.setattr(geometry, "LONG", longest)
+        seen.append(resample(images, matrices))
+        grads += torch.autograd.grad(seen[-1].square().sum(), images)
+    assert [geometry._block(n) for n in size] == [{64: 64, 32: 32, 96: 48}[n] for n in size]
+    assert (seen[0] - seen[1]).abs().max() < 1e-12
+    assert (grads[0] - grads[1]).abs().max() < 1e-11
+
+
+def test_without_asking_the_device_the_outcome_is_the_same(monkeypatch):
+    images = torch.rand(3, 3, 16, 16)
+    matrices = torch.cat([some_move(), torch.eye(3, dtype=DOUBLE)[None], some_move(1.0)]).float()
+    asked = resample(images, matrices)
+    monkeypatch.setattr(geometry, "may_ask", lambda images: False)
+    unasked = resample(images, matrices)
+    assert torch.equal(asked[1], unasked[1]) and torch.allclose(asked, unasked, atol=1e-6)
+
+
 def test_beyond_the_margin_pictures_are_mirrored_too():
     # Far places are mirrored in the doubled grid: the same picture but for the filter's phase.
     y, x = np.mgrid[0:64, 0:64] / 64
