@@ -52,6 +52,7 @@ def path_length(
     weight: float = 2.0,
     decay: float = 0.01,       # how fast the average follows
     reduce: Callable[[Tensor], Tensor] = lambda value: value,     # the mean over all ranks
+    lagged: bool = False,      # True: a is `mean` as handed in, so that parts of a batch add up to the whole exactly
 ) -> PathLength:
     """E (|J_w^T y|_2 - a)^2 (Karras et al. 2019, equation 4): w moved anywhere should change pictures equally much.
 
@@ -61,8 +62,9 @@ def path_length(
     noise = noise / math.sqrt(images.shape[2] * images.shape[3])
     (grads,) = torch.autograd.grad((images * noise).sum(), styles, create_graph=True)
     lengths = grads.square().sum(2).mean(1).sqrt()     # [N, L, D] -> [N]
-    mean = mean.lerp(reduce(lengths.detach().mean()), decay)
-    return PathLength((lengths - mean).square().mean() * weight, mean, lengths.detach())
+    moved = mean.lerp(reduce(lengths.detach().mean()), decay)
+    aim = mean if lagged else moved
+    return PathLength((lengths - aim).square().mean() * weight, moved, lengths.detach())
 
 
 def critic_loss(

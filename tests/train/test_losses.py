@@ -92,6 +92,23 @@ def test_path_length_against_an_explicit_jacobian():
     assert found.penalty.item() == pytest.approx(2 * sum((x - mean) ** 2 for x in lengths) / 5, rel=1e-12)
 
 
+def test_lagged_path_lengths_of_parts_add_up_to_the_whole():
+    torch.manual_seed(2)
+    g, before = TinySynthesis(), torch.tensor(0.4, dtype=torch.float64)
+    w, noise = torch.randn(6, 3, 4, dtype=torch.float64), torch.randn(6, 2, 3, 3, dtype=torch.float64)
+
+    def look(part, lagged):
+        styles = w[part].requires_grad_()
+        found = path_length(g(styles), styles, before, noise[part], lagged=lagged)
+        return torch.autograd.grad(found.penalty, g.weight)[0], found.mean
+
+    for lagged in (True, False):
+        grad, mean = look(slice(None), lagged)
+        parts = [look(slice(0, 2), lagged), look(slice(2, 6), lagged)]
+        assert torch.allclose(parts[0][1] / 3 + parts[1][1] * 2 / 3, mean)
+        assert torch.allclose(parts[0][0] / 3 + parts[1][0] * 2 / 3, grad, rtol=1e-12) == lagged
+
+
 def test_the_gradient_of_the_path_length_against_finite_differences():
     torch.manual_seed(1)
     g, noise = TinySynthesis(), torch.randn(3, 2, 3, 3, dtype=torch.float64)
