@@ -4,7 +4,7 @@
 
 Every mutated file is loaded as a user would load it. Counted: files that loaded, files refused in one line, and
 failures: an audit event of something executed, any error but FigmentError, a message of several lines, more than
-2x the file's size plus 1 GiB of memory, or more than 20 seconds.
+2x the file's size plus 1 GiB of memory, or more than 20 seconds of computing.
 """
 
 from __future__ import annotations
@@ -109,7 +109,13 @@ def make(name: str, seed: int) -> bytes:
 
 def fuzz(folder: Path, count: int, seed: int = 0, largest: int | None = None) -> tuple[Counter[str], list[str]]:
     """Load `count` mutated files; counts by outcome, and a line for every failure."""
+    import torch._dynamo  # noqa: F401  (torch imports it when it first needs it, and an import is no file's code)
+
     from figment.legacy.formats import load
+
+    for path in sorted(DATA.glob("*.p*")):
+        if path.suffix in (".pkl", ".pt"):
+            load(path)
 
     seen: list[str] = []
     watching = [True]
@@ -127,7 +133,7 @@ def fuzz(folder: Path, count: int, seed: int = 0, largest: int | None = None) ->
         path.write_bytes(content)
         limit = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 2 * len(content) + 2**30
         seen.clear()
-        started = time.monotonic()
+        started = time.process_time()
         try:
             load(path)
             counts["loaded"] += 1
@@ -139,8 +145,8 @@ def fuzz(folder: Path, count: int, seed: int = 0, largest: int | None = None) ->
             failures.append(f"{name} {number}: {type(error).__name__} {error}")
         if seen:
             failures.append(f"{name} {number}: {', '.join(seen)}")
-        if time.monotonic() - started > 20:
-            failures.append(f"{name} {number}: took {time.monotonic() - started:.0f} s")
+        if time.process_time() - started > 20:
+            failures.append(f"{name} {number}: took {time.process_time() - started:.0f} s")
         if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > limit:
             failures.append(f"{name} {number}: swelled")
     watching[0] = False

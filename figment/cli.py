@@ -170,7 +170,7 @@ def train(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of runs.")] = Path("runs"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in -o, or the newest below it.")] = False,
     family: Annotated[str | None, typer.Option(help=TRAIN["family"])] = None,
-    preset: Annotated[str | None, typer.Option(help="auto, paper or cpu; unset picks by the machine.")] = None,
+    preset: Annotated[str | None, typer.Option(help="auto, paper, cpu, stylegan1, progan or story; unset picks.")] = None,
     init: Annotated[Path | None, typer.Option(help=TRAIN["init"])] = None,
     adapt: Annotated[bool, typer.Option("--adapt", help=TRAIN["adapt"])] = False,
     kimg: Annotated[float | None, typer.Option(help=TRAIN["kimg"])] = None,
@@ -178,6 +178,12 @@ def train(
     batch: Annotated[int | None, typer.Option(help=TRAIN["batch"])] = None,
     lr: Annotated[float | None, typer.Option(help=TRAIN["lr"])] = None,
     gamma: Annotated[float | None, typer.Option(help=TRAIN["gamma"])] = None,
+    path_weight: Annotated[float | None, typer.Option(help=TRAIN["path_weight"])] = None,
+    augment: Annotated[str | None, typer.Option(help=TRAIN["augment"])] = None,
+    ada_target: Annotated[float | None, typer.Option(help=TRAIN["ada_target"])] = None,
+    freeze_d: Annotated[int | None, typer.Option(help=TRAIN["freeze_d"])] = None,
+    precision: Annotated[str | None, typer.Option(help=TRAIN["precision"])] = None,
+    start_kimg: Annotated[float | None, typer.Option(help=TRAIN["start_kimg"])] = None,
     channel_base: Annotated[int | None, typer.Option(help=TRAIN["channel_base"])] = None,
     z_dim: Annotated[int | None, typer.Option(help=TRAIN["z_dim"])] = None,
     mixing: Annotated[float | None, typer.Option(help=TRAIN["mixing"])] = None,
@@ -201,7 +207,8 @@ def train(
     run = start_training(
         data, output, sec=parse_duration(time) if time and kimg is None else None, dry_run=dry_run, device=device,
         family=family, preset=preset, init=str(init) if init else None, adapt=adapt, kimg=kimg, batch=batch, lr=lr,
-        gamma=gamma, channel_base=channel_base, z_dim=z_dim, w_dim=z_dim, mixing=mixing, noise=noise,
+        gamma=gamma, path_weight=path_weight, augment=augment, ada_target=ada_target, freeze_d=freeze_d,
+        precision=precision, start_kimg=start_kimg, channel_base=channel_base, z_dim=z_dim, w_dim=z_dim, mixing=mixing, noise=noise,
         ema_kimg=ema_kimg, mirror=mirror, tick_kimg=tick_kimg, keep=keep, seed=seed)
     if not dry_run:
         say(f"{run}: fakes/, stats.jsonl, model.safetensors")
@@ -240,6 +247,51 @@ def info(
 
     for name, value in describe(what):
         say(f"{name:<14}{value}")
+
+
+# ---------------------------------------------------------------------- how good it is
+
+
+@app.command(epilog=example(
+    "score runs/00000-heads heads-64.zip", "score fakes/ heads-64.zip -o report",
+    "score runs/00000-heads heads-64.zip --features inception=inception-2015-12-05.pt --images 50000"))
+def score(
+    model: Annotated[Path, typer.Argument(help="A model file, a run, or a folder or zip of pictures.")],
+    data: Annotated[Path, typer.Argument(help="The real pictures: a data set's zip, or a folder.")],
+    output: Annotated[Path | None, typer.Option(
+        "--output", "-o", help="Folder for the report and the fakes nearest to training pictures.")] = None,
+    features: Annotated[str, typer.Option(
+        help="heads (shipped), inception, inception=FILE or FILE.onnx:OUTPUT[:unit|byte|imagenet].")] = "heads",
+    images: Annotated[int | None, typer.Option(help="Fakes of a model; unset means 5000.")] = None,
+    sample: Annotated[int, typer.Option(help="Pictures a side for scores of pairs: kernel distance, precision.")] = 5000,
+    device: Device = None,
+) -> None:
+    """Score pictures against real ones: distances, precision and recall, path length, copies of training pictures."""
+    from figment.score.score import describe
+    from figment.score.score import score as run_score
+
+    for name, value in describe(run_score(
+            model, data, features=features, images=images, sample=sample, out=output, device=device)):
+        say(f"{name:<18}{value}")
+
+
+@app.command(epilog=example("compare runs/00003-heads runs/00004-heads -o compare"))
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Two runs or more.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for picture and table.")] = Path("compare"),
+    data: Annotated[Path | None, typer.Option(help="What all are scored against; unset means the first run's.")] = None,
+    features: Annotated[str, typer.Option(help="The feature network, as in `figment score`.")] = "heads",
+    images: Annotated[int, typer.Option(help="Fakes of each model.")] = 2000,
+    device: Device = None,
+) -> None:
+    """Score runs on the same terms, and draw their curves on one picture."""
+    from figment.score.compare import compare as run_compare
+    from figment.score.compare import table
+
+    rows = run_compare(runs, output, data=data, features=features, images=images, device=device)
+    for line in table(rows):
+        say(line)
+    say(f"{output}: compare.png, compare.md, compare.json")
 
 
 # ---------------------------------------------------------------------- drawing

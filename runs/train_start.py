@@ -25,12 +25,13 @@ from figment.nets.adapt import adapt
 from figment.nets.modelfile import Model, save
 from figment.pack.sampler import EndlessSampler
 from figment.train.config import TrainConfig, resolve
-from figment.train.loop import draw_fakes, train_step
+from figment.train.loop import draw_fakes
 from figment.train.state import State, checkpoints, load_newest, new_state, save_checkpoint
+from figment.train.step import train_step
 
 SEED = 1000
 """Far from the seeds that people give to demo-art."""
-WIDTHS = [96, 96, 64, 32, 12]
+WIDTHS = [96, 96, 64, 32, 16]
 """Feature maps at 4, 8, 16, 32 and 64 pixels: wide where a face is laid out, narrow where every map costs most."""
 STAGES = ((16, 0.12), (32, 0.23), (64, 0.65))
 """Resolution and its share of the time."""

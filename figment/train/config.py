@@ -11,6 +11,7 @@ from typing import Any
 
 from figment.base.errors import FigmentError
 from figment.base.files import read_json
+from figment.nets.adapt import GROWN
 from figment.nets.registry import FAMILIES
 
 
@@ -40,14 +41,30 @@ class Networks:
 class Recipe:
     """How the weights learn."""
 
+    loss: str
+    """logistic (non-saturating, Goodfellow 2014) or wgan-gp (Gulrajani 2017)."""
     batch: int
-    """Images per step, over all ranks."""
+    """Images per step, over all ranks; 0 takes the growing schedule's, by resolution."""
     lr: float
-    """Learning rate of both Adam optimizers."""
+    """Learning rate of both Adam optimizers; 0 takes the growing schedule's, by resolution."""
     gamma: float
-    """Weight of the R1 penalty (Mescheder 2018)."""
+    """Weight of the gradient penalty: R1 (Mescheder 2018), or WGAN-GP's."""
     r1_interval: int
     """Steps between R1 penalties (lazy regularisation, Karras 2020)."""
+    path_weight: float
+    """Weight of path length regularisation (Karras 2020); 0 switches it off."""
+    augment: str
+    """ada (adaptive augmentation, Karras 2020: for fewer than some 10,000 pictures) or none."""
+    augment_kinds: str
+    """What ADA does: b flips and shifts, g geometry, c colour, f filtering, n noise, x cut-outs."""
+    ada_target: float
+    """How sure of the reals D should be: more augmentation above, less below."""
+    ada_kimg: float
+    """Thousands of images in which augmentation can rise from nothing to always."""
+    freeze_d: int
+    """Layers of D, from the picture on, that do not learn (FreezeD, Mo 2020): for fine-tuning on few pictures."""
+    precision: str
+    """fp32 or bf16: what convolutions compute in; R1 and weights are always fp32."""
     mixing: float
     """Probability of style mixing (Karras 2019)."""
     ema_kimg: float
@@ -65,9 +82,13 @@ class Schedule:
     kimg: float
     """Length of the run, in thousands of images shown to the discriminator."""
     tick_kimg: float
-    """Thousands of images between progress lines, grids of fakes and checkpoints."""
+    """Thousands of images between progress lines, grids of fakes and checkpoints; 0: by resolution, as it grows."""
+    growing: bool
+    """Grow the networks while they train (Karras 2017): stylegan1 and progan."""
+    start_kimg: float
+    """Where in the schedule to begin, as if so many thousands of images had been shown."""
     keep: int
-    """Checkpoints to keep; older ones are removed."""
+    """Newest checkpoints to keep; of older ones the last of each day stays."""
     seed: int
     """Every random number of the run follows from it."""
     init: str | None
@@ -97,25 +118,35 @@ class TrainConfig:
         return asdict(self)
 
 
-# Presets fill only what the user left unset. `auto` follows the heuristics of StyleGAN2-ADA (Karras 2020, its
-# train.py); `cpu` is a small network for two cores; `paper` is StyleGAN2's config F.
-#
-#          z_dim w_dim map_depth channel_base channel_max batch  lr      gamma r1  mixing noise  ema_kimg tick_kimg
-PRESETS: dict[str, tuple[float | bool | None, ...]] = {
-    "auto":  (512,  512,  2,        None,        512,        None,  None,   None, 16, 0.9,   True,  None,    4),
-    "paper": (512,  512,  8,        32768,       512,        32,    0.002,  10,   16, 0.9,   True,  10,      4),
-    "cpu":   (64,   64,   2,        512,         128,        16,    0.0025, 0.3,  16, 0.5,   False, 0.7,     1),
-}
-
-Like = tuple[dict[str, Any], dict[str, Any] | None]
-"""The configurations of a model's generator and, where it has one, its discriminator."""
-
-COLUMNS = ("z_dim", "w_dim", "map_depth", "channel_base", "channel_max", "batch", "lr", "gamma", "r1_interval",
-           "mixing", "noise", "ema_kimg", "tick_kimg")
-
 DEFAULT_KIMG = 2500.0
 """The length of the story's run."""
 
+# Presets fill only what the user left unset. `auto` follows the heuristics of StyleGAN2-ADA (Karras 2020, its
+# train.py); `paper` is StyleGAN2's config F; `cpu` is a small network for two cores; `stylegan1` and `progan` are as
+# their authors trained them; `story` is a StyleGAN fine-tuned on one card from a network of anime faces, at 512 pixels.
+# None is left to the heuristics, 0 to the growing schedule.
+#
+#              z_dim w_dim depth base   max  batch lr      gamma r1 path mix  noise  augment ema   tick start family
+PRESETS: dict[str, tuple[float | bool | str | None, ...]] = {
+    "auto":      (512, 512, 2, None,  512, None, None,   None, 16, 2.0, 0.9, True,  "ada",  None, 4,  0, "stylegan2"),
+    "paper":     (512, 512, 8, 32768, 512, 32,   0.002,  10,   16, 2.0, 0.9, True,  "none", 10,   4,  0, "stylegan2"),
+    "cpu":       (64,  64,  2, 512,   128, 16,   0.0025, 0.3,  16, 0.0, 0.5, False, "none", 0.7,  1,  0, "stylegan2"),
+    "stylegan1": (512, 512, 8, 16384, 512, 0,    0,      10,   1,  0.0, 0.9, True,  "none", 10,   0,  0, "stylegan1"),
+    "progan":    (512, 512, 8, 16384, 512, 0,    0,      10,   1,  0.0, 0.0, False, "none", 10,   0,  0, "progan"),
+    "story":     (512, 512, 8, 16384, 512, 4,    0.0015, 10,   1,  0.0, 0.9, True,  "none", 10,  30, 7000, "stylegan1"),
+}
+
+COLUMNS = ("z_dim", "w_dim", "map_depth", "channel_base", "channel_max", "batch", "lr", "gamma", "r1_interval",
+           "path_weight", "mixing", "noise", "augment", "ema_kimg", "tick_kimg", "start_kimg", "family")
+
+COMMON: dict[str, Any] = {
+    "augment_kinds": "bgc", "ada_target": 0.6, "ada_kimg": 500.0, "freeze_d": 0, "mirror": True, "precision": None,
+    "loss": None, "growing": None, "kimg": DEFAULT_KIMG, "keep": 2, "seed": 0, "init": None, "adapt": False,
+}
+"""What all presets share; None is decided by `resolve`."""
+
+Like = tuple[dict[str, Any], dict[str, Any] | None]
+"""The configurations of a model's generator and, where it has one, its discriminator."""
 
 def resolve(
     data: Path,                    # the data set
@@ -130,20 +161,26 @@ def resolve(
     **given: Any,                  # what the user set; None means unset
 ) -> TrainConfig:
     """The complete configuration. Collects every problem and raises FigmentError once."""
-    preset = preset or ("cpu" if device == "cpu" else "auto")
+    family = like[0]["family"] if like else given.get("family")
+    if preset is None:
+        small = device == "cpu" and family in (None, "stylegan2", "lucidrains")
+        preset = "cpu" if small else family if family in PRESETS else "auto"
     if preset not in PRESETS:
         raise FigmentError(f"--preset {preset}: must be one of {', '.join(PRESETS)}")
 
     # What the user set wins over the preset, and the preset over the heuristics.
-    values: dict[str, Any] = dict(zip(COLUMNS, PRESETS[preset], strict=True))
-    values |= {"family": "stylegan2", "mirror": True, "kimg": DEFAULT_KIMG, "keep": 2, "seed": 0, "init": None,
-               "adapt": False}
+    values = COMMON | dict(zip(COLUMNS, PRESETS[preset], strict=True))
     values |= {"resolution": resolution, "channels": channels}
     values |= {name: value for name, value in given.items() if value is not None}
-    auto = heuristics(resolution, values["batch"], world)
-    values = {name: auto[name] if value is None and name in auto else value for name, value in values.items()}
     if like is not None:
         values |= {field.name: like[0][field.name] for field in fields(Networks) if field.name in like[0]}
+    grows = values["family"] in GROWN
+    auto = heuristics(resolution, values["batch"], world) | {
+        "loss": "wgan-gp" if values["family"] == "progan" else "logistic", "growing": grows,
+        "precision": "bf16" if device == "cuda" and _has_bf16() else "fp32"}
+    if like is not None and grows and given.get("start_kimg") is None:
+        values["start_kimg"] = max(values["start_kimg"], kimg_at_lod(like[0]["lod"], resolution, values["family"]))
+    values = {name: auto[name] if value is None and name in auto else value for name, value in values.items()}
 
     _check(values, world)
     groups = [kind(**{field.name: values.pop(field.name) for field in fields(kind)})
@@ -187,14 +224,39 @@ def heuristics(resolution: int, batch: int | None, world: int) -> dict[str, floa
     }
 
 
+def _has_bf16() -> bool:
+    """Whether the GPU computes in bfloat16 itself."""
+    import torch
+
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def kimg_at_lod(lod: float, resolution: int, family: str) -> float:
+    """Where in the growing schedule a network of this lod stands: the first image of its phase."""
+    from figment.train.growth import PROGAN, STYLEGAN1, growth_at
+
+    phases = PROGAN if family == "progan" else STYLEGAN1
+    first = growth_at(0, resolution, phases).lod
+    return max(first - lod, 0.0) * (phases.training_kimg + phases.transition_kimg)
+
+
 def _check(values: dict[str, Any], world: int) -> None:
     """Raise one FigmentError that lists every value outside its rule."""
+    grows = values["growing"]
     rules = {
-        "batch": (values["batch"] >= 1 and values["batch"] % world == 0, f"a positive multiple of the {world} ranks"),
-        "lr": (0 < values["lr"] < 1, "above 0 and below 1"),
+        "batch": ((values["batch"] >= 1 or (grows and values["batch"] == 0)) and values["batch"] % world == 0,
+                  f"a positive multiple of the {world} ranks"),
+        "lr": (0 < values["lr"] < 1 or (grows and values["lr"] == 0), "above 0 and below 1"),
         "gamma": (values["gamma"] >= 0, "0 or more"),
         "kimg": (values["kimg"] > 0, "above 0"),
-        "tick_kimg": (values["tick_kimg"] > 0, "above 0"),
+        "tick_kimg": (values["tick_kimg"] > 0 or (grows and values["tick_kimg"] == 0), "above 0"),
+        "start_kimg": (values["start_kimg"] >= 0, "0 or more"),
+        "growing": (not grows or values["family"] in GROWN, f"off for families but {' and '.join(GROWN)}"),
+        "loss": (values["loss"] in ("logistic", "wgan-gp"), "logistic or wgan-gp"),
+        "augment": (values["augment"] in ("ada", "none"), "ada or none"),
+        "augment_kinds": (not set(values["augment_kinds"]) - set("bgcfnx"), "letters of bgcfnx"),
+        "precision": (values["precision"] in ("fp32", "bf16"), "fp32 or bf16"),
+        "freeze_d": (values["freeze_d"] >= 0, "0 or more"),
         "mixing": (0 <= values["mixing"] <= 1, "from 0 to 1"),
         "keep": (values["keep"] >= 1, "1 or more"),
         "seed": (0 <= values["seed"] < 2**31, "from 0 to 2147483647"),

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from figment.base.dist import World
 from figment.base.durations import clock
 from figment.base.errors import FigmentError
 from figment.base.files import write_json, write_text
-from figment.base.pixels import to_uint8, to_unit, write_png
+from figment.base.pixels import to_uint8, write_png
 from figment.base.progress import say
 from figment.base.seeds import seeds_to_z
 from figment.draw.grid import make_grid
@@ -30,12 +31,11 @@ from figment.nets.modelfile import Model, save
 from figment.pack.dataset import ImageDataset
 from figment.pack.sampler import EndlessSampler
 from figment.train.config import TrainConfig
-from figment.train.ema import ema_beta, update_ema
-from figment.train.losses import discriminator_loss, generator_loss, r1_penalty
-from figment.train.state import State, checkpoints, load_newest, new_state, save_checkpoint, step_randomness
+from figment.train.state import State, checkpoints, load_newest, new_state, save_checkpoint
+from figment.train.step import moment, train_step
 
-W_AVG_BETA = 0.995
-"""How slowly w_avg follows the mapped latents, per step (StyleGAN2-ADA)."""
+MOST_ROLLBACKS = 5
+"""Rollbacks after which a run gives up."""
 
 
 class Stop:
@@ -68,127 +68,86 @@ def train(
     _begin(config, run, state, dataset, world)
     images = torch.from_numpy(dataset.images).to(world.device)      # uint8 [N, C, H, W]
     sampler = EndlessSampler(len(dataset), config.schedule.seed, config.recipe.mirror)
-    total, tick_nimg = round(config.schedule.kimg * 1000), max(round(config.schedule.tick_kimg * 1000), 1)
+    total = round((config.schedule.start_kimg + config.schedule.kimg) * 1000)
 
     with Stop() as stop:
-        meter = Meter(state.nimg)
+        meter, rollbacks = Meter(state.nimg), 0
         while state.nimg < total and not stop.asked:
-            meter.add(train_step(config, state, images, sampler, world))
+            meter.add(state, train_step(config, state, images, sampler, world))
+            if state.nimg < total and state.nimg < _next_tick(config, state, world):
+                continue
 
-            # A tick: statistics, a grid of fakes, a checkpoint, one line.
-            crossed = state.nimg // tick_nimg > (state.nimg - config.recipe.batch) // tick_nimg
-            if crossed or state.nimg >= total:
-                state.history.append(meter.row(state, world))
+            # A tick: statistics, a grid of fakes, a checkpoint, one line. A broken state goes back to a good one.
+            row = meter.row(state, world)
+            broken = diagnose(row, state)
+            if broken:
+                rollbacks += 1
+                _roll_back(run, state, world, broken, rollbacks)
+            else:
+                state.history.append(row)
                 _publish(config, run, state, dataset, world)
                 if world.is_main:
                     say(_status(state, total))
                 on_tick(state)
-                meter = Meter(state.nimg)
+            meter = Meter(state.nimg)
         if stop.asked and world.is_main:
             save_checkpoint(run, state, config.schedule.keep)
             say(f"stopped at {state.nimg / 1000:.1f} kimg; go on with: figment train --resume -o {run}")
         return not stop.asked
 
 
-def train_step(
-    config: TrainConfig,
-    state: State,
-    images: Tensor,            # the data, uint8 [N, C, H, W]
-    sampler: EndlessSampler,
-    world: World,
-) -> dict[str, Tensor]:
-    """One step of D, then of G, then of the average; returns the step's statistics as scalars on the device."""
-    recipe, device = config.recipe, world.device
-    noise = "random" if recipe.noise else "none"
-    share = slice(world.rank * recipe.batch // world.size, (world.rank + 1) * recipe.batch // world.size)
-    randomness = step_randomness(config.schedule.seed, state.step)
-    torch.manual_seed(step_randomness(config.schedule.seed, state.step, 1 + world.rank).initial_seed())
-
-    # The showings of this step: every rank draws the whole batch and takes its share.
-    indices, flips = sampler.take(state.nimg, recipe.batch)
-    real = images[torch.from_numpy(indices[share]).to(device)]
-    flip = torch.from_numpy(flips[share]).to(device)
-    real = to_unit(torch.where(flip[:, None, None, None], real.flip(3), real))
-
-    # D: fakes against reals, and every r1_interval steps the gradient penalty, weighted for the steps it skips.
-    state.d.requires_grad_(True)
-    with torch.no_grad():
-        fake = state.g.synthesis(_styles(config, state, randomness, share, device), noise=noise)
-    penalise = bool(recipe.gamma) and state.step % recipe.r1_interval == 0
-    real.requires_grad_(penalise)
-    real_logits, fake_logits = state.d(real), state.d(fake)
-    loss_d = discriminator_loss(real_logits, fake_logits)
-    stats = {"loss_d": loss_d.detach(), "sign_real": real_logits.detach().sign().mean(),
-             "sign_fake": fake_logits.detach().sign().mean()}
-    if penalise:
-        penalty = r1_penalty(real, real_logits).mean()
-        loss_d = loss_d + penalty * (recipe.gamma / 2 * recipe.r1_interval)
-        stats["r1"] = penalty.detach()
-    _update(loss_d, state.d_opt, state.d, world)
-
-    # G: fresh fakes that D should take for real.
-    state.d.requires_grad_(False)
-    styles = _styles(config, state, randomness, share, device)
-    loss_g = generator_loss(state.d(state.g.synthesis(styles, noise=noise)))
-    stats["loss_g"] = loss_g.detach()
-    _update(loss_g, state.g_opt, state.g, world)
-    state.g.w_avg.lerp_(world.mean(styles.detach()[:, 0].mean(0)), 1 - W_AVG_BETA)
-
-    state.nimg += recipe.batch
-    state.step += 1
-    update_ema(state.g_ema, state.g, ema_beta(state.nimg, recipe.batch, recipe.ema_kimg))
-    return stats
+def _next_tick(config: TrainConfig, state: State, world: World) -> float:
+    """The image at which the current tick ends."""
+    last = state.history[-1]["kimg"] if state.history else config.schedule.start_kimg
+    return round((last + moment(config, state.nimg, world.size).tick_kimg) * 1000)
 
 
-def _styles(
-    config: TrainConfig,
-    state: State,
-    randomness: torch.Generator,
-    share: slice,              # this rank's part of the batch
-    device: torch.device,
-) -> Tensor:
-    """Mapped latents with style mixing (Karras 2019, 3.1): [n, L, D], layers from a random cutoff on of a second z."""
-    batch, recipe = config.recipe.batch, config.recipe
-    z = torch.randn(2, batch, state.g.z_dim, generator=randomness)[:, share].to(device)      # [2, n, Z]
-    cutoff = torch.randint(1, max(state.g.num_layers, 2), (batch,), generator=randomness)
-    mixed = torch.rand(batch, generator=randomness) < recipe.mixing
-    cutoff = torch.where(mixed, cutoff, state.g.num_layers)[share].to(device)                # [n]
-    first: Tensor = state.g.mapping(z[0])                                                    # [n, L, D]
-    if recipe.mixing == 0 or state.g.num_layers == 1:
-        return first
-    second = state.g.mapping(z[1])
-    layer = torch.arange(state.g.num_layers, device=device)
-    return torch.where((layer[None, :] >= cutoff[:, None])[:, :, None], second, first)
+def diagnose(row: dict[str, float], state: State) -> str | None:
+    """What is broken after a tick, or None: numbers that are none, or a discriminator that nothing can fool."""
+    strange = [name for name, value in row.items() if not math.isfinite(value)]
+    if strange:
+        return f"{', '.join(strange)} are no numbers any more"
+    if not all(bool(parameter.isfinite().all()) for parameter in state.g_ema.parameters()):
+        return "weights are no numbers any more"
+    if row["sign_real"] > 0.999 and row["sign_fake"] < -0.999 and row["loss_g"] > 15:
+        return f"the discriminator can't be fooled any more (G's loss {row['loss_g']:.1f})"
+    return None
 
 
-def _update(loss: Tensor, optimizer: torch.optim.Optimizer, network: torch.nn.Module, world: World) -> None:
-    """Backpropagate, average over ranks, step."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    world.average_gradients(network.parameters())
-    optimizer.step()
+def _roll_back(run: Path, state: State, world: World, broken: str, count: int) -> None:
+    """Go back to the newest checkpoint with half the learning rate."""
+    if count > MOST_ROLLBACKS:
+        raise FigmentError(f"{run}: {broken}, after {MOST_ROLLBACKS} rollbacks; try a smaller --lr or a larger --gamma")
+    at, scale = state.nimg, state.lr_scale / 2
+    load_newest(run, state, world.device)
+    state.lr_scale = scale
+    if world.is_main:
+        say(f"at {at / 1000:.1f} kimg {broken}: back to {state.nimg / 1000:.1f} kimg, with {scale:g} times the "
+            "learning rate")
 
 
 class Meter:
-    """Sums of a tick's statistics, kept on the device until the tick ends."""
+    """Takes the time of a tick, and the means of its statistics."""
 
     def __init__(self, nimg: int) -> None:
         self.start, self.first = time.perf_counter(), nimg
-        self.sums: dict[str, Tensor] = {}
-        self.counts: dict[str, int] = {}
 
-    def add(self, stats: dict[str, Tensor]) -> None:
+    def add(self, state: State, stats: dict[str, Tensor]) -> None:
+        """One step's statistics; they lie in the state, so that a tick may be resumed in its middle."""
         for name, value in stats.items():
-            self.sums[name] = self.sums.get(name, torch.zeros_like(value)) + value
-            self.counts[name] = self.counts.get(name, 0) + 1
+            state.sums[name] = state.sums[name] + value if name in state.sums else value
+            state.counts[name] = state.counts.get(name, 0) + 1
 
     def row(self, state: State, world: World) -> dict[str, float]:
-        """The tick's line of stats.jsonl: means over the tick and over all ranks."""
-        means = {name: float(world.mean(total / self.counts[name])) for name, total in sorted(self.sums.items())}
+        """The tick's line of stats.jsonl: means over the tick and over all ranks. The next tick starts from nothing."""
+        means = {name: float(world.mean(total / state.counts[name])) for name, total in sorted(state.sums.items())}
+        state.sums, state.counts = {}, {}
         kimg, sec = (state.nimg - self.first) / 1000, time.perf_counter() - self.start
         before = state.history[-1]["sec"] if state.history else 0.0
+        if state.lod is not None:
+            means["lod"] = state.lod
         return {"tick": len(state.history), "kimg": state.nimg / 1000, "sec": round(before + sec, 3),
-                "sec_per_kimg": round(sec / kimg, 3), **means}
+                "sec_per_kimg": round(sec / max(kimg, 1e-9), 3), **means}
 
 
 # ---------------------------------------------------------------------- what a run writes
@@ -207,7 +166,9 @@ def _begin(config: TrainConfig, run: Path, state: State, dataset: ImageDataset, 
     write_json(run / "config.json", config.to_json())
     columns = _grid_columns(dataset.resolution)
     write_png(run / "reals.png", make_grid(dataset.images[: columns**2], columns))
-    _publish(config, run, state, dataset, world)
+    last = state.history[-1]["kimg"] if state.history else config.schedule.start_kimg
+    if state.nimg == round(last * 1000):    # at a tick; what was not written before a crash is written now
+        _publish(config, run, state, dataset, world)
 
 
 def _publish(config: TrainConfig, run: Path, state: State, dataset: ImageDataset, world: World) -> None:
@@ -243,5 +204,12 @@ def _status(state: State, total: int) -> str:
     """One line for people."""
     row = state.history[-1]
     left = (total - state.nimg) / 1000 * row["sec_per_kimg"]
-    return (f"tick {row['tick']:<4.0f} kimg {row['kimg']:>8.1f} / {total / 1000:g}   {row['sec_per_kimg']:6.2f} s/kimg"
+    line = (f"tick {row['tick']:<4.0f} kimg {row['kimg']:>8.1f} / {total / 1000:g}   {row['sec_per_kimg']:6.2f} s/kimg"
             f"   left {clock(left)}   G {row['loss_g']:.2f}   D {row['loss_d']:.2f}   D(real) {row['sign_real']:+.2f}")
+    if "ada_p" in row:
+        line += f"   ADA {row['ada_p']:.3f}"
+    if row.get("lod"):
+        line += f"   lod {row['lod']:.2f}"
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        line += f"   {torch.cuda.max_memory_allocated() / 1e9:.1f} GB"
+    return line

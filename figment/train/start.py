@@ -58,7 +58,7 @@ def resume_training(
     if kimg is not None:
         config = dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, kimg=kimg))
     world = join_world(device)
-    if config.recipe.batch % world.size:
+    if config.recipe.batch % world.size:    # 0, by resolution, is shared by 1, 2, 4 and 8
         raise FigmentError(f"--resume {run}: its batch of {config.recipe.batch} can't be shared by {world.size} ranks")
     _launch(config, run, ImageDataset(need_file(data or Path(config.data), "DATA")), world)
     return run

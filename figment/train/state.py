@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
+import time
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from figment.base.files import atomic
 from figment.nets.adapt import adapt
 from figment.nets.modelfile import Model
 from figment.nets.registry import build_discriminator, build_generator
+from figment.train.ada import AdaController, AdaState
 from figment.train.config import TrainConfig
 
 START = Path(__file__).parent / "weights" / "start-64.safetensors"
@@ -22,6 +25,10 @@ START = Path(__file__).parent / "weights" / "start-64.safetensors"
 
 BETAS = (0.0, 0.99)
 """Adam's betas, as in StyleGAN2."""
+
+
+PLAIN = ("nimg", "step", "history", "path_mean", "lr_scale", "lod", "sums", "counts", "micro")
+"""Attributes of a state that are saved as they are."""
 
 
 @dataclass
@@ -42,17 +49,34 @@ class State:
     """Steps taken so far."""
     history: list[dict[str, float]] = field(default_factory=list)
     """One row of statistics per tick."""
+    ada: AdaState | None = None
+    """Strength of the adaptive augmentation; None where there is none."""
+    path_mean: Tensor = field(default_factory=lambda: torch.zeros([]))
+    """Moving average of the path length."""
+    lr_scale: float = 1.0
+    """What rollbacks left of the learning rate."""
+    lod: float | None = None
+    """Level of detail of the last step; None before the first one, and where nothing grows."""
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    """Sums of the current tick's statistics, kept on the device until the tick ends."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """How many each of them has."""
+    micro: int | None = None
+    """Most samples at once that fit into the memory; None for all."""
 
     def dump(self) -> dict[str, Any]:
         """Everything as tensors and plain values."""
         parts = {name: getattr(self, name).state_dict() for name in ("g", "d", "g_ema", "g_opt", "d_opt")}
-        return parts | {"nimg": self.nimg, "step": self.step, "history": self.history}
+        parts |= {name: getattr(self, name) for name in PLAIN}
+        return parts | {"ada": self.ada.dump() if self.ada else None}
 
     def restore(self, values: dict[str, Any]) -> None:
         """Take over what `dump` gave."""
         for name in ("g", "d", "g_ema", "g_opt", "d_opt"):
             getattr(self, name).load_state_dict(values[name])
-        self.nimg, self.step, self.history = values["nimg"], values["step"], values["history"]
+        for name in PLAIN:
+            setattr(self, name, values[name])
+        self.ada = AdaState(**values["ada"]) if values["ada"] else None
 
 
 def new_state(
@@ -69,12 +93,15 @@ def new_state(
     g, d = g.to(device), d.to(device)
     g_ema = g_ema.to(device).eval().requires_grad_(False)
 
-    # Lazy regularisation: D takes r1_interval + 1 effective steps per interval, so its rates shrink (Karras 2020, B).
-    recipe = config.recipe
-    share = recipe.r1_interval / (recipe.r1_interval + 1) if recipe.gamma else 1.0
-    g_opt = torch.optim.Adam(g.parameters(), lr=recipe.lr, betas=BETAS, eps=1e-8)
-    d_opt = torch.optim.Adam(d.parameters(), lr=recipe.lr * share, betas=(BETAS[0], BETAS[1] ** share), eps=1e-8)
-    return State(g, d, g_ema, g_opt, d_opt)
+    # R1 and path length join the steps in which they fall, so Adam's settings need no correction for laziness.
+    g_opt, d_opt = (torch.optim.Adam(network.parameters(), lr=config.recipe.lr or 0.001, betas=BETAS, eps=1e-8)
+                    for network in (g, d))
+    state = State(g, d, g_ema, g_opt, d_opt)
+    state.nimg = round(config.schedule.start_kimg * 1000)
+    state.path_mean = torch.zeros([], device=device)
+    if config.recipe.augment == "ada":
+        state.ada = AdaController().start(device)
+    return state
 
 
 def init_path(init: str) -> Path:
@@ -107,11 +134,24 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 def save_checkpoint(run: Path, state: State, keep: int) -> None:
-    """Write the state under its image count, then remove all but the newest `keep` checkpoints."""
+    """Write the state under its image count, then remove older ones but the newest `keep` and the last of each day."""
     with atomic(run / "checkpoints" / f"img{state.nimg:09d}.pt") as temporary:
         torch.save(state.dump(), temporary)
-    for path in checkpoints(run)[:-keep]:
-        path.unlink()
+    found = checkpoints(run)
+    last_of_day = {time.strftime("%Y-%m-%d", time.localtime(path.stat().st_mtime)): path for path in found}
+    for path in found[:-keep]:
+        if path not in last_of_day.values():
+            path.unlink()
+
+
+def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    """What a checkpoint holds; raises ValueError where a checksum does not fit."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged:
+        raise ValueError(f"the checksum of {damaged} does not fit")
+    values: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    return values
 
 
 def load_newest(run: Path, state: State, device: torch.device) -> list[str]:
@@ -119,7 +159,7 @@ def load_newest(run: Path, state: State, device: torch.device) -> list[str]:
     passed = []
     for path in reversed(checkpoints(run)):
         try:
-            state.restore(torch.load(path, map_location=device, weights_only=True))
+            state.restore(read_checkpoint(path, device))
         except Exception as error:
             passed.append(f"{path}: damaged, trying an older one ({str(error).splitlines()[0]})")
             continue

@@ -10,8 +10,8 @@ from figment.base.dist import World
 from figment.pack.dataset import ImageDataset
 from figment.pack.sampler import EndlessSampler
 from figment.train.config import TrainConfig
-from figment.train.loop import train_step
 from figment.train.state import new_state
+from figment.train.step import moment, train_step
 
 WARM_UP, PLAIN, PENALISED = 2, 4, 2
 """Steps of each kind that a trial takes."""
@@ -38,4 +38,4 @@ def measure_sec_per_kimg(config: TrainConfig, dataset: ImageDataset, world: Worl
     plain = sorted(timed(1 + interval * i) for i in range(PLAIN))[PLAIN // 2]
     penalised = min(timed(interval * (i + 1)) for i in range(PENALISED))
     sec_per_step = plain + max(penalised - plain, 0.0) / interval
-    return sec_per_step / config.recipe.batch * 1000
+    return sec_per_step / moment(config, state.nimg, world.size).minibatch * 1000

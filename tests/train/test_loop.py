@@ -8,8 +8,9 @@ import torch
 import figment
 from figment.base.errors import FigmentError
 from figment.pack.sampler import EndlessSampler
-from figment.train.loop import train, train_step
+from figment.train.loop import train
 from figment.train.state import checkpoints, new_state
+from figment.train.step import train_step
 
 
 def contents(run):

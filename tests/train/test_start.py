@@ -57,7 +57,7 @@ def test_a_model_of_another_resolution_is_one_line(tmp_path, zip_path, monkeypat
 
 @pytest.mark.parametrize(("name", "family"), [
     ("sg1_tiny.pkl", "stylegan1"), ("sg2_tiny.pkl", "stylegan2"), ("pg_tiny.pkl", "progan"),
-    ("ada_tiny_cond.pkl", "stylegan2"), ("ros1_tiny.model", "stylegan1")])
+    ("ada_tiny_cond.pkl", "stylegan2")])
 def test_every_origin_can_be_gone_on_from(tmp_path, name, family):
     source = Path(__file__).parents[1] / "data" / name
     rng = np.random.default_rng(0)

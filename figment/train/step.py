@@ -1,0 +1,291 @@
+"""One step of training: D, then G, then the average; the same on one GPU or many, whole or in micro-batches."""
+
+from __future__ import annotations
+
+import functools
+import math
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from figment.base.dist import World
+from figment.base.pixels import to_unit
+from figment.pack.sampler import EndlessSampler
+from figment.train import losses
+from figment.train.ada import AdaController
+from figment.train.augment import Augment, Draws
+from figment.train.config import TrainConfig
+from figment.train.ema import ema_beta, update_ema
+from figment.train.growth import Growth, fade_reals, growth_at, new_layer, progan_phases, stylegan1_phases
+from figment.train.memory import Index, MicroBatches
+from figment.train.state import State, step_randomness
+
+W_AVG_BETA = 0.995
+"""How slowly w_avg follows the mapped latents, per step (StyleGAN2-ADA)."""
+
+STREAMS = {"real": 1 << 20, "fake": 2 << 20, "g": 3 << 20, "path": 4 << 20}
+"""Streams of a step's random numbers besides the latents' 0 and the ranks' 1 and on."""
+
+
+def moment(
+    config: TrainConfig,
+    nimg: int,                 # images shown so far
+    gpus: int = 1,
+) -> Growth:
+    """What holds now: batch, learning rate and tick of the recipe, or of the growing schedule where those are 0."""
+    recipe, schedule, resolution = config.recipe, config.schedule, config.networks.resolution
+    if not schedule.growing:
+        return Growth(0.0, resolution, recipe.batch, recipe.lr, schedule.tick_kimg, "stabilise")
+    phases = progan_phases(gpus) if config.networks.family == "progan" else stylegan1_phases(gpus)
+    now = growth_at(nimg / 1000, resolution, phases)
+    return Growth(now.lod, now.resolution, recipe.batch or now.minibatch, recipe.lr or now.lr,
+                  schedule.tick_kimg or now.tick_kimg, now.phase)
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What a batch of fakes is made of, on the CPU, for this rank."""
+
+    z: Tensor
+    """[2, n, Z]: the latents and those mixed in."""
+    cutoff: Tensor
+    """int64 [n]: the first layer of the second latent."""
+
+
+def train_step(
+    config: TrainConfig,
+    state: State,
+    images: Tensor,            # the data, uint8 [N, C, H, W]
+    sampler: EndlessSampler,
+    world: World,
+) -> dict[str, Tensor]:
+    """One step of D, then of G, then of the average; returns the step's statistics as scalars on the device."""
+    recipe = config.recipe
+    now = moment(config, state.nimg, world.size)
+    _set_pace(config, state, now)
+
+    # Every rank draws the whole batch and takes every so many samples, which keeps the minibatch deviation's groups.
+    share = slice(world.rank, None, world.size)
+    randomness = step_randomness(config.schedule.seed, state.step)
+    torch.manual_seed(step_randomness(config.schedule.seed, state.step, 1 + world.rank).initial_seed())
+    latents_d = _draw_latents(config, state, randomness, now.minibatch, share)
+    latents_g = _draw_latents(config, state, randomness, now.minibatch, share)
+
+    stats = _step_d(config, state, now, _take_reals(state, images, sampler, now, share, world), latents_d, world)
+    stats |= _step_g(config, state, now, latents_g, world)
+
+    state.nimg += now.minibatch
+    state.step += 1
+    rampup = 0.05 if config.networks.family == "stylegan2" else math.inf
+    update_ema(state.g_ema, state.g, ema_beta(state.nimg, now.minibatch, recipe.ema_kimg, rampup))
+    return stats
+
+
+def _set_pace(config: TrainConfig, state: State, now: Growth) -> None:
+    """Level of detail and learning rates of this step; both optimizers forget their moments where layers appear."""
+    if config.schedule.growing:
+        if state.lod is not None and new_layer(state.lod, now.lod):
+            state.g_opt.state.clear()
+            state.d_opt.state.clear()
+        state.lod = now.lod
+        for network in (state.g, state.d, state.g_ema):
+            network.lod = now.lod
+    for optimizer in (state.g_opt, state.d_opt):
+        for group in optimizer.param_groups:
+            group["lr"] = now.lr * state.lr_scale
+
+
+def _draw_latents(
+    config: TrainConfig,
+    state: State,
+    randomness: torch.Generator,
+    batch: int,
+    share: slice,              # this rank's samples
+) -> Latents:
+    """Latents with style mixing (Karras 2019, 3.1): from a random layer on, a second z counts."""
+    z = torch.randn(2, batch, state.g.z_dim, generator=randomness)
+    cutoff = torch.randint(1, max(state.g.num_layers, 2), (batch,), generator=randomness)
+    mixed = torch.rand(batch, generator=randomness) < config.recipe.mixing
+    cutoff = torch.where(mixed, cutoff, state.g.num_layers)
+    return Latents(z[:, share], cutoff[share])
+
+
+def _styles(config: TrainConfig, state: State, latents: Latents, index: Index, device: torch.device) -> Tensor:
+    """The mapped latents of some samples, [n, L, D]."""
+    z = latents.z[:, index].to(device)
+    first: Tensor = state.g.mapping(z[0])
+    if config.recipe.mixing == 0 or state.g.num_layers == 1:
+        return first
+    layer = torch.arange(state.g.num_layers, device=device)
+    second = layer[None, :] >= latents.cutoff[index].to(device)[:, None]          # [n, L]
+    return torch.where(second[:, :, None], state.g.mapping(z[1]), first)
+
+
+def _take_reals(
+    state: State, images: Tensor, sampler: EndlessSampler, now: Growth, share: slice, world: World
+) -> Tensor:
+    """This rank's share of the next showings, as the networks can draw them now: [n, C, H, W] in [-1, 1]."""
+    indices, flips = sampler.take(state.nimg, now.minibatch)
+    real = images[torch.from_numpy(indices[share]).to(images.device)].to(world.device, non_blocking=True)
+    flip = torch.from_numpy(flips[share]).to(world.device)
+    real = to_unit(torch.where(flip[:, None, None, None], real.flip(3), real))
+    return fade_reals(real, now.lod) if now.lod else real
+
+
+# ---------------------------------------------------------------------- the discriminator
+
+
+def _step_d(
+    config: TrainConfig, state: State, now: Growth, reals: Tensor, latents: Latents, world: World
+) -> dict[str, Tensor]:
+    """Fakes against reals; the gradient penalty every r1_interval steps, weighted for the steps it skips."""
+    recipe, device = config.recipe, world.device
+    critic = recipe.loss == "wgan-gp"
+    penalise = bool(recipe.gamma) and not critic and state.step % recipe.r1_interval == 0
+    see_real = _augmentation(config, state, "real", now.minibatch, world)
+    see_fake = _augmentation(config, state, "fake", now.minibatch, world)
+    places = torch.rand(now.minibatch, generator=_stream(config, state, "path"))[world.rank :: world.size]
+    noise = "random" if recipe.noise else "none"
+    logits_of_reals: list[Tensor] = []
+
+    def closure(index: Index, part: float) -> dict[str, Tensor]:
+        with torch.no_grad(), _autocast(config, device):
+            fake = state.g.synthesis(_styles(config, state, latents, index, device), noise=noise)
+        real = reals[index].detach().requires_grad_(penalise)
+        with _autocast(config, device, enabled=not penalise):
+            real_logits = state.d(see_real(real, index))
+        with _autocast(config, device):
+            fake_logits = state.d(see_fake(fake, index))
+        real_logits, fake_logits = real_logits.float(), fake_logits.float()
+        loss = (losses.critic_loss if critic else losses.discriminator_loss)(real_logits, fake_logits)
+        stats = {"loss_d": loss, "sign_real": real_logits.sign().mean(), "sign_fake": fake_logits.sign().mean()}
+        if penalise:
+            penalty = losses.r1_penalty(real, real_logits).mean()
+            loss = loss + penalty * (recipe.gamma / 2 * recipe.r1_interval)
+            stats["r1"] = penalty
+        if critic and recipe.gamma:
+            penalty = losses.gradient_penalty(state.d, real, fake, places[index].to(device), recipe.gamma).mean()
+            loss = loss + penalty
+            stats["gradient_penalty"] = penalty
+        (loss * part).backward()
+        logits_of_reals.append(real_logits.detach())
+        return stats
+
+    def reset() -> None:
+        state.d_opt.zero_grad(set_to_none=True)
+        logits_of_reals.clear()
+
+    _thaw(state.d, recipe.freeze_d)
+    stats = _run(state, now, world, closure, reset)
+    _update(state.d_opt, state.d, world)
+
+    # How sure D is of the reals decides how strongly the next steps augment.
+    if state.ada is not None:
+        controller = AdaController(target=recipe.ada_target, kimg=recipe.ada_kimg)
+        state.ada = controller.observe(state.ada, torch.cat(logits_of_reals))
+        state.ada = controller.adjust(state.ada, state.step, now.minibatch, world.mean)
+        stats["ada_p"] = state.ada.p
+    return stats
+
+
+def _thaw(d: Any, frozen: int) -> None:
+    """Let D learn, but for its first `frozen` layers from the picture on (Mo et al. 2020)."""
+    d.requires_grad_(True)
+    layers = [d.from_rgb] if hasattr(d, "from_rgb") else []
+    for block in reversed(d.blocks):
+        layers += block.children()
+    for layer in layers[:frozen]:
+        layer.requires_grad_(False)
+
+
+# ---------------------------------------------------------------------- the generator
+
+
+def _step_g(config: TrainConfig, state: State, now: Growth, latents: Latents, world: World) -> dict[str, Tensor]:
+    """Fresh fakes that D should take for real; path length every few steps on half of the batch."""
+    recipe, device = config.recipe, world.device
+    look = bool(recipe.path_weight) and state.step % losses.PATH_INTERVAL == 0
+    see = _augmentation(config, state, "g", now.minibatch, world)
+    noise = "random" if recipe.noise else "none"
+    directions = _stream(config, state, "path", 1 + world.rank)
+    means: list[Tensor] = []
+    path_means: list[Tensor] = []
+
+    def closure(index: Index, part: float) -> dict[str, Tensor]:
+        with _autocast(config, device):
+            styles = _styles(config, state, latents, index, device)
+            logits = state.d(see(state.g.synthesis(styles, noise=noise), index)).float()
+        loss = (losses.critic_generator_loss if recipe.loss == "wgan-gp" else losses.generator_loss)(logits)
+        (loss * part).backward()
+        means.append(styles.detach()[:, 0].mean(0) * part)
+        stats = {"loss_g": loss}
+        if look:
+            styles = _styles(config, state, latents, index, device)
+            styles = styles[: max(len(styles) // losses.PATH_SHRINK, 1)].clone()
+            pictures = state.g.synthesis(styles, noise=noise)
+            direction = torch.randn(pictures.shape, generator=directions).to(device)
+            path = losses.path_length(pictures, styles, state.path_mean, direction, recipe.path_weight)
+            (path.penalty * (losses.PATH_INTERVAL * part)).backward()
+            path_means.append(path.mean * part)
+            stats["path_length"] = path.lengths.mean()
+        return stats
+
+    def reset() -> None:
+        state.g_opt.zero_grad(set_to_none=True)
+        means.clear()
+        path_means.clear()
+
+    state.d.requires_grad_(False)
+    stats = _run(state, now, world, closure, reset)
+    _update(state.g_opt, state.g, world)
+    if path_means:
+        state.path_mean = world.mean(torch.stack(path_means).sum(0))
+    state.g.w_avg.lerp_(world.mean(torch.stack(means).sum(0)).to(state.g.w_avg.dtype), 1 - W_AVG_BETA)
+    return stats
+
+
+# ---------------------------------------------------------------------- what both share
+
+
+def _run(state: State, now: Growth, world: World, closure: Any, reset: Any) -> dict[str, Tensor]:
+    """Gradients and statistics of this rank's batch, in as few micro-batches as the memory allows."""
+    group = getattr(state.d, "mbstd_group", 4) if getattr(state.d, "mbstd_channels", 1) else 1
+    batches = MicroBatches(now.minibatch // world.size, group, state.micro)
+    stats = batches.run(closure, reset)
+    if batches.size < batches.batch:
+        state.micro = batches.size
+    return stats
+
+
+def _update(optimizer: torch.optim.Optimizer, network: torch.nn.Module, world: World) -> None:
+    """Average the gradients over ranks and step."""
+    world.average_gradients(network.parameters())
+    optimizer.step()
+
+
+def _autocast(config: TrainConfig, device: torch.device, enabled: bool = True) -> AbstractContextManager[Any]:
+    """Convolutions in bfloat16 where the recipe says so."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled and config.recipe.precision == "bf16")
+
+
+def _stream(config: TrainConfig, state: State, name: str, more: int = 0) -> torch.Generator:
+    return step_randomness(config.schedule.seed, state.step, STREAMS[name] + more)
+
+
+def _augmentation(config: TrainConfig, state: State, name: str, batch: int, world: World) -> Any:
+    """How D sees pictures in this step: a function of the pictures and of which samples of this rank they are."""
+    if state.ada is None:
+        return lambda images, index: images
+    augment = _augment(config.networks.channels, config.recipe.augment_kinds, str(world.device))
+    augment.p.copy_(state.ada.p)
+    draws = augment.draw(_stream(config, state, name), batch)
+    mine = Draws(*(part[world.rank :: world.size] for part in draws))
+    return lambda images, index: augment.apply_draws(images, Draws(*(part[index] for part in mine)))
+
+
+@functools.lru_cache(maxsize=4)
+def _augment(channels: int, kinds: str, device: str) -> Augment:
+    return Augment(channels, kinds).to(device)
