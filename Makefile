@@ -2,13 +2,13 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-DEMO_KIMG ?= 8
+DEMO_TIME ?= 5m30s
 
 .PHONY: demo test lint clean-demo
 
 demo: .venv/ready
 	$(BIN)/figment demo-art demo/pictures --pictures 400 --seed 0
-	$(BIN)/figment make demo/pictures -o demo --resolution 64 --kimg $(DEMO_KIMG)
+	$(BIN)/figment make demo/pictures -o demo --resolution 64 --time $(DEMO_TIME)
 
 test: .venv/ready
 	$(BIN)/python -m pytest
