@@ -4,7 +4,7 @@ from typer.testing import CliRunner
 from figment.cli import app, main
 
 COMMANDS = ("make", "demo-art", "crop", "curate", "pack", "train", "sample", "morph", "film", "mix", "publish",
-            "convert", "info")
+            "convert", "info", "score", "compare")
 
 
 def run_main(monkeypatch, *arguments):
@@ -32,6 +32,7 @@ def test_help_names_every_command():
     ("film", "none", "-o", "x.mp4"),
     ("morph", "none", "-o", "x.mp4"), ("mix", "none", "-o", "x.png"), ("publish", "none", "-o", "x"),
     ("convert", "none", "-o", "x.safetensors"), ("info", "none"),
+    ("score", "none", "none.zip"), ("compare", "none", "none"),
     ("sample", "none", "-o", "x", "--seeds", "b"), ("make", "none", "-o", "x", "--time", "soon"),
 ])
 def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments):

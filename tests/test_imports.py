@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "curate": {"base", "nets"},
     "pack": {"base", "nets"},
     "draw": {"base", "nets"},
-    "score": {"base", "nets"},
+    "score": {"base", "nets", "heads", "pack"},
     "train": {"base", "nets", "pack", "draw", "score"},
     "web": {"base", "draw"},
 }

@@ -1,0 +1,1 @@
+"""Scores of generated pictures: distances between distributions, precision and recall, copies, path length."""

@@ -1,0 +1,201 @@
+"""The networks behind the feature names: the detector's backbone, Inception as published, ONNX files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from figment.base.errors import FigmentError
+from figment.base.files import atomic, need_file
+from figment.base.pixels import to_unit
+from figment.base.progress import say
+from figment.heads.network import HeadNet, channels_last, fold_norms, load_net
+from figment.score.features import FeatureNetwork
+
+SHIPPED = Path(__file__).parents[1] / "heads" / "weights" / "detector.safetensors"
+
+INCEPTION_URL = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt"
+INCEPTION_BYTES = 95_607_719
+INCEPTION_SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
+
+GPU_BLOCK = 32
+
+SPREAD = (0.75, 1.10, 1.29, 2.44)
+"""The root of the summed variances of each level's means, over 2,000 heads of four drawn styles at 128 pixels."""
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and standard deviation that most classifiers of photographs want subtracted and divided by."""
+
+
+class Heads(FeatureNetwork):
+    """The backbone of the shipped head detector: the mean over all places of each channel, at strides 4, 8, 16 and 32.
+
+    It was trained on drawn heads, not on photographs. The shallow strides see noise, blur and line work, the deep ones
+    what a head is made of; measured on drawn heads every one of the four alone tells each of these changes from a fresh
+    sample, and deviations beside the means add length but no sharpness. Each level is divided by how widely it spreads,
+    so that all four weigh the same; the 128 pixels are what its levels see most in.
+    """
+
+    name, label, size, dim, scale = "heads", "heads", 128, 320, 1.0
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.block = GPU_BLOCK if self.device.type == "cuda" else self.block
+        self.net: HeadNet = channels_last(fold_norms(load_net(SHIPPED))).to(self.device).requires_grad_(False)
+
+    def levels(self, x: Tensor) -> list[Tensor]:
+        """What the network sees in float32 [N, 3, H, W] in [-1, 1]: [N, C, H/4, W/4] to [N, C, H/32, W/32]."""
+        x = self.net.stem(x.contiguous(memory_format=torch.channels_last))
+        found = [x]
+        for down in (self.net.down8, self.net.down16, self.net.down32):
+            x = down(x)
+            found.append(x)
+        return found
+
+    @torch.inference_mode()
+    def compute(self, pixels: Tensor) -> np.ndarray:
+        levels = self.levels(to_unit(pixels.to(self.device)))
+        parts = [level.mean((2, 3)) / spread for level, spread in zip(levels, SPREAD, strict=True)]
+        features: np.ndarray = torch.cat(parts, 1).cpu().numpy()      # [N, 32 + 64 + 96 + 128]
+        return features
+
+
+class Inception(FeatureNetwork):
+    """Inception of 2015-12-05 as TorchScript, the network of FID (Heusel 2017), behind clean resizing."""
+
+    name, label, size, dim, scale = "inception", "", 299, 2048, 1.0
+
+    def __init__(
+        self,
+        path: Path | None = None,    # the file; None takes the cached one, fetching it once
+        device: str = "cpu",
+    ) -> None:
+        path = need_file(path, "--features inception") if path else fetch_inception()
+        self.device = torch.device(device)
+        self.block = GPU_BLOCK if self.device.type == "cuda" else self.block
+        try:
+            net: Any = torch.jit.load(str(path), map_location=self.device).eval()
+            self.layers = net.layers
+        except (RuntimeError, AttributeError, ValueError) as error:
+            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise FigmentError(f"--features inception {path}: not the TorchScript file that {INCEPTION_URL} holds "
+                               f"({why})") from None
+
+    @torch.inference_mode()
+    def compute(self, pixels: Tensor) -> np.ndarray:
+        x = self.layers((pixels.to(self.device) - 128) / 128)
+        features: np.ndarray = x.reshape(len(pixels), -1).float().cpu().numpy()      # [N, 2048, 1, 1] -> [N, 2048]
+        return features
+
+
+def fetch_inception(
+    folder: Path | None = None,     # where to keep it; None: ~/.cache/figment, or what XDG_CACHE_HOME says
+    url: str = INCEPTION_URL,
+    sha256: str = INCEPTION_SHA256,
+    size: int = INCEPTION_BYTES,
+) -> Path:
+    """The path of the cached Inception file. Says what comes from where, size and checksum, before it is fetched."""
+    folder = folder or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "figment"
+    path = folder / url.rpartition("/")[2]
+    if path.is_file() and _sha256(path) == sha256:
+        return path
+    say(f"fetching {url}\n  {size / 1e6:.1f} MB, SHA-256 {sha256}\n  to {path}; "
+        "--features inception=FILE takes a file you have")
+    try:
+        with atomic(path) as temporary:
+            with urllib.request.urlopen(url, timeout=60) as answer, temporary.open("wb") as file:
+                while block := answer.read(1 << 20):
+                    file.write(block)
+            found = _sha256(temporary)
+            if found != sha256:
+                raise FigmentError(f"{url}: what came has SHA-256 {found} and not {sha256}; it was thrown away")
+    except (OSError, ValueError) as error:
+        raise FigmentError(f"--features inception: can't fetch {url} ({error}); give a local file as "
+                           "--features inception=FILE, or use --features heads") from None
+    return path
+
+
+def _sha256(path: Path) -> str:
+    """The checksum of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Onnx(FeatureNetwork):
+    """One output of an ONNX file, with all but the first axis laid out flat."""
+
+    def __init__(
+        self,
+        path: Path,
+        output: str,           # the output's name
+        values: str = "unit",    # what it wants pixels as: unit ([-1, 1]), byte (0 to 255) or imagenet (normalised)
+        device: str = "cpu",
+    ) -> None:
+        flag = f"--features {path}:{output}"
+        try:
+            import onnxruntime
+        except ModuleNotFoundError:
+            raise FigmentError(f"{flag}: needs the extra `onnx`: pip install 'figment-gan[onnx]'") from None
+        need_file(path, "--features")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        use = [*(["CUDAExecutionProvider"] if device.startswith("cuda") else []), "CPUExecutionProvider"]
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=use)
+        except Exception as error:
+            raise FigmentError(f"{flag}: not a readable ONNX file ({str(error).splitlines()[0]})") from None
+        names = [found.name for found in self.session.get_outputs()]
+        if output not in names:
+            raise FigmentError(f"{flag}: no output of that name; it has {', '.join(names)}")
+        first = self.session.get_inputs()[0]
+        if len(first.shape) != 4 or first.shape[1] != 3 or not isinstance(first.shape[2], int):
+            raise FigmentError(f"{flag}: its input {first.name} is {first.shape}, must be [N, 3, size, size]")
+
+        self.input, self.output, self.values = first.name, output, values
+        self.size = first.shape[2]
+        self.block = first.shape[0] if isinstance(first.shape[0], int) else self.block
+        self.label = f"{path.stem}.{output}"
+        self.name = f"{path.stem}-{output}-{values}-{_sha256(path)[:8]}"
+
+        # What it makes of a noisy picture tells the length and the usual size of its features.
+        probe = np.random.default_rng(0).uniform(0, 255, (self.block, 3, self.size, self.size)).astype(np.float32)
+        features = self.compute(torch.from_numpy(probe))
+        self.dim = features.shape[1]
+        self.scale = 2.0 ** np.ceil(np.log2(max(float(np.abs(features[0]).mean()), 1e-30)))
+
+    def compute(self, pixels: Tensor) -> np.ndarray:
+        if self.values == "byte":
+            x = pixels
+        elif self.values == "imagenet":
+            mean, std = (torch.tensor(part)[:, None, None] for part in IMAGENET)
+            x = (pixels / 255 - mean) / std
+        else:
+            x = to_unit(pixels)
+        found = self.session.run([self.output], {self.input: x.numpy()})[0]
+        return np.asarray(found, np.float32).reshape(len(pixels), -1)
+
+
+def open_features(
+    text: str = "heads",     # heads, inception, inception=FILE, or FILE.onnx:OUTPUT[:unit|byte|imagenet]
+    device: str = "cpu",
+) -> FeatureNetwork:
+    """The feature network that `text` names; raises FigmentError where there is none."""
+    name, _, rest = text.partition("=")
+    if text == "heads":
+        return Heads(device)
+    if name == "inception":
+        return Inception(Path(rest) if rest else None, device)
+    stem, dot, tail = text.partition(".onnx:")
+    if dot:
+        output, _, values = tail.partition(":")
+        if values not in ("", "unit", "byte", "imagenet"):
+            raise FigmentError(f"--features {text}: pixels as {values!r}; must be unit, byte or imagenet")
+        return Onnx(Path(stem + ".onnx"), output, values or "unit", device)
+    raise FigmentError(f"--features {text}: must be heads, inception, inception=FILE or FILE.onnx:OUTPUT")

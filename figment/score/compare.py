@@ -1,0 +1,143 @@
+"""Runs beside one another: their curves on one picture, and a table of fresh scores on the same terms for all.
+
+    figment compare runs/00003-heads runs/00004-heads -o compare
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from figment.base.errors import FigmentError
+from figment.base.files import read_json, write_json, write_text
+from figment.base.pixels import write_png
+from figment.base.rundir import find_run
+from figment.nets.modelfile import read_record
+from figment.score.backbones import open_features
+from figment.score.chart import draw_curves
+from figment.score.monitor import BEST, SCORES, read_rows
+from figment.score.reference import SAMPLE, measure_reference
+from figment.score.score import compare_statistics, floor_of, score_source
+from figment.score.sources import open_source
+
+COLUMNS = ("run", "model", "kimg", "distance", "kernel", "kernel_error", "precision", "recall", "density", "coverage",
+           "copies")
+
+Curves = dict[str, tuple[list[float], list[float]]]
+
+
+def compare(
+    runs: list[Path],
+    out: Path,                        # folder for compare.png, compare.md and compare.json
+    *,
+    data: Path | None = None,         # what all are scored against; None: the data of the first run
+    features: str = "heads",
+    images: int = 2000,               # fakes of each model
+    device: str | None = None,        # None takes the GPU where there is one
+) -> list[dict[str, Any]]:
+    """Score each run's last and best model on the same number of pictures against the same data; returns the rows."""
+    if len(runs) < 2:
+        raise FigmentError(f"RUN: give two runs or more to compare, not {len(runs)}")
+    found = [find_run(run, "RUN") for run in runs]
+    names = _short_names(found)
+    data = data or Path(read_json(found[0] / "config.json").get("data", ""))
+    if not data.exists() or str(data) == ".":
+        raise FigmentError(f"--data: {found[0]} was trained on {data}, which is gone; give the data to compare with")
+    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    network = open_features(features, place)
+    reference = measure_reference(open_source(data, "--data"), network)
+
+    rows = []
+    for run, name in zip(found, names, strict=True):
+        for model, kimg in _models(run):
+            fakes = open_source(model, "RUN", count=images, device=place)
+            statistics, check = score_source(fakes, reference, network, sample=SAMPLE)
+            scores = compare_statistics(statistics, reference.all)
+            rows.append({"run": name, "model": model.name, "kimg": kimg, **scores,
+                         "copies": len(check.result().copies)})
+
+    curves, left_out = same_terms({name: read_rows(run / SCORES) for run, name in zip(found, names, strict=True)})
+    terms = {"features": network.name, "images": images, "reference": data.name,
+             "reference_images": reference.all.count, "floor": floor_of(reference), "left_out": left_out}
+    label = network.labels[0]
+    write_png(out / "compare.png", draw_curves(curves, f"{label} during training (smoothed)", "kimg"))
+    write_text(out / "compare.md", _report(rows, terms, network.labels))
+    write_json(out / "compare.json", {"terms": terms, "rows": rows})
+    return rows
+
+
+def _short_names(runs: list[Path]) -> list[str]:
+    """The folders' names, with their parents' where two are alike."""
+    counts = Counter(run.name for run in runs)
+    return [run.name if counts[run.name] == 1 else f"{run.resolve().parent.name}/{run.name}" for run in runs]
+
+
+def _models(run: Path) -> list[tuple[Path, float | None]]:
+    """A run's last model and, where it is another one, its best; with their kimg where that is known."""
+    last = run / "model.safetensors"
+    if not last.is_file():
+        raise FigmentError(f"RUN {run}: holds no model.safetensors yet")
+    found: list[tuple[Path, float | None]] = [(last, read_record(last)["config"].get("kimg"))]
+    if (run / BEST).is_file():
+        kimg = read_record(run / BEST)["config"].get("kimg")
+        if kimg != found[0][1]:
+            found.append((run / BEST, kimg))
+    return found
+
+
+def same_terms(tables: dict[str, list[dict[str, Any]]]) -> tuple[Curves, list[str]]:
+    """The smoothed curves that were measured with the same features, number of pictures and reference; and the others.
+
+    The terms that most runs share are taken; a curve of other terms has no place on the same picture.
+    """
+    def terms(row: dict[str, Any]) -> tuple[Any, ...]:
+        return row.get("label"), row.get("images"), row.get("reference")
+
+    common = Counter(terms(row) for table in tables.values() for row in table[-1:]).most_common(1)
+    curves: Curves = {}
+    left_out = []
+    for name, table in tables.items():
+        fitting = [row for row in table if common and terms(row) == common[0][0]]
+        if fitting:
+            curves[name] = [row["kimg"] for row in fitting], [row["smooth"] for row in fitting]
+        else:
+            left_out.append(f"{name}: " + ("no scores during training" if not table else
+                                           "scored during training on other terms than the others"))
+    return curves, left_out
+
+
+def _report(rows: list[dict[str, Any]], terms: dict[str, Any], labels: tuple[str, str]) -> str:
+    """The table and the picture as Markdown."""
+    heads = [{"distance": labels[0], "kernel": labels[1] + " x1000", "kernel_error": "+-"}.get(name, name)
+             for name in COLUMNS]
+    lines = [" | ".join(cells) for cells in (heads, ["---"] * len(heads), *_cells(rows))]
+    lines = [f"| {line} |" for line in lines]
+    floor = f"; the data's two halves are {terms['floor']:.4f} apart" if terms["floor"] is not None else ""
+    notes = "".join(f"- not on the picture: {line}\n" for line in terms["left_out"])
+    return (f"# Comparison\n\n{terms['images']} fakes of each model (seeds 0 to {terms['images'] - 1}) against all "
+            f"{terms['reference_images']} pictures of {terms['reference']}{floor}.\n\n" + "\n".join(lines)
+            + f"\n\n![curves](compare.png)\n\n{notes}")
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """The rows for a terminal, in columns."""
+    cells = [list(COLUMNS), *_cells(rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS))]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def _cells(rows: list[dict[str, Any]]) -> list[list[str]]:
+    return [[_cell(name, row[name]) for name in COLUMNS] for row in rows]
+
+
+def _cell(name: str, value: Any) -> str:
+    """A figure as it stands in the table."""
+    if value is None:
+        return "?"
+    if name in ("kernel", "kernel_error"):
+        return f"{value * 1000:.3f}"
+    return f"{value:.4f}" if name == "distance" else f"{value:.3f}" if name in COLUMNS[6:10] else \
+        f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,95 @@
+"""What a feature network is, and how pictures reach it: resampled cleanly, in blocks of one size.
+
+    figment score runs/00003-heads heads-64.zip
+    figment score runs/00003-heads heads-64.zip --features inception
+    figment score runs/00003-heads heads-64.zip --features inception=/models/inception-2015-12-05.pt
+    figment score runs/00003-heads heads-64.zip --features clip.onnx:image_embeds:imagenet
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from figment.base.pixels import BACKGROUND
+
+
+class FeatureNetwork(ABC):
+    """Turns pictures into feature vectors, each the same whatever stands beside it.
+
+    Kernels round differently for other batch sizes, so pictures always go through in blocks of exactly `block`, the
+    last one filled up; only where memory runs out does the block shrink, and features may change in their last digits.
+    """
+
+    name: str
+    """What caches and reports call it."""
+    label: str
+    """What stands behind FD- and KD-; empty for the standard Inception network, to which FID and KID belong."""
+    size: int
+    """Side in pixels of what it looks at."""
+    dim: int
+    """Length of a feature vector."""
+    scale: float
+    """The usual size of a feature, a power of two."""
+    block: int = 8
+    """Pictures that go through the network at once; more on a GPU."""
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """The names of the Frechet and the kernel distance under these features."""
+        return (f"FD-{self.label}", f"KD-{self.label}") if self.label else ("FID", "KID")
+
+    def __call__(self, images: list[np.ndarray]) -> np.ndarray:
+        """The features, float32 [N, D], of pictures uint8 [C, H, W], each of any size and 1, 3 or 4 channels."""
+        found = []
+        start = 0
+        while start < len(images):
+            part = images[start:start + self.block]
+            pixels = np.zeros((self.block, 3, self.size, self.size), np.float32)
+            pixels[:len(part)] = [resize_clean(image, self.size) for image in part]
+            try:
+                found.append(self.compute(torch.from_numpy(pixels))[:len(part)])
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if self.block == 1 or not out_of_memory(error):
+                    raise
+                self.block //= 2
+                continue
+            start += len(part)
+        return np.concatenate(found) if found else np.zeros((0, self.dim), np.float32)
+
+    @abstractmethod
+    def compute(self, pixels: Tensor) -> np.ndarray:
+        """The features, float32 [N, D], of float32 [N, 3, size, size] in 0..255."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a GPU or on the CPU."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
+def to_rgb(image: np.ndarray) -> np.ndarray:
+    """A picture uint8 [C, H, W] of 1, 3 or 4 channels as uint8 [3, H, W]; alpha is laid over the background."""
+    if image.dtype != np.uint8 or image.ndim != 3 or len(image) not in (1, 3, 4):
+        raise ValueError(f"a picture must be uint8 [1, 3 or 4, H, W], not {image.dtype} {image.shape}")
+    if len(image) == 4:
+        share = image[3:].astype(np.float32) / 255
+        ground = np.array(BACKGROUND, np.float32)[:, None, None]
+        return np.rint(image[:3] * share + ground * (1 - share)).astype(np.uint8)
+    return np.broadcast_to(image, (3, *image.shape[1:]))
+
+
+def resize_clean(
+    image: np.ndarray,    # uint8 [C, H, W]
+    size: int,            # side wanted
+) -> np.ndarray:
+    """Float32 [3, size, size] in 0..255, as clean-fid resamples (Parmar 2022, section 3): from whole 8-bit values by
+    Pillow's antialiased bicubic filter on floats, a channel at a time, clipped but not rounded again."""
+    pixels = to_rgb(image).astype(np.float32)
+    if pixels.shape[1:] == (size, size):
+        return pixels
+    planes = [Image.fromarray(plane).resize((size, size), Image.Resampling.BICUBIC) for plane in pixels]
+    return np.stack([np.asarray(plane) for plane in planes]).clip(0, 255)

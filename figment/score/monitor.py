@@ -1,0 +1,164 @@
+"""A quick score during training, between ticks: it takes its share of the time and no more, and never stops a run.
+
+    scores = Monitor(run, dataset.images, dataset.digest, every=1, device="cuda")
+    train(config, run, dataset, world, on_tick=lambda state: scores(state.g_ema, state.nimg / 1000))
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from figment.base.files import atomic, write_text
+from figment.base.progress import say
+from figment.score.backbones import open_features
+from figment.score.features import FeatureNetwork
+from figment.score.frechet import frechet_distance
+from figment.score.kernel import kernel_distance
+from figment.score.reference import Gathering, Reference, batches, measure_reference
+from figment.score.sources import ArraySource, ModelSource
+
+SCORES = "scores.jsonl"
+BEST = "best.safetensors"
+IMAGES = 1000
+"""Fakes of a quick score: seeds 0 to 999, the same each time."""
+REALS = 2000
+"""Pictures of the data that it compares with, evenly spread; all of them where there are fewer."""
+SHARE = 0.05
+"""Most of the run's time that scores may take."""
+MEDIAN = 3
+"""The smoothed score is the median of so many, so one spike leaves no trace."""
+WORSE = 1.5
+"""A smoothed score this much above the best is told."""
+TRIES = 3
+"""After so many failures in a row the scores are given up; the run goes on."""
+
+
+class Monitor:
+    """Scores a run's generator each so many ticks; writes scores.jsonl and keeps the best model in best.safetensors."""
+
+    def __init__(
+        self,
+        run: Path,
+        images: np.ndarray,                            # the data, uint8 [N, C, H, W]
+        digest: str,                                   # its digest
+        *,
+        every: int = 1,                                # ticks between scores
+        count: int = IMAGES,                           # fakes
+        reals: int = REALS,                            # pictures of the data
+        share: float = SHARE,                          # most of the time that scores may take
+        features: str = "heads",
+        device: str = "cpu",
+        tell: Callable[[str], None] = say,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.run, self.every, self.count, self.share, self.tell, self.clock = run, every, count, share, tell, clock
+        self.device, self.features = device, features
+        chosen = np.unique(np.linspace(0, len(images) - 1, min(reals, len(images))).round().astype(int))
+        self.source = ArraySource(images[chosen], "data", f"{digest}-{len(chosen)}")
+        self.network: FeatureNetwork | None = None
+        self.reference: Reference | None = None
+        self.start, self.spent, self.estimate = clock(), 0.0, 0.0
+        self.ticks, self.failures, self.told = 0, 0, -1.0
+        self.rows = read_rows(run / SCORES)
+
+    def __call__(self, g: Any, kimg: float) -> dict[str, Any] | None:
+        """Score `g`, the averaged generator at `kimg`, if it is its turn and there is time; returns the row."""
+        self.ticks += 1
+        if self.failures >= TRIES or (self.ticks - 1) % self.every:
+            return None
+        if self.spent + self.estimate > self.share * (self.clock() - self.start):
+            return None
+        began = self.clock()
+        try:
+            with torch.random.fork_rng(devices=[]):
+                row = self._score(g, kimg)
+            self.failures = 0
+        except Exception as error:
+            self.failures += 1
+            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self.tell(f"score skipped at kimg {kimg:g}: {why}"
+                      + ("; no more scores in this run" if self.failures == TRIES else ""))
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            row = None
+        sec = self.clock() - began
+        self.spent += sec
+        if row:
+            row["cost"] = round(sec, 3)
+            self._keep(row)
+        return row
+
+    def _score(self, g: Any, kimg: float) -> dict[str, Any] | None:
+        """One row; None where a trial says that there is no time yet."""
+        if self.network is None:
+            self.network = open_features(self.features, self.device)
+        if self.reference is None:
+            if not self.estimate:
+                self._try(g)
+            if self.estimate > self.share * (self.clock() - self.start) - self.spent:
+                return None
+            cache = self.run / f".reference.{self.network.name}.safetensors"
+            self.reference = measure_reference(self.source, self.network, sample=self.count, cache=cache)
+        began = self.clock()
+        gathering = Gathering(self.network, self.count)
+        for _, part in batches(ModelSource(g, self.count), "scoring", self.network.block):
+            gathering.add(part)
+        found, real = gathering.result()[0], self.reference.all
+        kernel = kernel_distance(found.sample, self.reference.all.sample)
+        distance = frechet_distance(found.mean, found.cov, real.mean, real.cov)
+        self.estimate = self.clock() - began
+
+        # Rows of a later time belong to a run that was cut off and went on from before them.
+        self.rows = [row for row in self.rows if row["kimg"] < kimg]
+        recent = [row["distance"] for row in self.rows[1 - MEDIAN:]]
+        return {"kimg": kimg, "distance": distance, "smooth": float(np.median([*recent, distance])),
+                "kernel": kernel.value, "kernel_error": kernel.error, "label": self.network.labels[0],
+                "images": self.count, "reference": self.source.digest}
+
+    def _try(self, g: Any) -> None:
+        """Estimate what the first score will cost, from a few pictures of each kind."""
+        assert self.network is not None
+        few = self.network.block
+        began = self.clock()
+        self.network([image for _, image in ModelSource(g, few)])
+        middle = self.clock()
+        self.network(list(self.source.images[:few]))
+        fake, real = (middle - began) / few, (self.clock() - middle) / min(few, len(self.source))
+        self.estimate = fake * self.count + real * len(self.source)
+
+    def _keep(self, row: dict[str, Any]) -> None:
+        """Write the row, keep the model where it is the best so far, and say where the curve has turned."""
+        self.rows.append(row)
+        label, kimg = row["label"], row["kimg"]
+        worth = [max(old["distance"], old["smooth"]) for old in self.rows]
+        best = int(np.argmin(worth))
+        row["best"] = best == len(worth) - 1
+        write_text(self.run / SCORES, "".join(json.dumps(old) + "\n" for old in self.rows))
+        self.tell(f"{label} {row['distance']:.4f} (smoothed {row['smooth']:.4f}) of {self.count} fakes at kimg {kimg:g}"
+                  f" in {row['cost']:.1f} s{', the best so far' if row['best'] else ''}")
+        model = self.run / "model.safetensors"
+        if row["best"] and model.is_file():
+            with atomic(self.run / BEST) as temporary:
+                shutil.copyfile(model, temporary)
+        if row["smooth"] > WORSE * worth[best] and self.told != self.rows[best]["kimg"]:
+            self.told = self.rows[best]["kimg"]
+            self.tell(f"{label} has been rising since kimg {self.told:g}; {self.run / BEST} is the model of then")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of an earlier part of the run; what a crash cut off is left out."""
+    rows = []
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows

@@ -1,0 +1,78 @@
+"""Perceptual path length: how evenly pictures change along a way through latent space."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from figment.score.backbones import Heads
+
+EPSILON = 1e-4
+"""Length of a step, as published."""
+REJECT = 0.01
+"""Share of the shortest and of the longest steps that is left out, as published."""
+
+
+class PathLength(NamedTuple):
+    """An estimate and its standard error; with this project's own features, so not to be held against published PPL."""
+
+    value: float
+    error: float
+
+
+@torch.inference_mode()
+def path_length(
+    g: Any,                        # a generator of any family, on its device
+    features: Heads,
+    count: int = 500,              # steps
+    seed: int = 0,
+    space: str = "w",              # straight lines between two w, or z: great circles between two z
+) -> PathLength:
+    """The mean of d(G(t), G(t + eps)) / eps^2 at random places t between random pairs (Karras 2019, 4.1).
+
+    d is LPIPS's form (Zhang 2018, equation 1) on the detector's backbone: features of unit length at every place, their
+    squared difference averaged over the places and summed over the levels. Each step is drawn alone, noise held fixed.
+    """
+    device = next(g.parameters()).device
+    random = np.random.RandomState(seed)
+    lengths = []
+    for _ in range(count):
+        z = torch.from_numpy(random.randn(2, g.z_dim)).float().to(device)      # [2, Z]
+        places = (t := float(random.rand()), t + EPSILON)
+        if space == "w":
+            first, second = g.mapping(z).double()                              # [L, D] each
+            ws = torch.stack([first.lerp(second, place) for place in places]).float()
+        else:
+            ws = g.mapping(torch.stack([great_circle(z[0].double(), z[1].double(), place) for place in places]).float())
+        images = torch.cat([g.synthesis(w[None], noise="const") for w in ws])  # [2, C, H, W]
+        lengths.append(perceptual_distance(features, images) / EPSILON**2)
+    lengths.sort()
+    cut = int(len(lengths) * REJECT)
+    kept = np.array(lengths[cut:len(lengths) - cut])
+    return PathLength(float(kept.mean()), float(kept.std(ddof=1) / np.sqrt(len(kept))))
+
+
+def great_circle(a: Tensor, b: Tensor, t: float) -> Tensor:
+    """The point at `t` on the arc from a/|a| to b/|b| (Shoemake 1985)."""
+    a, b = a / a.norm(), b / b.norm()
+    angle = torch.arccos((a @ b).clamp(-1, 1))
+    return (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)
+
+
+def perceptual_distance(
+    features: Heads,
+    pair: Tensor,          # two pictures in [-1, 1], [2, C, H, W], not rounded to 8 bits
+) -> float:
+    """How different two pictures look to the detector's backbone."""
+    rgb = pair[:, :3].expand(-1, 3, -1, -1).to(features.device)
+    size = features.size
+    if rgb.shape[2] != size:
+        rgb = torch.nn.functional.interpolate(rgb, (size, size), mode="bicubic", antialias=True)
+    total = 0.0
+    for level in features.levels(rgb.contiguous()):
+        unit = torch.nn.functional.normalize(level.double(), dim=1)            # [2, C, h, w]
+        total += float((unit[0] - unit[1]).square().sum(0).mean())
+    return total

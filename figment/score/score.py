@@ -1,0 +1,178 @@
+"""Scores of a model, a folder or a zip of pictures against the data it should look like.
+
+    figment score runs/00003-heads heads-64.zip
+    figment score fakes/ heads-64.zip -o report --images 2000
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from figment.base.errors import FigmentError
+from figment.base.files import write_json, write_text
+from figment.base.pixels import write_png
+from figment.score.backbones import Heads, open_features
+from figment.score.copies import Copies, CopyCheck, pair_sheet
+from figment.score.features import FeatureNetwork
+from figment.score.frechet import frechet_distance
+from figment.score.kernel import kernel_distance
+from figment.score.neighbours import neighbours
+from figment.score.path_length import path_length
+from figment.score.reference import BATCH, SAMPLE, Gathering, Reference, Statistics, batches, measure_reference
+from figment.score.sources import ModelSource, Source, open_source
+
+FEWEST = 8
+"""Pictures that each side needs, for neighbours to mean anything."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of one set of fakes."""
+
+    features: str
+    """The feature network."""
+    labels: tuple[str, str]
+    """What the Frechet and the kernel distance are called under these features."""
+    images: int
+    """Fakes scored."""
+    reference: str
+    """The data's name."""
+    reference_images: int
+    """Pictures in the data."""
+    distance: float
+    """Frechet distance; FID only with the Inception network."""
+    floor: float | None
+    """The Frechet distance between two halves of the data; None where they are too few."""
+    kernel: float
+    """Kernel distance, unbiased."""
+    kernel_error: float
+    """Its standard error."""
+    sample: tuple[int, int]
+    """Fakes and reals that the kernel distance and the neighbours were measured on."""
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+    path_length: float | None
+    """Mean perceptual path length in w, with the detector's features; None for pictures without a model."""
+    path_length_error: float | None
+    copies: int
+    """Fakes that are copies of training pictures."""
+    share_close: float
+    """Share of fakes nearer to a training picture than 99% of the training pictures are to one another."""
+
+
+def score(
+    what: Path,                      # a model, a run, a folder or a zip of pictures
+    data: Path,                      # a zip or folder of real pictures
+    *,
+    features: str = "heads",         # heads, inception, inception=FILE or FILE.onnx:OUTPUT
+    images: int | None = None,       # fakes of a model; None: 5000
+    sample: int = SAMPLE,            # pictures of each side for the scores that compare pairs
+    out: Path | None = None,         # folder for scores.json, report.md, pairs.png and nearest.json; None: none
+    steps: int = 500,                # steps of the path length; 0: none
+    device: str | None = None,       # None takes the GPU where there is one
+) -> Scores:
+    """Score `what` against `data`; with `out` the report and the nearest training picture of each fake go there."""
+    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if images is not None and images < FEWEST:
+        raise FigmentError(f"--images {images}: must be {FEWEST} or more")
+    if sample < FEWEST:
+        raise FigmentError(f"--sample {sample}: must be {FEWEST} or more")
+    real, fake = open_source(data, "DATA"), open_source(what, "MODEL", count=images, device=place)
+    if isinstance(real, ModelSource):
+        raise FigmentError(f"DATA {data}: must be a zip or folder of pictures, but this is a model")
+    network = open_features(features, place)
+    reference = measure_reference(real, network, sample=sample)
+    found, check = score_source(fake, reference, network, sample=sample)
+    if found.count < FEWEST or reference.all.count < FEWEST:
+        raise FigmentError(f"{what if found.count < FEWEST else data}: holds fewer than {FEWEST} readable pictures")
+
+    length = None
+    if isinstance(fake, ModelSource) and steps:
+        length = path_length(fake.g, network if isinstance(network, Heads) else Heads(place), steps)
+    copies = check.result()
+    scores = Scores(
+        **compare_statistics(found, reference.all), features=network.name, labels=network.labels, images=found.count,
+        reference=real.name, reference_images=reference.all.count, floor=floor_of(reference),
+        path_length=length.value if length else None, path_length_error=length.error if length else None,
+        copies=len(copies.copies), share_close=copies.share_close)
+    if out:
+        write_report(out, scores, check, copies, real, fake)
+    return scores
+
+
+def score_source(
+    fake: Source,
+    reference: Reference,
+    network: FeatureNetwork,
+    *,
+    sample: int = SAMPLE,
+    batch: int = BATCH,
+) -> tuple[Statistics, CopyCheck]:
+    """The statistics of `fake` and its nearest training pictures, in one pass."""
+    gathering = Gathering(network, sample)
+    check = CopyCheck(reference.thumbs, reference.names, reference.close)
+    for names, images in batches(fake, "scoring", batch):
+        gathering.add(images)
+        check.add(names, images)
+    return gathering.result()[0], check
+
+
+def compare_statistics(fake: Statistics, real: Statistics) -> dict[str, Any]:
+    """All scores that need nothing but features."""
+    kernel = kernel_distance(fake.sample, real.sample)
+    return {"distance": frechet_distance(fake.mean, fake.cov, real.mean, real.cov),
+            "kernel": kernel.value, "kernel_error": kernel.error, "sample": (len(fake.sample), len(real.sample)),
+            **neighbours(real.sample, fake.sample)._asdict()}
+
+
+def floor_of(reference: Reference) -> float | None:
+    """The Frechet distance between the data's two halves; no fakes of half their number can be expected below it."""
+    one, two = reference.halves
+    if min(one.count, two.count) < 2:
+        return None
+    return frechet_distance(one.mean, one.cov, two.mean, two.cov)
+
+
+def describe(scores: Scores) -> list[tuple[str, str]]:
+    """The table for people: names and figures."""
+    fd, kd = scores.labels
+    pairs = f"{scores.sample[0]} fakes, {scores.sample[1]} reals"
+    sizes = f"{scores.images} fakes against {scores.reference_images} of {scores.reference}"
+    rows = [(fd, f"{scores.distance:.4f}   {sizes}")]
+    if scores.floor is not None:
+        rows.append((f"{fd} floor", f"{scores.floor:.4f}   the data's two halves, {scores.reference_images // 2} each"))
+    rows += [(f"{kd} x1000", f"{scores.kernel * 1000:.3f} +- {scores.kernel_error * 1000:.3f}   {pairs}"),
+             ("precision", f"{scores.precision:.3f}   k=3, {pairs}"), ("recall", f"{scores.recall:.3f}"),
+             ("density", f"{scores.density:.3f}   k=5"), ("coverage", f"{scores.coverage:.3f}")]
+    if scores.path_length is not None:
+        rows.append(("path length", f"{scores.path_length:.2f} +- {scores.path_length_error:.2f}   heads features, w"))
+    return [*rows, ("copies", f"{scores.copies} of {scores.images}; {scores.share_close:.1%} close (fresh ones: 1%)")]
+
+
+def write_report(
+    out: Path,
+    scores: Scores,
+    check: CopyCheck,
+    copies: Copies,
+    real: Source,
+    fake: Source,
+) -> None:
+    """scores.json, report.md, nearest.json (each fake's nearest training picture), pairs.png (the nearest of all)."""
+    out.mkdir(parents=True, exist_ok=True)
+    pairs = [(found, image, real.read(found.real)) for found, image in check.kept()]
+    write_png(out / "pairs.png", pair_sheet(pairs, copies.close))
+    write_json(out / "nearest.json", {
+        "close": copies.close, "copies": [found._asdict() for found in copies.copies],
+        "nearest": [found._asdict() for found in copies.nearest]})
+    table = "\n".join(f"| {name} | {figure} |" for name, figure in describe(scores))
+    left = "\n".join(f"- left out: {line}" for line in (*real.damaged, *fake.damaged))
+    write_text(out / "report.md", f"# {fake.name} against {real.name}\n\n| score | value |\n|---|---|\n{table}\n\n"
+               "The fakes nearest to a training picture, fake to the left, nearest first; `nearest.json` has all.\n\n"
+               f"![pairs](pairs.png)\n\n{left}\n")
+    write_json(out / "scores.json", asdict(scores))

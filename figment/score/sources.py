@@ -1,0 +1,204 @@
+"""Where pictures to score come from, one at a time: a data set's zip, a folder, or a model's seeds."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from figment.base.errors import FigmentError, UnreadableImage
+from figment.base.files import list_files
+from figment.base.pixels import decode_image, open_image, to_uint8
+from figment.base.rundir import is_run
+from figment.base.seeds import seed_to_z
+from figment.nets.modelfile import load
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+
+DEFAULT_IMAGES = 5000
+"""Pictures that a model is scored on unless a caller asks for another number."""
+
+
+class Source(ABC):
+    """A sequence of pictures that is never in memory whole."""
+
+    name: str
+    """What reports call it."""
+
+    def __init__(self) -> None:
+        self.damaged: list[str] = []
+        """One line for each picture that could not be read."""
+
+    @property
+    @abstractmethod
+    def names(self) -> list[str]:
+        """What the pictures are called."""
+
+    @abstractmethod
+    def read(self, name: str) -> np.ndarray:
+        """One picture, uint8 [C, H, W]; raises UnreadableImage where it is damaged."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Each readable picture's name and pixels; the others are told in `damaged`."""
+        self.damaged = []
+        for name in self.names:
+            try:
+                yield name, self.read(name)
+            except UnreadableImage as error:
+                self.damaged.append(str(error))
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """16 hex digits that change when the pictures do; found without decoding them."""
+
+
+class ZipSource(Source):
+    """The pictures of a data set's zip."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path, self.name = path, path.name
+        try:
+            self.archive = zipfile.ZipFile(path)
+            self.entries = sorted((info.filename, info.CRC, info.file_size) for info in self.archive.infolist()
+                                  if info.filename.lower().endswith(ENDINGS))
+        except (zipfile.BadZipFile, OSError):
+            raise FigmentError(f"{path}: not a readable zip file") from None
+        if not self.entries:
+            raise FigmentError(f"{path}: holds no pictures")
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _, _ in self.entries]
+
+    def read(self, name: str) -> np.ndarray:
+        try:
+            data = self.archive.read(name)
+        except (zipfile.BadZipFile, zlib.error, OSError, ValueError) as error:
+            raise UnreadableImage("truncated", f"{self.path}:{name}: damaged zip entry ({error})") from None
+        return to_array(decode_image(data, f"{self.path}:{name}", keep_alpha=True))
+
+    @property
+    def digest(self) -> str:
+        """Of the entries' names, checksums and sizes, as the zip lists them."""
+        return hashlib.sha256(repr(self.entries).encode()).hexdigest()[:16]
+
+
+class ArraySource(Source):
+    """Pictures that are in memory already."""
+
+    def __init__(
+        self,
+        images: np.ndarray,    # uint8 [N, C, H, W]
+        name: str,
+        digest: str,           # what they are recognised by
+    ) -> None:
+        super().__init__()
+        self.images, self.name, self._digest = images, name, digest
+
+    @property
+    def names(self) -> list[str]:
+        return [str(i) for i in range(len(self.images))]
+
+    def read(self, name: str) -> np.ndarray:
+        image: np.ndarray = self.images[int(name)]
+        return image
+
+    @property
+    def digest(self) -> str:
+        return self._digest
+
+
+class FolderSource(Source):
+    """Every picture below a folder."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path, self.name = path, path.name or str(path)
+        self.files = [file for file in list_files(path) if file.suffix.lower() in ENDINGS]
+        if not self.files:
+            raise FigmentError(f"{path}: neither a model, a run, nor a folder with pictures")
+
+    @property
+    def names(self) -> list[str]:
+        return [file.relative_to(self.path).as_posix() for file in self.files]
+
+    def read(self, name: str) -> np.ndarray:
+        return to_array(open_image(self.path / name, keep_alpha=True))
+
+    @property
+    def digest(self) -> str:
+        """Of the files' names, sizes and times."""
+        rows = [(name, file.stat().st_size, file.stat().st_mtime_ns)
+                for name, file in zip(self.names, self.files, strict=True)]
+        return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
+
+
+class ModelSource(Source):
+    """The pictures of a generator's seeds 0, 1, 2..., without truncation."""
+
+    def __init__(
+        self,
+        g: Any,                          # a generator of any family, on its device
+        count: int,                      # how many seeds
+        name: str = "model",
+        first: int = 0,                  # the first seed
+        psi: float = 1.0,                # truncation; scores of a model are made at 1
+    ) -> None:
+        super().__init__()
+        self.g, self.count, self.name, self.first, self.psi = g, count, name, first, psi
+
+    @property
+    def names(self) -> list[str]:
+        return [f"seed {seed}" for seed in range(self.first, self.first + self.count)]
+
+    @torch.no_grad()
+    def read(self, name: str) -> np.ndarray:
+        """One seed alone, so that its picture does not depend on its company."""
+        z = torch.from_numpy(seed_to_z(int(name.split()[1]), self.g.z_dim)[None]).float()
+        w = self.g.mapping(z.to(next(self.g.parameters()).device), truncation_psi=self.psi)
+        pixels: np.ndarray = to_uint8(self.g.synthesis(w, noise="const"))[0].cpu().numpy()
+        return pixels
+
+    @property
+    def digest(self) -> str:
+        """Of the weights and the seeds."""
+        digest = hashlib.sha256(repr((self.first, self.count, self.psi)).encode())
+        for value in self.g.state_dict().values():
+            digest.update(value.detach().cpu().float().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def to_array(image: Image.Image) -> np.ndarray:
+    """An RGB or RGBA image as uint8 [C, H, W]."""
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
+def open_source(
+    path: Path,
+    flag: str,                    # what a message calls it
+    *,
+    count: int | None = None,     # pictures of a model; None: `DEFAULT_IMAGES`
+    device: str = "cpu",          # where a model draws
+) -> Source:
+    """The pictures in `path`: a zip, a model file, a run, or a folder of pictures."""
+    if not path.exists():
+        raise FigmentError(f"{flag} {path}: no such file or folder")
+    if path.suffix.lower() == ".zip" and path.is_file():
+        return ZipSource(path)
+    if path.is_dir() and not is_run(path):
+        return FolderSource(path)
+    g = load(path).generator.to(device).eval().requires_grad_(False)
+    return ModelSource(g, count or DEFAULT_IMAGES, path.name)
