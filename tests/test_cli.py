@@ -31,7 +31,7 @@ def test_help_names_every_command():
     ("train", "none.zip"), ("train", "--resume", "-o", "none"), ("sample", "none", "-o", "x"),
     ("film", "none", "-o", "x.mp4"),
     ("morph", "none", "-o", "x.mp4"), ("mix", "none", "-o", "x.png"), ("publish", "none", "-o", "x"),
-    ("convert", "none", "-o", "x.safetensors"), ("info", "none"),
+    ("convert", "none", "-o", "x.safetensors"), ("info", "none"), ("plan", "none"),
     ("score", "none", "none.zip"), ("compare", "none", "none"),
     ("sample", "none", "-o", "x", "--seeds", "b"), ("make", "none", "-o", "x", "--time", "soon"),
 ])

@@ -210,7 +210,9 @@ def _step_g(config: TrainConfig, state: State, now: Growth, latents: Latents, wo
     look = bool(recipe.path_weight) and state.step % losses.PATH_INTERVAL == 0
     see = _augmentation(config, state, "g", now.minibatch, world)
     noise = "random" if recipe.noise else "none"
-    directions = _stream(config, state, "path", 1 + world.rank)
+    side = state.g.sizes[-1]
+    shape = (now.minibatch if look else 0, state.g.channels, *side)
+    directions = torch.randn(shape, generator=_stream(config, state, "path", 1))[world.rank :: world.size]
     means: list[Tensor] = []
     path_means: list[Tensor] = []
 
@@ -226,8 +228,8 @@ def _step_g(config: TrainConfig, state: State, now: Growth, latents: Latents, wo
             styles = _styles(config, state, latents, index, device)
             styles = styles[: max(len(styles) // losses.PATH_SHRINK, 1)].clone()
             pictures = state.g.synthesis(styles, noise=noise)
-            direction = torch.randn(pictures.shape, generator=directions).to(device)
-            path = losses.path_length(pictures, styles, state.path_mean, direction, recipe.path_weight)
+            direction = directions[index][: len(styles)].to(device)
+            path = losses.path_length(pictures, styles, state.path_mean, direction, recipe.path_weight, lagged=True)
             (path.penalty * (losses.PATH_INTERVAL * part)).backward()
             path_means.append(path.mean * part)
             stats["path_length"] = path.lengths.mean()

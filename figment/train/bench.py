@@ -1,0 +1,187 @@
+"""Where a step's time goes, how much arithmetic it is, and what share of this machine's ceiling that reaches.
+
+    figment bench --resolution 256
+    figment bench --resolution 512 --preset auto --device cuda
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from figment.base.dist import World
+from figment.pack.sampler import EndlessSampler
+from figment.train import losses, step
+from figment.train.config import TrainConfig
+from figment.train.ema import update_ema
+from figment.train.state import new_state
+from figment.train.step import moment, train_step
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One part of a step."""
+
+    name: str
+    sec: float
+    """Seconds per 1,000 images, spread over the steps that skip it."""
+    gflop: float
+    """Arithmetic per image in billions of operations, counted; 0 where it is none of the networks'."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a configuration costs on this machine."""
+
+    phases: list[Phase]
+    total: float
+    """Seconds per 1,000 images of whole steps."""
+    gflop: float
+    """Arithmetic per image of whole steps."""
+    ceiling: float
+    """Measured speed of a large matrix product in the convolutions' precision, in GFLOP/s."""
+
+    @property
+    def share(self) -> float:
+        """Share of the ceiling that training reaches."""
+        return self.gflop * 1000 / self.total / self.ceiling
+
+
+def bench(
+    config: TrainConfig,
+    world: World,
+    sec: float = 4.0,          # to spend on each figure
+) -> Bench:
+    """Measure `config` on random pictures; a throwaway network is trained."""
+    state = new_state(config, world.device)
+    channels, side = config.networks.channels, config.networks.resolution
+    data = np.random.default_rng(0).integers(0, 256, (64, channels, side, side), np.uint8)
+    images, sampler = torch.from_numpy(data).to(world.device), EndlessSampler(64, 0, True)
+    now, recipe = moment(config, state.nimg, world.size), config.recipe
+    share = slice(world.rank, None, world.size)
+
+    # Whole steps without lazy parts, and what those add.
+    def whole(at: int) -> Callable[[], object]:
+        def run() -> object:
+            state.step = at
+            return train_step(config, state, images, sampler, world)
+        return run
+
+    plain, penalised, path = 1, recipe.r1_interval * 3, losses.PATH_INTERVAL * recipe.r1_interval + losses.PATH_INTERVAL
+    lazy = {"R1": (penalised if recipe.gamma and recipe.r1_interval > 1 else None, recipe.r1_interval),
+            "path length": (path if recipe.path_weight else None, losses.PATH_INTERVAL)}
+    base_sec, base_flop = _cost(whole(plain), world, sec)
+    phases = []
+    for name, (at, interval) in lazy.items():
+        if at is None:
+            continue
+        more, flop = _cost(whole(at), world, sec)
+        phases.append((name, max(more - base_sec, 0.0) / interval, max(flop - base_flop, 0.0) / interval))
+
+    # The parts of a plain step.
+    latents = step._draw_latents(config, state, torch.Generator().manual_seed(0), now.minibatch, share)
+    reals = step._take_reals(state, images, sampler, now, share, world)
+    state.step = plain
+    parts = {
+        "D": lambda: step._step_d(config, state, now, reals, latents, world),
+        "G": lambda: step._step_g(config, state, now, latents, world),
+        "data": lambda: step._take_reals(state, images, sampler, now, share, world),
+        "EMA": lambda: update_ema(state.g_ema, state.g, 0.99),
+    }
+    if state.ada is not None:
+        see = step._augmentation(config, state, "real", now.minibatch, world)
+        parts["augment (in D and G)"] = lambda: [see(reals, slice(None)) for _ in range(3)]
+    phases = [(name, *_cost(part, world, sec)) for name, part in parts.items()] + phases
+
+    images_of = now.minibatch / 1000
+    lazy_sec = sum(cost for name, cost, _ in phases if name in lazy)
+    lazy_flop = sum(flop for name, _, flop in phases if name in lazy)
+    dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
+    return Bench(
+        [Phase(name, cost / images_of, flop / now.minibatch / 1e9) for name, cost, flop in phases],
+        (base_sec + lazy_sec) / images_of, (base_flop + lazy_flop) / now.minibatch / 1e9,
+        matmul_ceiling(world.device, dtype, sec))
+
+
+class Counter(TorchDispatchMode):
+    """Counts multiplications and additions of matrix products and convolutions, forward and backward."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def _cost(run: Callable[[], object], world: World, sec: float) -> tuple[float, float]:
+    """Median seconds and counted operations of one call."""
+    run()
+    with Counter() as counter:
+        run()
+    times: list[float] = []
+    started = time.perf_counter()
+    while time.perf_counter() - started < sec or len(times) < 3:
+        _wait(world.device)
+        start = time.perf_counter()
+        run()
+        _wait(world.device)
+        times.append(time.perf_counter() - start)
+    return float(np.median(times)), float(counter.total)
+
+
+def matmul_ceiling(device: torch.device, dtype: torch.dtype, sec: float) -> float:
+    """GFLOP/s of a large square matrix product: what this machine can do at best."""
+    side = 8192 if device.type == "cuda" else 2048
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    best, started = float("inf"), time.perf_counter()
+    while time.perf_counter() - started < sec:
+        _wait(device)
+        start = time.perf_counter()
+        a @ b
+        _wait(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * side**3 / best / 1e9
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def print_bench(result: Bench, config: TrainConfig, world: World) -> None:
+    """The figures as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    networks = config.networks
+    table = Table(title=f"{networks.family} {networks.resolution}px, batch {config.recipe.batch or 'by resolution'}, "
+                        f"{config.recipe.precision} on {world.size} x {describe_device(world.device)}")
+    for column in ("phase", "s/kimg", "share", "GFLOP/image"):
+        table.add_column(column, justify="left" if column == "phase" else "right")
+    for phase in result.phases:
+        table.add_row(phase.name, f"{phase.sec:.2f}", f"{phase.sec / result.total:.0%}", f"{phase.gflop:.2f}")
+    table.add_row("a whole step", f"{result.total:.2f}", "", f"{result.gflop:.2f}", style="bold")
+    console = Console()
+    console.print(table)
+    console.print(f"{result.gflop * 1000 / result.total:.0f} GFLOP/s, {result.share:.0%} of a matrix product's "
+                  f"{result.ceiling:.0f} GFLOP/s", highlight=False)
+
+
+def describe_device(device: torch.device) -> str:
+    """The GPU's name, or the number of CPU threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"
+

@@ -1,0 +1,89 @@
+"""How long and how much, before a week is spent: a trial on this machine beside published figures of other cards.
+
+    figment plan heads-512.zip --kimg 2500 --watts 350 --kwh 0.35 --rent 1.9
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from figment.base.dist import join_world
+from figment.base.durations import clock
+from figment.base.files import need_file
+from figment.pack.dataset import ImageDataset
+from figment.train.start import plan as plan_run
+from figment.train.trial import measure_sec_per_kimg
+
+# Seconds per 1,000 images of other programs' published runs on one card, by resolution: what to expect at most.
+ADA = "stylegan2-ada-pytorch, README, `auto`"
+SG3 = "stylegan3 repository, docs/configs.md, StyleGAN2-ADA settings"
+SG1 = "StyleGAN, TensorFlow, README, averaged over growing"
+CARDS: dict[str, tuple[str, dict[int, float]]] = {
+    "V100, StyleGAN": (SG1, {256: 51.6, 512: 86.0, 1024: 142.3}),
+    "V100, StyleGAN2": (ADA, {128: 13.0, 256: 23.0, 512: 73.0, 1024: 158.0}),
+    "A100, StyleGAN2": (SG3, {128: 6.79, 256: 12.53, 512: 41.06, 1024: 90.39}),
+    "GTX 1080, StyleGAN": ("the fine-tuning that figment retells: 180 hours for 2,500 kimg, batch 4", {512: 259.0}),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One machine's line of the plan."""
+
+    name: str
+    sec_per_kimg: float
+    sec: float
+    """Length of the run in seconds."""
+    cost: float | None
+    """Money in the user's currency; None where no price was given."""
+    source: str
+
+
+def plan(
+    data: Path,
+    *,
+    kimg: float | None = None,
+    watts: float | None = None,          # what this machine draws under load
+    kwh: float | None = None,            # price of a kilowatt-hour
+    rent: float | None = None,           # price of an hour of a rented card
+    device: str | None = None,
+    **given: Any,                        # settings of train/config.py
+) -> list[Row]:
+    """This machine by a trial of some steps, then the cards whose figures are published for this resolution."""
+    world = join_world(device)
+    dataset = ImageDataset(need_file(data, "DATA"))
+    config = plan_run(dataset, world, None, kimg=kimg, **given)
+    length = config.schedule.kimg
+
+    pace = measure_sec_per_kimg(config, dataset, world)
+    name = torch.cuda.get_device_name() if world.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    hours = pace * length / 3600
+    power = hours * watts / 1000 * kwh if watts is not None and kwh is not None else None
+    rows = [Row(f"this machine: {name}", pace, pace * length, power, "a trial just now")]
+    for card, (source, figures) in CARDS.items():
+        if config.networks.resolution in figures:
+            theirs = figures[config.networks.resolution]
+            cost = theirs * length / 3600 * rent if rent is not None else None
+            rows.append(Row(card, theirs, theirs * length, cost, source))
+    return rows
+
+
+def print_plan(rows: list[Row], kimg: float) -> None:
+    """The rows as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{kimg:g} kimg, {kimg / 1000:g} million images")
+    for column in ("machine", "s/kimg", "time", "cost", "figure from"):
+        table.add_column(column, justify="right" if column in ("s/kimg", "time", "cost") else "left")
+    for row in rows:
+        cost = "" if row.cost is None else f"{row.cost:.2f}"
+        table.add_row(row.name, f"{row.sec_per_kimg:.2f}", clock(row.sec), cost, row.source)
+    console = Console()
+    console.print(table)
+    if len(rows) == 1:
+        console.print("No figures of other cards are published for this resolution.", highlight=False)
