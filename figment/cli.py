@@ -170,7 +170,7 @@ def train(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of runs.")] = Path("runs"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in -o, or the newest below it.")] = False,
     family: Annotated[str | None, typer.Option(help=TRAIN["family"])] = None,
-    preset: Annotated[str | None, typer.Option(help="auto, paper, cpu, stylegan1, progan or story; unset picks.")] = None,
+    preset: Annotated[str | None, typer.Option(help="auto, paper, cpu, stylegan1, progan, story.")] = None,
     init: Annotated[Path | None, typer.Option(help=TRAIN["init"])] = None,
     adapt: Annotated[bool, typer.Option("--adapt", help=TRAIN["adapt"])] = False,
     kimg: Annotated[float | None, typer.Option(help=TRAIN["kimg"])] = None,
@@ -208,10 +208,51 @@ def train(
         data, output, sec=parse_duration(time) if time and kimg is None else None, dry_run=dry_run, device=device,
         family=family, preset=preset, init=str(init) if init else None, adapt=adapt, kimg=kimg, batch=batch, lr=lr,
         gamma=gamma, path_weight=path_weight, augment=augment, ada_target=ada_target, freeze_d=freeze_d,
-        precision=precision, start_kimg=start_kimg, channel_base=channel_base, z_dim=z_dim, w_dim=z_dim, mixing=mixing, noise=noise,
-        ema_kimg=ema_kimg, mirror=mirror, tick_kimg=tick_kimg, keep=keep, seed=seed)
+        precision=precision, start_kimg=start_kimg, channel_base=channel_base, z_dim=z_dim, w_dim=z_dim,
+        mixing=mixing, noise=noise, ema_kimg=ema_kimg, mirror=mirror, tick_kimg=tick_kimg, keep=keep, seed=seed)
     if not dry_run:
         say(f"{run}: fakes/, stats.jsonl, model.safetensors")
+
+
+@app.command(epilog=example("plan heads-512.zip --kimg 2500", "plan heads.zip --watts 350 --kwh 0.35 --rent 1.9"))
+def plan(
+    data: Annotated[Path, typer.Argument(help="The data set's zip.")],
+    kimg: Annotated[float, typer.Option(help=TRAIN["kimg"])] = 2500.0,
+    preset: Annotated[str | None, typer.Option(help="As of `figment train`.")] = None,
+    batch: Annotated[int | None, typer.Option(help=TRAIN["batch"])] = None,
+    watts: Annotated[float | None, typer.Option(help="What this machine draws under load, in watts.")] = None,
+    kwh: Annotated[float | None, typer.Option(help="Price of a kilowatt-hour.")] = None,
+    rent: Annotated[float | None, typer.Option(help="Price of an hour of a rented card.")] = None,
+    device: Device = None,
+) -> None:
+    """How long a training takes and what it costs, before it starts: a trial here, beside other cards."""
+    from figment.train.planning import plan as run_plan
+    from figment.train.planning import print_plan
+
+    given = {"preset": preset, "batch": batch}
+    print_plan(run_plan(data, kimg=kimg, watts=watts, kwh=kwh, rent=rent, device=device, **given), kimg)
+
+
+@app.command(epilog=example("bench --resolution 256", "bench --resolution 512 --preset auto --device cuda"))
+def bench(
+    resolution: Annotated[int, typer.Option(help="Side of the pictures in pixels.")] = 64,
+    preset: Annotated[str | None, typer.Option(help="As of `figment train`.")] = None,
+    family: Annotated[str | None, typer.Option(help=TRAIN["family"])] = None,
+    batch: Annotated[int | None, typer.Option(help=TRAIN["batch"])] = None,
+    precision: Annotated[str | None, typer.Option(help=TRAIN["precision"])] = None,
+    seconds: Annotated[float, typer.Option(help="How long to measure each figure.")] = 4.0,
+    device: Device = None,
+) -> None:
+    """Where a training step's time goes, and what share of this machine's ceiling it reaches."""
+    from figment.base.dist import join_world
+    from figment.train.bench import bench as run_bench
+    from figment.train.bench import print_bench
+    from figment.train.config import resolve
+
+    world = join_world(device)
+    config = resolve(Path("bench"), "", resolution, 3, preset=preset, device=world.device.type, world=world.size,
+                     family=family, batch=batch, precision=precision)
+    print_bench(run_bench(config, world, seconds), config, world)
 
 
 # ---------------------------------------------------------------------- networks of all origins
@@ -263,7 +304,7 @@ def score(
     features: Annotated[str, typer.Option(
         help="heads (shipped), inception, inception=FILE or FILE.onnx:OUTPUT[:unit|byte|imagenet].")] = "heads",
     images: Annotated[int | None, typer.Option(help="Fakes of a model; unset means 5000.")] = None,
-    sample: Annotated[int, typer.Option(help="Pictures a side for scores of pairs: kernel distance, precision.")] = 5000,
+    sample: Annotated[int, typer.Option(help="Pictures a side for scores of pairs (kernel, precision).")] = 5000,
     device: Device = None,
 ) -> None:
     """Score pictures against real ones: distances, precision and recall, path length, copies of training pictures."""
