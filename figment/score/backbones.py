@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import urllib.request
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,10 @@ class Inception(FeatureNetwork):
         self.device = torch.device(device)
         self.block = GPU_BLOCK if self.device.type == "cuda" else self.block
         try:
-            net: Any = torch.jit.load(str(path), map_location=self.device).eval()
+            # TorchScript is on its way out of torch, but it is what the field's file is; it holds no pickled objects.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                net: Any = torch.jit.load(str(path), map_location=self.device).eval()
             self.layers = net.layers
         except (RuntimeError, AttributeError, ValueError) as error:
             why = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -16,8 +16,8 @@ CLOSE = 0.01
 """The share of the training pictures that are nearer to another one than the threshold of closeness."""
 COPY = 0.5
 """A copy is nearer than this times the threshold of closeness."""
-TWIN = 0.1
-"""Training pictures nearer than this times the median are copies of one another and say nothing of closeness."""
+TWIN = 0.05
+"""Training pictures nearer to one another than this are copies themselves and say nothing of closeness."""
 BLOCK = 1024
 
 
@@ -60,23 +60,21 @@ def mirror(thumbs: np.ndarray) -> np.ndarray:
 
 
 def closeness(thumbs: np.ndarray) -> float:
-    """The distance below which 1% of the training pictures [N, K] have a neighbour, copies among them aside."""
-    found = np.concatenate([_nearest(thumbs[start:start + BLOCK], thumbs, start)[0]
+    """The distance below which 1% of the training pictures [N, K] have a neighbour that is no copy of them."""
+    found = np.concatenate([_nearest(thumbs[start:start + BLOCK], thumbs, twins=False)[0]
                             for start in range(0, len(thumbs), BLOCK)])
-    apart = found[found > TWIN * np.median(found)]
-    return float(np.quantile(apart, CLOSE)) if len(apart) else 0.0
+    return float(np.quantile(found, CLOSE))
 
 
 def _nearest(
     some: np.ndarray,               # [n, K]
     thumbs: np.ndarray,             # [N, K]
-    itself: int | None = None,      # where `some` starts in `thumbs`; a picture is no neighbour of itself
+    twins: bool = True,             # False: what is as good as equal, itself included, is no neighbour
 ) -> tuple[np.ndarray, np.ndarray]:
     """The distance to the nearest of `thumbs`, and which one that is: [n] each."""
     likeness = some @ thumbs.T                                           # [n, N] correlations
-    if itself is not None:
-        mine = np.arange(len(some))
-        likeness[mine, itself + mine] = -2
+    if not twins:
+        likeness[likeness > 1 - TWIN**2 / 2] = -1
     which = likeness.argmax(1)
     best = likeness[np.arange(len(some)), which]
     return np.sqrt(np.maximum(2 - 2 * best, 0)), which

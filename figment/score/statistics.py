@@ -37,6 +37,7 @@ class Moments:
         """Take in `features` [n, D]."""
         if features.ndim != 2 or features.shape[1] != self.dim:
             raise ValueError(f"features of shape {features.shape}, must be [n, {self.dim}]")
+        self.count += len(features)
         for start in range(0, len(features), PENDING):
             self._pending.append(np.array(features[start:start + PENDING], np.float64))
             if sum(map(len, self._pending)) >= PENDING:
@@ -58,7 +59,6 @@ class Moments:
         self._pending = []
         high = np.rint(rows)
         low = np.rint((rows - high) * 2.0**LOW_BITS)
-        self.count += len(rows)
         self._sums += high.sum(0), low.sum(0)
         for total, (a, b) in zip(self._products, ((high, high), (high, low), (low, low)), strict=True):
             total += a.T @ b

@@ -1,0 +1,57 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from figment.base.errors import FigmentError
+from figment.score.score import describe, score
+
+
+def test_a_folder_is_scored_and_the_report_holds_the_pairs(pictures, tmp_path):
+    shutil.copytree(pictures / "fake", tmp_path / "fake")
+    for i in range(4):
+        shutil.copy(pictures / "real" / f"{i:02d}.png", tmp_path / "fake" / f"copy{i}.png")
+    found = score(tmp_path / "fake", pictures / "real.zip", out=tmp_path / "out", device="cpu")
+    assert found.images == 16 and found.reference_images == 24 and found.copies == 4
+    assert found.path_length is None and found.distance > 0 and found.labels == ("FD-heads", "KD-heads")
+
+    nearest = json.loads((tmp_path / "out" / "nearest.json").read_text())
+    assert len(nearest["nearest"]) == 16
+    assert sorted(pair["fake"] for pair in nearest["copies"]) == [f"copy{i}.png" for i in range(4)]
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "FD-heads" in report and "FID" not in report
+    assert json.loads((tmp_path / "out" / "scores.json").read_text())["copies"] == 4
+    with Image.open(tmp_path / "out" / "pairs.png") as image:
+        assert np.asarray(image).std() > 10
+
+
+def test_a_model_is_scored_with_its_path_length(model, pictures):
+    found = score(model, pictures / "real.zip", images=10, steps=4, device="cpu")
+    assert found.images == 10 and found.path_length > 0
+    table = dict(describe(found))
+    assert list(table) == ["FD-heads", "FD-heads floor", "KD-heads x1000", "precision", "recall", "density", "coverage",
+                           "path length", "copies"]
+    assert "10 fakes against 24 of real.zip" in table["FD-heads"]
+
+
+def test_pictures_against_themselves_are_perfect_and_all_copies(pictures):
+    found = score(pictures / "real", pictures / "real.zip", device="cpu")
+    assert found.distance == pytest.approx(0, abs=1e-9) and found.copies == 24
+    assert found.precision == found.recall == found.coverage == 1
+
+
+@pytest.mark.parametrize("given, message", [
+    ({"images": 3}, "--images 3"), ({"sample": 2}, "--sample 2"), ({"features": "vgg"}, "--features vgg")])
+def test_wrong_options_are_one_line(model, pictures, given, message):
+    with pytest.raises(FigmentError, match=message):
+        score(model, pictures / "real.zip", device="cpu", **given)
+
+
+def test_data_must_be_pictures_and_enough(model, pictures, tmp_path):
+    with pytest.raises(FigmentError, match="this is a model"):
+        score(pictures / "fake", model, device="cpu")
+    shutil.copytree(pictures / "fake", tmp_path / "few", ignore=shutil.ignore_patterns("0*"))
+    with pytest.raises(FigmentError, match="few: holds fewer than 8"):
+        score(tmp_path / "few", pictures / "real.zip", device="cpu")
