@@ -95,7 +95,8 @@ def main() -> None:
               f"scored in {time.monotonic() - middle:.0f} s, peak {peak_mb() - bare:.0f} MB above {bare:.0f} MB")
     for name, value in found[0].items():
         if name != "sample":
-            print(f"{name:14}{value:<24.15g}{abs(found[1][name] / value - 1) if value else 0.0:.1e} relative difference")
+            apart = abs(found[1][name] / value - 1) if value else 0.0
+            print(f"{name:14}{value:<24.15g}{apart:.1e} relative difference")
 
     # What follows is for comparison alone and may take what memory it likes.
     root = scipy.linalg.sqrtm(real.cov @ fake.cov).real

@@ -1,0 +1,127 @@
+"""Do the scores fall as they should? Drawn heads made worse in known ways, beside a fresh sample of the same kind.
+
+    python benchmarks/score_sanity.py
+    python benchmarks/score_sanity.py --count 400 --reals 800 -o sanity
+
+Draws 64 x 64 heads of four DiceBear styles as the franchise, and scores, with the same number of pictures each: a fresh
+sample, noise, blur, JPEG, fewer styles, a collapse to 50 pictures, another franchise, and planted copies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from figment.base.pixels import write_png
+from figment.demo.styles import draw_head
+from figment.score.backbones import open_features
+from figment.score.kernel import kernel_distance
+from figment.score.reference import measure_reference
+from figment.score.score import compare_statistics, floor_of, score_source
+from figment.score.sources import ArraySource
+
+FRANCHISE = ("avataaars", "adventurer", "toon-head", "lorelei")
+OTHER = ("personas", "micah", "big-ears", "open-peeps")
+SIZE, DRAWN = 64, 128
+
+Change = Callable[[Image.Image], Image.Image]
+
+
+def portrait(style: str, seed: int) -> np.ndarray:
+    """A head before a plain ground of its own colour, uint8 [3, SIZE, SIZE]."""
+    drawing, box = draw_head(style, seed, DRAWN)
+    ground = tuple(int(value) for value in np.random.default_rng(seed).integers(90, 250, 3))
+    image = Image.new("RGBA", drawing.size, (*ground, 255))
+    image.alpha_composite(drawing)
+    half = max(box.width, box.height) * 1.15 / 2
+    x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+    square = tuple(min(max(side, 0), DRAWN) for side in (x - half, y - half, x + half, y + half))
+    small = image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=square)
+    return np.asarray(small).transpose(2, 0, 1)
+
+
+def collection(styles: tuple[str, ...], first: int, count: int) -> np.ndarray:
+    """Heads of `styles` in turn at random, from seeds that no other collection has: uint8 [N, 3, SIZE, SIZE]."""
+    chosen = np.random.default_rng(first).integers(len(styles), size=count)
+    return np.stack([portrait(styles[int(style)], first + i) for i, style in enumerate(chosen)])
+
+
+def changed(images: np.ndarray, change: Change) -> np.ndarray:
+    return np.stack([np.asarray(change(Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))))
+                     .transpose(2, 0, 1) for image in images])
+
+
+def noisy(images: np.ndarray, deviation: float) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(0, deviation, images.shape)
+    return np.clip(images + noise, 0, 255).astype(np.uint8)
+
+
+def as_jpeg(image: Image.Image) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=30)
+    return Image.open(buffer).convert("RGB")
+
+
+def worsened(fresh: np.ndarray, real: np.ndarray, count: int) -> dict[str, np.ndarray]:
+    """Every kind of fakes, `count` pictures each."""
+    copies = fresh.copy()
+    for i in range(0, count, 10):
+        copies[i] = real[i][:, :, ::-1] if i % 20 else real[i]
+    return {
+        "fresh sample": fresh,
+        "another fresh sample": collection(FRANCHISE, 2_000_000, count),
+        "noise, deviation 4": noisy(fresh, 4), "noise, deviation 16": noisy(fresh, 16),
+        "blur, radius 0.5": changed(fresh, lambda image: image.filter(ImageFilter.GaussianBlur(0.5))),
+        "blur, radius 1.5": changed(fresh, lambda image: image.filter(ImageFilter.GaussianBlur(1.5))),
+        "JPEG, quality 30": changed(fresh, as_jpeg),
+        "three styles of four": collection(FRANCHISE[:3], 3_000_000, count),
+        "two styles of four": collection(FRANCHISE[:2], 4_000_000, count),
+        "one style of four": collection(FRANCHISE[:1], 5_000_000, count),
+        "collapse to 200 pictures": fresh[np.arange(count) % min(200, count // 2)],
+        "collapse to 50 pictures": fresh[np.arange(count) % min(50, count // 4)],
+        "wrong franchise": collection(OTHER, 6_000_000, count),
+        "a tenth copied": copies,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--reals", type=int, default=3000)
+    parser.add_argument("--features", default="heads")
+    parser.add_argument("-o", "--output", type=Path, help="folder for a strip of each kind")
+    options = parser.parse_args()
+
+    network = open_features(options.features)
+    real = collection(FRANCHISE, 0, options.reals)
+    with tempfile.TemporaryDirectory() as folder:
+        reference = measure_reference(ArraySource(real, "real", "real"), network, cache=Path(folder, "cache"))
+    one, two = reference.all.sample[::2], reference.all.sample[1::2]
+    kernel = kernel_distance(one, two)
+    fd, kd = network.labels
+    print(f"{fd} floor, two halves of {options.reals // 2} reals: {floor_of(reference):.4f}; "
+          f"{kd} {kernel.value * 1000:.3f} +- {kernel.error * 1000:.3f} x1000")
+    print(f"{options.count} fakes of each kind against {options.reals} reals:\n")
+    print(f"| fakes | {fd} | / fresh | {kd} x1000 | precision | recall | density | coverage | copies | close |")
+    print("|---" * 10 + "|")
+    fresh = 0.0
+    for name, images in worsened(collection(FRANCHISE, 1_000_000, options.count), real, options.count).items():
+        statistics, check = score_source(ArraySource(images, name, name), reference, network)
+        found, copies = compare_statistics(statistics, reference.all), check.result()
+        fresh = fresh or found["distance"]
+        print(f"| {name} | {found['distance']:.4f} | {found['distance'] / fresh:.2f} | {found['kernel'] * 1000:.3f} "
+              f"+- {found['kernel_error'] * 1000:.3f} | {found['precision']:.3f} | {found['recall']:.3f} | "
+              f"{found['density']:.3f} | {found['coverage']:.3f} | {len(copies.copies)} | {copies.share_close:.1%} |",
+              flush=True)
+        if options.output:
+            write_png(options.output / f"{name}.png", np.concatenate(list(images[:12]), 2).transpose(1, 2, 0))
+
+
+if __name__ == "__main__":
+    main()
