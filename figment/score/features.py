@@ -22,7 +22,8 @@ class FeatureNetwork(ABC):
     """Turns pictures into feature vectors, each the same whatever stands beside it.
 
     Kernels round differently for other batch sizes, so pictures always go through in blocks of exactly `block`, the
-    last one filled up; only where memory runs out does the block shrink, and features may change in their last digits.
+    last one filled up, by convolutions of full precision chosen the same way each time; only where memory runs out does
+    the block shrink, and features may change in their last digits.
     """
 
     name: str
@@ -52,7 +53,8 @@ class FeatureNetwork(ABC):
             pixels = np.zeros((self.block, 3, self.size, self.size), np.float32)
             pixels[:len(part)] = [resize_clean(image, self.size) for image in part]
             try:
-                found.append(self.compute(torch.from_numpy(pixels))[:len(part)])
+                with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+                    found.append(self.compute(torch.from_numpy(pixels))[:len(part)])
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 if self.block == 1 or not out_of_memory(error):
                     raise

@@ -33,10 +33,14 @@ REALS = 2000
 """Pictures of the data that it compares with, evenly spread; all of them where there are fewer."""
 SHARE = 0.05
 """Most of the run's time that scores may take."""
+NUMBERS = ("kimg", "distance", "smooth")
+"""What every row of scores.jsonl has."""
 MEDIAN = 3
 """The smoothed score is the median of so many, so one spike leaves no trace."""
 WORSE = 1.5
 """A smoothed score this much above the best is told."""
+TRIAL_SEC = 1.0
+"""What finding out the cost of a score is taken to cost."""
 TRIES = 3
 """After so many failures in a row the scores are given up; the run goes on."""
 
@@ -61,12 +65,12 @@ class Monitor:
     ) -> None:
         self.run, self.every, self.count, self.share, self.tell, self.clock = run, every, count, share, tell, clock
         self.device, self.features = device, features
-        chosen = np.unique(np.linspace(0, len(images) - 1, min(reals, len(images))).round().astype(int))
-        self.source = ArraySource(images[chosen], "data", f"{digest}-{len(chosen)}")
+        chosen = np.unique(np.linspace(0, len(images) - 1, min(reals, len(images))).round().astype(int)).tolist()
+        self.source = ArraySource(images, "data", f"{digest}-{len(chosen)}", chosen)
         self.network: FeatureNetwork | None = None
         self.reference: Reference | None = None
-        self.start, self.spent, self.estimate = clock(), 0.0, 0.0
-        self.ticks, self.failures, self.told = 0, 0, -1.0
+        self.start, self.spent, self.estimate = clock(), 0.0, TRIAL_SEC
+        self.ticks, self.failures, self.told, self.tried = 0, 0, -1.0, False
         self.rows = read_rows(run / SCORES)
 
     def __call__(self, g: Any, kimg: float) -> dict[str, Any] | None:
@@ -80,6 +84,9 @@ class Monitor:
         try:
             with torch.random.fork_rng(devices=[]):
                 row = self._score(g, kimg)
+            if row:
+                row["cost"] = round(self.clock() - began, 3)
+                self._keep(row)
             self.failures = 0
         except Exception as error:
             self.failures += 1
@@ -89,11 +96,7 @@ class Monitor:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             row = None
-        sec = self.clock() - began
-        self.spent += sec
-        if row:
-            row["cost"] = round(sec, 3)
-            self._keep(row)
+        self.spent += self.clock() - began
         return row
 
     def _score(self, g: Any, kimg: float) -> dict[str, Any] | None:
@@ -101,7 +104,7 @@ class Monitor:
         if self.network is None:
             self.network = open_features(self.features, self.device)
         if self.reference is None:
-            if not self.estimate:
+            if not self.tried:
                 self._try(g)
             if self.estimate > self.share * (self.clock() - self.start) - self.spent:
                 return None
@@ -126,11 +129,12 @@ class Monitor:
     def _try(self, g: Any) -> None:
         """Estimate what the first score will cost, from a few pictures of each kind."""
         assert self.network is not None
+        self.tried = True
         few = self.network.block
         began = self.clock()
         self.network([image for _, image in ModelSource(g, few)])
         middle = self.clock()
-        self.network(list(self.source.images[:few]))
+        self.network([image for _, image in zip(range(few), self.source.images, strict=False)])
         fake, real = (middle - began) / few, (self.clock() - middle) / min(few, len(self.source))
         self.estimate = fake * self.count + real * len(self.source)
 
@@ -156,9 +160,11 @@ class Monitor:
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of an earlier part of the run; what a crash cut off is left out."""
     rows = []
-    for line in path.read_text().splitlines() if path.is_file() else []:
+    for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError:
             continue
+        if isinstance(row, dict) and all(isinstance(row.get(name), (int, float)) for name in NUMBERS):
+            rows.append(row)
     return rows

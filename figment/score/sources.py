@@ -104,13 +104,15 @@ class ArraySource(Source):
         images: np.ndarray,    # uint8 [N, C, H, W]
         name: str,
         digest: str,           # what they are recognised by
+        chosen: list[int] | None = None,    # which of them, in this order; None: all
     ) -> None:
         super().__init__()
         self.images, self.name, self._digest = images, name, digest
+        self.chosen = list(range(len(images))) if chosen is None else chosen
 
     @property
     def names(self) -> list[str]:
-        return [str(i) for i in range(len(self.images))]
+        return [str(i) for i in self.chosen]
 
     def read(self, name: str) -> np.ndarray:
         image: np.ndarray = self.images[int(name)]

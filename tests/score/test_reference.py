@@ -3,7 +3,7 @@ import pytest
 
 from figment.base.errors import FigmentError
 from figment.base.pixels import write_png
-from figment.score.reference import Gathering, cache_path, measure_reference
+from figment.score.reference import Gathering, Statistics, cache_path, measure_reference
 from figment.score.sources import open_source
 from tests.score.conftest import blobs
 from tests.score.test_features import Means
@@ -40,6 +40,25 @@ def test_batches_change_nothing(pictures, tmp_path, batch):
     other = measure_reference(source, Means(), batch=batch, cache=tmp_path / str(batch))
     assert np.array_equal(first.all.cov, other.all.cov) and np.array_equal(first.all.sample, other.all.sample)
     assert np.array_equal(first.halves[1].mean, other.halves[1].mean)
+
+
+def test_pictures_in_any_order_and_batch_give_the_same_score():
+    from figment.score.backbones import Heads
+    from figment.score.score import compare_statistics
+
+    images, found = np.stack([blobs(i).transpose(2, 0, 1) for i in range(40)]), []
+    for order, batch in ((np.arange(40), 32), (np.random.default_rng(0).permutation(40), 7)):
+        gathering = Gathering(Heads(), sample=15)
+        for start in range(0, 40, batch):
+            gathering.add([images[i] for i in order[start:start + batch]])
+        whole, (one, two) = gathering.result()
+        found.append((compare_statistics(whole, one_like(whole)), one.mean.tolist(), two.mean.tolist()))
+    assert found[0] == found[1]
+
+
+def one_like(statistics):
+    """A reference: the same with twice the spread."""
+    return Statistics(statistics.count, statistics.mean + 0.1, statistics.cov * 4, statistics.sample * 2)
 
 
 def test_halves_are_a_half_each_and_make_the_whole():
