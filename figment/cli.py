@@ -6,9 +6,6 @@
 
 from __future__ import annotations
 
-import errno
-import sqlite3
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +14,7 @@ import typer
 from figment.base.docs import field_docs
 from figment.base.durations import parse_duration
 from figment.base.errors import FigmentError
+from figment.base.exits import run_told
 from figment.base.progress import say
 from figment.base.seeds import parse_seeds
 
@@ -42,27 +40,7 @@ def example(*lines: str) -> str:
 
 def main() -> None:
     """Run the command line; a mistake of the user's is one line and exit code 2."""
-    try:
-        app()
-    except FigmentError as error:
-        sys.exit(_fail(str(error)))
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            sys.exit(_fail(f"{error.filename or 'output'}: the disk is full; what was finished is intact"))
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
-            sys.exit(_fail(f"{error.filename}: {error.strerror}"))
-        raise
-    except sqlite3.OperationalError as error:
-        if "full" not in str(error):
-            raise
-        sys.exit(_fail("catalog.db: the disk is full; what was finished is intact"))
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-def _fail(message: str) -> int:
-    print(f"figment: {message}", file=sys.stderr)
-    return 2
+    run_told(app)
 
 
 # ---------------------------------------------------------------------- the whole path
