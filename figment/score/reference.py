@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from figment.base.errors import FigmentError
 from figment.base.files import atomic
 from figment.base.progress import track
-from figment.score.copies import closeness, thumbnail
+from figment.score.copies import THUMB, closeness, thumbnail
 from figment.score.features import FeatureNetwork
 from figment.score.sources import FolderSource, Source, ZipSource
 from figment.score.statistics import Moments, Sample, key_of
@@ -60,6 +60,7 @@ class Gathering:
     """Collects the statistics of pictures as they pass. Neither their order nor the batches change the result.
 
     Memory beyond the network: eight D x D float64 matrices (268 MB at D = 2048) and the sample (41 MB at 5000 x 2048).
+    The data's thumbnails come on top: 154 MB for 50,000 pictures.
     """
 
     def __init__(
@@ -121,16 +122,18 @@ def measure_reference(
     digest = f"{VERSION} {features.name} {source.digest} {sample}"
     if path and (found := _read(path, digest)):
         return found
-    gathering, thumbs, names = Gathering(features, sample), [], []
+    gathering, names = Gathering(features, sample), []
+    thumbs = np.zeros((len(source), 3 * THUMB * THUMB), np.float32)
     for some, images in batches(source, "data", batch):
         gathering.add(images)
-        thumbs.append(np.stack([thumbnail(image) for image in images]))
+        thumbs[len(names):len(names) + len(some)] = [thumbnail(image) for image in images]
         names += some
     if len(names) < 2:
         raise FigmentError(f"DATA {source.name}: {len(names)} readable pictures; a score needs two at least")
-    table = np.concatenate(thumbs)
+    thumbs = thumbs[:len(names)]
     whole, halves = gathering.result()
-    reference = Reference(whole, halves, table, names, closeness(table))
+    del gathering
+    reference = Reference(whole, halves, thumbs, names, closeness(thumbs))
     if path:
         _write(path, digest, reference)
     return reference
