@@ -122,7 +122,8 @@ def measure_reference(
     digest = f"{VERSION} {features.name} {source.digest} {sample}"
     if path and (found := _read(path, digest)):
         return found
-    gathering, names = Gathering(features, sample), []
+    gathering = Gathering(features, sample)
+    names: list[str] = []
     thumbs = np.zeros((len(source), 3 * THUMB * THUMB), np.float32)
     for some, images in batches(source, "data", batch):
         gathering.add(images)
