@@ -120,7 +120,7 @@ def main() -> None:
         if small is not None:
             grow(state, small)
         elif options.resume:
-            load_newest(options.out / str(side), state, torch.device("cpu"))
+            print(*load_newest(options.out / str(side), state, torch.device("cpu")), f"from image {state.nimg}", sep="\n")
         sec = options.hours * 3600 * share / sum(weight for _, weight in stages)
         train_stage(config, state, shrink(images, side), sec, options.out)
         small = state
