@@ -170,6 +170,7 @@ def train(
     mirror: Annotated[bool | None, typer.Option("--mirror/--no-mirror", help=TRAIN["mirror"])] = None,
     tick_kimg: Annotated[float | None, typer.Option(help=TRAIN["tick_kimg"])] = None,
     keep: Annotated[int | None, typer.Option(help=TRAIN["keep"])] = None,
+    score_ticks: Annotated[int | None, typer.Option(help=TRAIN["score_ticks"])] = None,
     seed: Annotated[int | None, typer.Option(help=TRAIN["seed"])] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")] = False,
     device: Device = None,
@@ -187,7 +188,8 @@ def train(
         family=family, preset=preset, init=str(init) if init else None, adapt=adapt, kimg=kimg, batch=batch, lr=lr,
         gamma=gamma, path_weight=path_weight, augment=augment, ada_target=ada_target, freeze_d=freeze_d,
         precision=precision, start_kimg=start_kimg, channel_base=channel_base, z_dim=z_dim, w_dim=z_dim,
-        mixing=mixing, noise=noise, ema_kimg=ema_kimg, mirror=mirror, tick_kimg=tick_kimg, keep=keep, seed=seed)
+        mixing=mixing, noise=noise, ema_kimg=ema_kimg, mirror=mirror, tick_kimg=tick_kimg, keep=keep, seed=seed,
+        score_ticks=score_ticks)
     if not dry_run:
         say(f"{run}: fakes/, stats.jsonl, model.safetensors")
 

@@ -95,6 +95,8 @@ class Schedule:
     """Any checkpoint that networks and weights start from; `start` is the shipped one; None: random weights."""
     adapt: bool
     """Fit the networks of `init` to the data: grow or cut levels, change colours, drop labels."""
+    score_ticks: int = 1
+    """Ticks between quick scores, which take 5% of the time at most and keep the best model; 0: none."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ COLUMNS = ("z_dim", "w_dim", "map_depth", "channel_base", "channel_max", "batch"
 COMMON: dict[str, Any] = {
     "augment_kinds": "bgc", "ada_target": 0.6, "ada_kimg": 500.0, "freeze_d": 0, "mirror": True, "precision": None,
     "loss": None, "growing": None, "kimg": DEFAULT_KIMG, "keep": 2, "seed": 0, "init": None, "adapt": False,
+    "score_ticks": 1,
 }
 """What all presets share; None is decided by `resolve`."""
 
@@ -259,6 +262,7 @@ def _check(values: dict[str, Any], world: int) -> None:
         "freeze_d": (values["freeze_d"] >= 0, "0 or more"),
         "mixing": (0 <= values["mixing"] <= 1, "from 0 to 1"),
         "keep": (values["keep"] >= 1, "1 or more"),
+        "score_ticks": (values["score_ticks"] >= 0, "0 or more"),
         "seed": (0 <= values["seed"] < 2**31, "from 0 to 2147483647"),
         "channel_base": (values["channel_base"] >= values["resolution"], "at least the resolution"),
         "family": (values["family"] in FAMILIES, f"one of {', '.join(FAMILIES)}"),

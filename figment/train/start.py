@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from figment.nets.adapt import differences
 from figment.pack.dataset import ImageDataset
 from figment.train.config import Like, TrainConfig, read_config, resolve
 from figment.train.loop import train
-from figment.train.state import load_init
+from figment.train.state import State, load_init
 
 TRIAL_MARGIN = 0.93
 """Share of a time budget that is planned for: grids, checkpoints and a busy machine take the rest."""
+SCORE_SHARE = 0.05
+"""Less, where there are scores."""
 
 
 def start_training(
@@ -74,7 +77,8 @@ def plan(dataset: ImageDataset, world: World, sec: float | None, **given: Any) -
     from figment.train.trial import measure_sec_per_kimg
 
     pace = measure_sec_per_kimg(config, dataset, world)
-    kimg = max(round(sec * TRIAL_MARGIN / pace, 1), config.recipe.batch / 1000)
+    share = TRIAL_MARGIN - (SCORE_SHARE if config.schedule.score_ticks else 0)
+    kimg = max(round(sec * share / pace, 1), config.recipe.batch / 1000)
     tick = min(config.schedule.tick_kimg, max(round(kimg / 20, 2), config.recipe.batch / 1000))
     say(f"trial: {pace:.1f} s/kimg on this machine, so {clock(sec)} are {kimg} kimg")
     return dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, kimg=kimg, tick_kimg=tick))
@@ -95,6 +99,19 @@ def _networks_of(init: str, adapted: bool, dataset: ImageDataset) -> Like:
     return g.config, d.config if d is not None else None
 
 
+def _scores(config: TrainConfig, run: Path, dataset: ImageDataset, world: World) -> Callable[[State], None]:
+    """What to do after a tick: the main rank scores the averaged generator, as far as its share of the time goes."""
+    if not config.schedule.score_ticks or not world.is_main:
+        return lambda state: None
+    from figment.score.monitor import Monitor
+
+    scores = Monitor(run, dataset.images, dataset.digest, every=config.schedule.score_ticks, device=str(world.device))
+
+    def score(state: State) -> None:
+        scores(state.g_ema, state.nimg / 1000)
+    return score
+
+
 def _launch(config: TrainConfig, run: Path, dataset: ImageDataset, world: World) -> None:
     """Print what will run, then run it."""
     networks, recipe = config.networks, config.recipe
@@ -102,6 +119,6 @@ def _launch(config: TrainConfig, run: Path, dataset: ImageDataset, world: World)
         say(f"{run}: {networks.family} {networks.resolution}px, {len(dataset)} pictures, batch {recipe.batch}, "
             f"gamma {recipe.gamma:g}, {config.schedule.kimg:g} kimg on {world.size} x {world.device}")
     try:
-        train(config, run, dataset, world)
+        train(config, run, dataset, world, _scores(config, run, dataset, world))
     finally:
         world.close()

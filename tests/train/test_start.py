@@ -77,3 +77,37 @@ def test_every_origin_can_be_gone_on_from(tmp_path, name, family):
 def test_a_missing_data_set_names_the_argument(tmp_path):
     with pytest.raises(FigmentError, match="DATA .*no such file"):
         start_training(tmp_path / "none.zip", tmp_path, device="cpu")
+
+
+class Noted:
+    """Stands in for the monitor of scores."""
+
+    def __init__(self, run, images, digest, *, every, device):
+        self.seen = [(len(images), every, device)]
+        Noted.last = self
+
+    def __call__(self, g, kimg):
+        self.seen.append((g.resolution, kimg))
+
+
+def test_the_averaged_generator_is_scored_after_each_tick(tmp_path, zip_path, monkeypatch):
+    monkeypatch.setattr("figment.score.monitor.Monitor", Noted)
+    start_training(zip_path, tmp_path, device="cpu", **TINY | {"kimg": 0.032, "score_ticks": 2})
+    assert Noted.last.seen == [(10, 2, "cpu"), (16, 0.016), (16, 0.032)]
+    del Noted.last
+    start_training(zip_path, tmp_path, device="cpu", **TINY | {"kimg": 0.016, "score_ticks": 0})
+    assert not hasattr(Noted, "last")
+
+
+def test_scores_leave_a_run_as_it_is(tmp_path, zip_path, monkeypatch):
+    from figment.score.monitor import Monitor
+
+    eager = lambda *given, **named: Monitor(*given, **named, count=8, share=1e9)    # noqa: E731
+    monkeypatch.setattr("figment.score.monitor.Monitor", eager)
+    scored = start_training(zip_path, tmp_path, device="cpu", **TINY | {"kimg": 0.032})
+    plain = start_training(zip_path, tmp_path, device="cpu", **TINY | {"kimg": 0.032, "score_ticks": 0})
+    rows = [json.loads(line) for line in (scored / "scores.jsonl").read_text().splitlines()]
+    assert [row["kimg"] for row in rows] == [0.016, 0.032] and (scored / "best.safetensors").is_file()
+    assert not (plain / "scores.jsonl").exists()
+    grids = [(run / "fakes" / "img000000032.png").read_bytes() for run in (scored, plain)]
+    assert grids[0] == grids[1]
