@@ -120,7 +120,8 @@ def main() -> None:
         if small is not None:
             grow(state, small)
         elif options.resume:
-            print(*load_newest(options.out / str(side), state, torch.device("cpu")), f"from image {state.nimg}", sep="\n")
+            passed = load_newest(options.out / str(side), state, torch.device("cpu"))
+            print(*passed, f"going on from image {state.nimg}", sep="\n", flush=True)
         sec = options.hours * 3600 * share / sum(weight for _, weight in stages)
         train_stage(config, state, shrink(images, side), sec, options.out)
         small = state
