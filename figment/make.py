@@ -85,7 +85,10 @@ def _train(data: Path, runs: Path, wishes: Wishes) -> Path:
     cpu = wishes.device == "cpu" or (wishes.device is None and not torch.cuda.is_available())
     init = "start" if cpu and START.exists() and (dataset.resolution, dataset.channels) == (64, 3) else None
     sec = wishes.sec if wishes.kimg is None else None
-    return start_training(data, runs, sec=sec, kimg=wishes.kimg, seed=wishes.seed, device=wishes.device, init=init)
+    # Whether a run finds time for a score depends on the machine's load; killed and run again it must leave the same.
+    score_ticks = 0 if cpu else None
+    return start_training(data, runs, sec=sec, kimg=wishes.kimg, seed=wishes.seed, device=wishes.device, init=init,
+                          score_ticks=score_ticks)
 
 
 def _images_of(run: Path) -> int:

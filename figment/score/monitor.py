@@ -27,9 +27,9 @@ from figment.score.sources import ArraySource, ModelSource
 
 SCORES = "scores.jsonl"
 BEST = "best.safetensors"
-IMAGES = 1000
-"""Fakes of a quick score: seeds 0 to 999, the same each time."""
-REALS = 2000
+IMAGES = 500
+"""Fakes of a quick score: seeds 0 to 499, the same each time."""
+REALS = 1000
 """Pictures of the data that it compares with, evenly spread; all of them where there are fewer."""
 SHARE = 0.05
 """Most of the run's time that scores may take."""

@@ -18,11 +18,14 @@ from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import list_files
 from figment.base.pixels import decode_image, open_image, to_uint8
 from figment.base.rundir import is_run
-from figment.base.seeds import seed_to_z
+from figment.base.seeds import seeds_to_z
 from figment.nets.modelfile import load
+from figment.score.features import out_of_memory
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 
+BLOCK = 8
+"""Seeds that are drawn at once; a power of two."""
 DEFAULT_IMAGES = 5000
 """Pictures that a model is scored on unless a caller asks for another number."""
 
@@ -149,7 +152,11 @@ class FolderSource(Source):
 
 
 class ModelSource(Source):
-    """The pictures of a generator's seeds 0, 1, 2..., without truncation."""
+    """The pictures of a generator's seeds 0, 1, 2..., without truncation.
+
+    A seed is always drawn together with the same others (0 to 7, 8 to 15...), so its picture never depends on how many are
+    asked for; only where memory runs out do the blocks shrink.
+    """
 
     def __init__(
         self,
@@ -161,18 +168,31 @@ class ModelSource(Source):
     ) -> None:
         super().__init__()
         self.g, self.count, self.name, self.first, self.psi = g, count, name, first, psi
+        self.block = BLOCK
+        self._drawn: dict[int, np.ndarray] = {}
 
     @property
     def names(self) -> list[str]:
         return [f"seed {seed}" for seed in range(self.first, self.first + self.count)]
 
-    @torch.no_grad()
     def read(self, name: str) -> np.ndarray:
-        """One seed alone, so that its picture does not depend on its company."""
-        z = torch.from_numpy(seed_to_z(int(name.split()[1]), self.g.z_dim)[None]).float()
+        seed = int(name.split()[1])
+        while seed not in self._drawn:
+            try:
+                self._drawn = self._draw(seed - seed % self.block)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if self.block == 1 or not out_of_memory(error):
+                    raise
+                self.block //= 2
+        return self._drawn[seed]
+
+    @torch.no_grad()
+    def _draw(self, first: int) -> dict[int, np.ndarray]:
+        """A block of seeds, from `first` on."""
+        seeds = list(range(first, first + self.block))
+        z = torch.from_numpy(seeds_to_z(seeds, self.g.z_dim)).float()                     # [block, Z]
         w = self.g.mapping(z.to(next(self.g.parameters()).device), truncation_psi=self.psi)
-        pixels: np.ndarray = to_uint8(self.g.synthesis(w, noise="const"))[0].cpu().numpy()
-        return pixels
+        return dict(zip(seeds, to_uint8(self.g.synthesis(w, noise="const")).cpu().numpy(), strict=True))
 
     @property
     def digest(self) -> str:
