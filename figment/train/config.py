@@ -132,7 +132,7 @@ DEFAULT_KIMG = 2500.0
 PRESETS: dict[str, tuple[float | bool | str | None, ...]] = {
     "auto":      (512, 512, 2, None,  512, None, None,   None, 16, 2.0, 0.9, True,  "ada",  None, 4,  0, "stylegan2"),
     "paper":     (512, 512, 8, 32768, 512, 32,   0.002,  10,   16, 2.0, 0.9, True,  "none", 10,   4,  0, "stylegan2"),
-    "cpu":       (64,  64,  2, 512,   128, 16,   0.0025, 0.3,  16, 0.0, 0.5, False, "none", 0.7,  1,  0, "stylegan2"),
+    "cpu":       (64,  64,  2, 512,   128, 16,   0.0025, 1.0,  16, 0.0, 0.5, False, "none", 1.0,  1,  0, "stylegan2"),
     "stylegan1": (512, 512, 8, 16384, 512, 0,    0,      10,   1,  0.0, 0.9, True,  "none", 10,   0,  0, "stylegan1"),
     "progan":    (512, 512, 8, 16384, 512, 0,    0,      10,   1,  0.0, 0.0, False, "none", 10,   0,  0, "progan"),
     "story":     (512, 512, 8, 16384, 512, 4,    0.0015, 10,   1,  0.0, 0.9, True,  "none", 10,  30, 7000, "stylegan1"),
