@@ -154,8 +154,8 @@ class FolderSource(Source):
 class ModelSource(Source):
     """The pictures of a generator's seeds 0, 1, 2..., without truncation.
 
-    A seed is always drawn together with the same others (0 to 7, 8 to 15...), so its picture does not depend on how many
-    are asked for; only where memory runs out do the blocks shrink.
+    A seed is always drawn together with the same others (0 to 7, 8 to 15...), so its picture does not depend on how
+    many are asked for; only where memory runs out do the blocks shrink.
     """
 
     def __init__(
