@@ -124,7 +124,8 @@ def _report(rows: list[dict[str, Any]], terms: dict[str, Any], labels: tuple[str
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
     """The rows for a terminal, in columns."""
-    cells = [list(COLUMNS), *_cells(rows)]
+    heads = [f"{name} x1000" if name.startswith("kernel") else name for name in COLUMNS]
+    cells = [heads, *_cells(rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS))]
     return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
