@@ -10,6 +10,7 @@ failures: an audit event of something executed, any error but FigmentError, a me
 from __future__ import annotations
 
 import argparse
+import codecs
 import random
 import resource
 import struct
@@ -109,10 +110,13 @@ def make(name: str, seed: int) -> bytes:
 
 def fuzz(folder: Path, count: int, seed: int = 0, largest: int | None = None) -> tuple[Counter[str], list[str]]:
     """Load `count` mutated files; counts by outcome, and a line for every failure."""
-    import torch._dynamo  # noqa: F401  (torch imports it when it first needs it, and an import is no file's code)
+    import torch._dynamo  # noqa: F401
 
     from figment.legacy.formats import load
 
+    # Whatever Python and torch import when they first need it is imported now: zip names and old text have codecs.
+    for codec in ("cp437", "raw_unicode_escape"):
+        codecs.lookup(codec)
     for path in sorted(DATA.glob("*.p*")):
         if path.suffix in (".pkl", ".pt"):
             load(path)

@@ -21,10 +21,14 @@ def command(folder: Path, out: Path) -> list[str]:
 
 
 def files(out: Path) -> dict[str, str]:
-    """Relative path -> digest; databases, checkpoints and statistics hold times, so only their names count."""
-    return {path.relative_to(out).as_posix():
-            "" if path.suffix in (".db", ".pt", ".jsonl") else hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in out.rglob("*") if path.is_file()}
+    """Relative path -> digest; of databases, checkpoints and statistics, which hold times, only the names count."""
+    found = {}
+    for path in out.rglob("*"):
+        if path.is_file():
+            content = b"" if path.suffix in (".db", ".pt", ".jsonl") else path.read_bytes()
+            content = content.replace(bytes(out), b"OUT") if path.suffix == ".json" else content
+            found[path.relative_to(out).as_posix()] = hashlib.sha256(content).hexdigest()
+    return found
 
 
 def main() -> None:

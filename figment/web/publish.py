@@ -59,7 +59,7 @@ def publish(
         film(model, site / "film.mp4")
 
     write_text(site / "index.html", page(g, config, seeds, psi, title, filmed))
-    write_json(site / "site.json", {"model": str(model), "seeds": list(seeds), "psi": psi, "title": title})
+    write_json(site / "site.json", {"model": model.resolve().name, "seeds": list(seeds), "psi": psi, "title": title})
 
 
 def page(
