@@ -18,7 +18,7 @@ from torch.utils.flop_counter import flop_registry
 
 from figment.base.dist import World
 from figment.pack.sampler import EndlessSampler
-from figment.train import losses, step
+from figment.train import step
 from figment.train.config import TrainConfig
 from figment.train.ema import update_ema
 from figment.train.state import new_state
@@ -67,28 +67,29 @@ def bench(
     now, recipe = moment(config, state.nimg, world.size), config.recipe
     share = slice(world.rank, None, world.size)
 
-    # Whole steps without lazy parts, and what those add.
+    # Whole steps of each kind, and what the lazy parts add to them.
     def whole(at: int) -> Callable[[], object]:
         def run() -> object:
             state.step = at
             return train_step(config, state, images, sampler, world)
         return run
 
-    plain, penalised, path = 1, recipe.r1_interval * 3, losses.PATH_INTERVAL * recipe.r1_interval + losses.PATH_INTERVAL
-    lazy = {"R1": (penalised if recipe.gamma and recipe.r1_interval > 1 else None, recipe.r1_interval),
-            "path length": (path if recipe.path_weight else None, losses.PATH_INTERVAL)}
-    base_sec, base_flop = _cost(whole(plain), world, sec)
-    phases = []
-    for name, (at, interval) in lazy.items():
-        if at is None:
-            continue
-        more, flop = _cost(whole(at), world, sec)
-        phases.append((name, max(more - base_sec, 0.0) / interval, max(flop - base_flop, 0.0) / interval))
+    kinds = step.step_kinds(recipe)
+    costs = {kind: _cost(whole(at), world, sec) for kind, (at, _) in kinds.items()}
+    total_sec, total_flop = (sum(costs[kind][i] * share for kind, (_, share) in kinds.items()) for i in (0, 1))
+    lazy = []
+    for name, pairs in {"R1": [((True, p), (False, p)) for p in (True, False)],
+                        "path length": [((r, True), (r, False)) for r in (False, True)]}.items():
+        pair = next((pair for pair in pairs if pair[0] in costs and pair[1] in costs), None)
+        if pair:
+            often = sum(share for kind, (_, share) in kinds.items() if kind[name != "R1"])
+            more_sec, more_flop = (max(costs[pair[0]][i] - costs[pair[1]][i], 0.0) * often for i in (0, 1))
+            lazy.append((name, more_sec, more_flop))
 
-    # The parts of a plain step.
+    # The parts of a step with as few lazy parts as there are.
     latents = step._draw_latents(config, state, torch.Generator().manual_seed(0), now.minibatch, share)
     reals = step._take_reals(state, images, sampler, now, share, world)
-    state.step = plain
+    state.step = min(kinds.items())[1][0]
     parts = {
         "D": lambda: step._step_d(config, state, now, reals, latents, world),
         "G": lambda: step._step_g(config, state, now, latents, world),
@@ -98,15 +99,12 @@ def bench(
     if state.ada is not None:
         see = step._augmentation(config, state, "real", now.minibatch, world)
         parts["augment (in D and G)"] = lambda: [see(reals, slice(None)) for _ in range(3)]
-    phases = [(name, *_cost(part, world, sec)) for name, part in parts.items()] + phases
-
+    phases = [(name, *_cost(part, world, sec)) for name, part in parts.items()] + lazy
     images_of = now.minibatch / 1000
-    lazy_sec = sum(cost for name, cost, _ in phases if name in lazy)
-    lazy_flop = sum(flop for name, _, flop in phases if name in lazy)
     dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
     return Bench(
         [Phase(name, cost / images_of, flop / now.minibatch / 1e9) for name, cost, flop in phases],
-        (base_sec + lazy_sec) / images_of, (base_flop + lazy_flop) / now.minibatch / 1e9,
+        total_sec / images_of, total_flop / now.minibatch / 1e9,
         matmul_ceiling(world.device, dtype, sec))
 
 

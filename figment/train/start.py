@@ -19,6 +19,7 @@ from figment.pack.dataset import ImageDataset
 from figment.train.config import Like, TrainConfig, read_config, resolve
 from figment.train.loop import train
 from figment.train.state import State, load_init
+from figment.train.step import moment
 
 TRIAL_MARGIN = 0.93
 """Share of a time budget that is planned for: grids, checkpoints and a busy machine take the rest."""
@@ -78,8 +79,9 @@ def plan(dataset: ImageDataset, world: World, sec: float | None, **given: Any) -
 
     pace = measure_sec_per_kimg(config, dataset, world)
     share = TRIAL_MARGIN - (SCORE_SHARE if config.schedule.score_ticks else 0)
-    kimg = max(round(sec * share / pace, 1), config.recipe.batch / 1000)
-    tick = min(config.schedule.tick_kimg, max(round(kimg / 20, 2), config.recipe.batch / 1000))
+    least = moment(config, round(config.schedule.start_kimg * 1000), world.size).minibatch / 1000
+    kimg = max(round(sec * share / pace, 1), least)
+    tick = min(config.schedule.tick_kimg, max(round(kimg / 20, 2), least))
     say(f"trial: {pace:.1f} s/kimg on this machine, so {clock(sec)} are {kimg} kimg")
     return dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, kimg=kimg, tick_kimg=tick))
 

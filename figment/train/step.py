@@ -17,7 +17,7 @@ from figment.pack.sampler import EndlessSampler
 from figment.train import losses
 from figment.train.ada import AdaController
 from figment.train.augment import Augment, Draws
-from figment.train.config import TrainConfig
+from figment.train.config import Recipe, TrainConfig
 from figment.train.ema import ema_beta, update_ema
 from figment.train.growth import Growth, fade_reals, growth_at, new_layer, progan_phases, stylegan1_phases
 from figment.train.memory import Index, MicroBatches
@@ -43,6 +43,19 @@ def moment(
     now = growth_at(nimg / 1000, resolution, phases)
     return Growth(now.lod, now.resolution, recipe.batch or now.minibatch, recipe.lr or now.lr,
                   schedule.tick_kimg or now.tick_kimg, now.phase)
+
+
+def lazy_parts(recipe: Recipe, step: int) -> tuple[bool, bool]:
+    """Whether a step carries R1, and whether it carries path length."""
+    penalise = bool(recipe.gamma) and recipe.loss != "wgan-gp" and step % recipe.r1_interval == 0
+    return penalise, bool(recipe.path_weight) and step % losses.PATH_INTERVAL == 0
+
+
+def step_kinds(recipe: Recipe) -> dict[tuple[bool, bool], tuple[int, float]]:
+    """By `lazy_parts`: the number of such a step, and the share of all steps that are of this kind."""
+    cycle = math.lcm(recipe.r1_interval, losses.PATH_INTERVAL)
+    steps = [(lazy_parts(recipe, step), step) for step in range(cycle)]
+    return {kind: (step, sum(other == kind for other, _ in steps) / cycle) for kind, step in steps}
 
 
 @dataclass(frozen=True)
@@ -144,7 +157,7 @@ def _step_d(
     """Fakes against reals; the gradient penalty every r1_interval steps, weighted for the steps it skips."""
     recipe, device = config.recipe, world.device
     critic = recipe.loss == "wgan-gp"
-    penalise = bool(recipe.gamma) and not critic and state.step % recipe.r1_interval == 0
+    penalise, _ = lazy_parts(recipe, state.step)
     see_real = _augmentation(config, state, "real", now.minibatch, world)
     see_fake = _augmentation(config, state, "fake", now.minibatch, world)
     places = torch.rand(now.minibatch, generator=_stream(config, state, "path"))[world.rank :: world.size]
@@ -207,7 +220,7 @@ def _thaw(d: Any, frozen: int) -> None:
 def _step_g(config: TrainConfig, state: State, now: Growth, latents: Latents, world: World) -> dict[str, Tensor]:
     """Fresh fakes that D should take for real; path length every few steps on half of the batch."""
     recipe, device = config.recipe, world.device
-    look = bool(recipe.path_weight) and state.step % losses.PATH_INTERVAL == 0
+    _, look = lazy_parts(recipe, state.step)
     see = _augmentation(config, state, "g", now.minibatch, world)
     noise = "random" if recipe.noise else "none"
     side = state.g.sizes[-1]

@@ -21,7 +21,7 @@ from figment.train.config import resolve
 from figment.train.growth import stylegan1_phases
 from figment.train.loop import diagnose, train
 from figment.train.state import new_state
-from figment.train.step import moment, train_step
+from figment.train.step import lazy_parts, moment, step_kinds, train_step
 from tests.train.conftest import TINY
 from tests.train.test_loop import contents
 
@@ -114,6 +114,16 @@ def test_grown_families_grow(dataset, world, family):
     assert 0 < first - state.g.lod < 0.1 and state.d.lod == state.g_ema.lod == state.g.lod
     assert all(np.isfinite(list(row.values())).all() for row in rows)
     assert ("gradient_penalty" if family == "progan" else "r1") in rows[0]
+
+
+def test_each_kind_of_step_counts_by_its_share(tiny):
+    kinds = step_kinds(recipe(tiny, r1_interval=16, path_weight=2.0).recipe)
+    assert {kind: share for kind, (_, share) in kinds.items()} == {
+        (True, True): 1 / 16, (False, True): 3 / 16, (False, False): 12 / 16}
+    assert all(lazy_parts(recipe(tiny, r1_interval=16, path_weight=2.0).recipe, step) == kind
+               for kind, (step, _) in kinds.items())
+    every = step_kinds(recipe(tiny, r1_interval=1, path_weight=0.0).recipe)
+    assert {kind: share for kind, (_, share) in every.items()} == {(True, False): 1.0}
 
 
 def test_new_layers_reset_both_optimizers(dataset, world):
