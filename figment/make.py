@@ -76,12 +76,12 @@ def _train(data: Path, runs: Path, wishes: Wishes) -> Path:
     from figment.train.state import START
 
     say(f"4/6 train     {data} -> {runs}")
-    digest = ImageDataset(data).digest
+    dataset = ImageDataset(data)
+    digest = dataset.digest
     for config in sorted(runs.glob("[0-9]*/config.json"), reverse=True):
         if read_config(config).digest == digest:
             return resume_training(config.parent, data=data, kimg=wishes.kimg, device=wishes.device)
     # On a CPU a small collection starts from the shipped network, where its pictures have that size.
-    dataset = ImageDataset(data)
     cpu = wishes.device == "cpu" or (wishes.device is None and not torch.cuda.is_available())
     init = "start" if cpu and START.exists() and (dataset.resolution, dataset.channels) == (64, 3) else None
     sec = wishes.sec if wishes.kimg is None else None

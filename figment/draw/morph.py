@@ -77,13 +77,15 @@ def even_loop(
     """
     at = np.arange(frames) / frames
     images = render(g, closed_spline(keys, at))
-    before = _unevenness(changes(images))
+    change = changes(images)
+    before = _unevenness(change)
     for _ in track(range(ROUNDS), "pacing"):
-        if _unevenness(changes(images)) < 1.02:
+        if _unevenness(change) < 1.02:
             break
-        at = respace(at, changes(images))
+        at = respace(at, change)
         images = render(g, closed_spline(keys, at))
-    return images, Pace(before, _unevenness(changes(images)))
+        change = changes(images)
+    return images, Pace(before, _unevenness(change))
 
 
 def changes(images: np.ndarray) -> np.ndarray:
