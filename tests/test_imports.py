@@ -17,6 +17,8 @@ MAY_IMPORT = {
     "score": {"base", "nets", "heads", "pack"},
     "train": {"base", "nets", "pack", "draw", "score"},
     "web": {"base", "draw"},
+    "commands": {"base", "nets", "legacy", "demo", "heads", "curate", "pack", "draw", "score", "train", "web",
+                 "make", "info"},
 }
 TOP = {"cli.py", "info.py", "make.py", "__init__.py", "__main__.py"}
 

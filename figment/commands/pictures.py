@@ -1,0 +1,76 @@
+"""From pictures to a data set: demo-art, crop, curate, pack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from figment.base.docs import field_docs
+from figment.base.progress import say
+from figment.commands.app import Out, app, example, given
+
+CURATE = field_docs("curate/verdicts.py")
+
+
+@app.command(epilog=example("demo-art pictures --pictures 400 --seed 0"))
+def demo_art(
+    out: Annotated[Path, typer.Argument(help="The folder to fill.")],
+    pictures: Annotated[int, typer.Option(help="How many pictures.")] = 400,
+    seed: Annotated[int, typer.Option(help="Another seed draws other pictures.")] = 0,
+) -> None:
+    """Draw pictures to practise on: characters, clutter, and everything that goes wrong in real collections."""
+    from figment.demo.art import make_demo_art
+
+    make_demo_art(out, pictures=pictures, seed=seed)
+    say(f"{out}: {pictures} pictures, truth.json, CREDITS.md")
+
+
+@app.command(epilog=example("crop pictures/ -o heads/", "crop pictures/ -o heads/ --threshold 0.5"))
+def crop(
+    pictures: Annotated[Path, typer.Argument(help="The folder of pictures.")],
+    output: Out,
+    threshold: Annotated[float | None, typer.Option(help="Least confidence of a head, 0 to 1.")] = None,
+    margin: Annotated[float | None, typer.Option(help="Margin around a head, as a share of its longer side.")] = None,
+    detector: Annotated[Path | None, typer.Option(help="Detector weights; unset takes the shipped ones.")] = None,
+) -> None:
+    """Find the heads in a folder of pictures and cut them out as squares."""
+    from figment.heads.crop import crop_pictures
+
+    options = {"threshold": threshold, "margin": margin, "detector": detector}
+    say(crop_pictures(pictures, output, **given(options)).line())
+
+
+@app.command(epilog=example("curate heads/", "curate heads/ --min-size 96"))
+def curate(
+    heads: Annotated[Path, typer.Argument(help="A heads folder made by `figment crop`.")],
+    min_size: Annotated[float | None, typer.Option(help=CURATE["min_size"])] = None,
+    min_sharpness: Annotated[float | None, typer.Option(help=CURATE["min_sharpness"])] = None,
+    min_contrast: Annotated[float | None, typer.Option(help=CURATE["min_contrast"])] = None,
+    min_brightness: Annotated[float | None, typer.Option(help=CURATE["min_brightness"])] = None,
+    min_headness: Annotated[float | None, typer.Option(help=CURATE["min_headness"])] = None,
+    max_difference: Annotated[float | None, typer.Option(help=CURATE["max_difference"])] = None,
+) -> None:
+    """Judge every head by rules; nothing is deleted, and other thresholds start from the same rows."""
+    from figment.curate.curate import curate as run_curate
+    from figment.curate.verdicts import Thresholds
+
+    options = {"min_size": min_size, "min_sharpness": min_sharpness, "min_contrast": min_contrast,
+             "min_brightness": min_brightness, "min_headness": min_headness, "max_difference": max_difference}
+    say(run_curate(heads, Thresholds(**given(options))).line())
+
+
+@app.command(epilog=example("pack heads/ -o heads-64.zip --resolution 64"))
+def pack(
+    heads: Annotated[Path, typer.Argument(help="A curated heads folder, or any folder of pictures.")],
+    output: Out,
+    resolution: Annotated[int | None, typer.Option(help="Side in pixels; unset takes what the crops fill.")] = None,
+) -> None:
+    """Pack the kept heads into a data set for training."""
+    from figment.pack.zips import pack as run_pack
+
+    summary = run_pack(heads, output, resolution=resolution)
+    for line in summary.failed:
+        say(f"left out: {line}")
+    say(f"{output}: {summary.packed} heads at {summary.resolution}x{summary.resolution}")
