@@ -4,7 +4,8 @@
     figment train heads.zip -o runs --kimg 200
 """
 
-# isort: off (importing a module adds its verbs, and --help lists them in the order of the story)
+# Importing a module adds its verbs, and --help lists them in this order: the story's.
+# isort: off
 from figment.commands import whole, pictures, training, networks, scoring, drawing, sharing  # noqa: F401
 from figment.commands.app import app
 from figment.base.exits import run_told
