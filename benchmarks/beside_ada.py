@@ -4,14 +4,16 @@
     python benchmarks/beside_ada.py /tmp/ada --resolution 64 --batch 8
 
 Their networks and their loss class run as they are (their plain PyTorch operations where there is no GPU), float32,
-without augmentation and labels; steps of both alternate. A step is weighted for the lazy parts it skips: R1 every 16
-steps, path length every 4. Their code is under a non-commercial licence and no part of figment.
+without augmentation and labels. Each program is a process of its own, and steps of both alternate. A step is weighted
+for the lazy parts it skips: R1 every 16 steps, path length every 4. Their code is under a non-commercial licence and no
+part of figment. `--precision bf16` lets figment use its reduced precision, where the machine has it.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import multiprocessing
 import statistics
 import sys
 import time
@@ -23,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from figment.base.dist import World
+from figment.base.dist import join_world
 from figment.pack.sampler import EndlessSampler
 from figment.train.bench import describe_device
 from figment.train.config import resolve
@@ -38,8 +40,9 @@ Step = Callable[[bool, bool], None]
 def ours(options: argparse.Namespace, images: torch.Tensor, device: torch.device) -> Step:
     """figment's step."""
     config = resolve(Path("x"), "x", options.resolution, 3, preset="auto", batch=options.batch, augment="none",
-                     precision="fp32", channel_base=options.channel_base, path_weight=options.path_weight)
-    state, world = new_state(config, device), World(0, 1, device)
+                     precision=options.precision, channel_base=options.channel_base, path_weight=options.path_weight)
+    world = join_world(device.type)
+    state = new_state(config, device)
     sampler = EndlessSampler(len(images), 0, True)
     on_device = images.to(device)
 
@@ -93,6 +96,19 @@ def theirs(options: argparse.Namespace, images: torch.Tensor, device: torch.devi
     return step
 
 
+def work(name: str, options: argparse.Namespace, pipe: Any) -> None:
+    """One of the two programs: build, then run the steps asked for and answer with their seconds."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    data = np.random.default_rng(0).integers(0, 256, (64, 3, options.resolution, options.resolution), np.uint8)
+    step = {"figment": ours, "stylegan2-ada": theirs}[name](options, torch.from_numpy(data), device)
+    while (flags := pipe.recv()) is not None:
+        start = time.perf_counter()
+        step(*flags)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        pipe.send(time.perf_counter() - start)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("theirs", type=Path, help="a checkout of stylegan2-ada-pytorch")
@@ -100,29 +116,34 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--channel-base", type=int, default=16384)
     parser.add_argument("--path-weight", type=float, default=2.0)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="figment's; theirs is fp32")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    data = np.random.default_rng(0).integers(0, 256, (64, 3, options.resolution, options.resolution), np.uint8)
-    images = torch.from_numpy(data)
 
-    # Plain steps, steps with path length, steps with both: each kind in turns.
+    # The two programs, each waiting for its turn.
+    context = multiprocessing.get_context("spawn")
+    pipes = {}
+    for name in ("figment", "stylegan2-ada"):
+        pipes[name], end = context.Pipe()
+        context.Process(target=work, args=(name, options, end), daemon=True).start()
+
+    # Plain steps, steps with path length, steps with both: each kind in turns; the first round warms up.
     kinds = {"plain": (False, False), "path": (False, True), "both": (True, True)}
-    steps = {"figment": ours(options, images, device), "stylegan2-ada": theirs(options, images, device)}
     times: dict[tuple[str, str], list[float]] = {}
     for round_ in range(options.rounds + 1):
         for kind, flags in kinds.items():
-            for name, step in steps.items():
-                start = time.perf_counter()
-                step(*flags)
-                if device.type == "cuda":
-                    torch.cuda.synchronize()
+            for name, pipe in pipes.items():
+                pipe.send(flags)
+                sec = pipe.recv()
                 if round_:
-                    times.setdefault((name, kind), []).append(time.perf_counter() - start)
+                    times.setdefault((name, kind), []).append(sec)
+    for pipe in pipes.values():
+        pipe.send(None)
 
-    print(f"{describe_device(device)}, {options.resolution}px, batch {options.batch}, float32")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    print(f"{describe_device(device)}, {options.resolution}px, batch {options.batch}, {options.precision} beside fp32")
     pace = {}
-    for name in steps:
+    for name in pipes:
         plain, path, both = (statistics.median(times[name, kind]) for kind in kinds)
         sec = plain + (path - plain) / PATH_EVERY + (both - path) / R1_EVERY
         pace[name] = sec / options.batch * 1000

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -56,6 +58,8 @@ def join_world(device: str | None = None) -> World:
     name = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise FigmentError(f"--device {name}: no CUDA device here; use --device cpu")
+    if name == "cpu":
+        keep_freed_memory()
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World(0, 1, torch.device(name))
@@ -65,3 +69,16 @@ def join_world(device: str | None = None) -> World:
         torch.cuda.set_device(place)
     torch.distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
     return World(torch.distributed.get_rank(), size, place)
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep what it frees, up to 2 GB at a time, where the C library is glibc.
+
+    It hands large blocks back to the kernel at once otherwise, and gets them anew page by page: on a CPU that costs a
+    training step up to a third of its time.
+    """
+    mmap_max, trim_threshold, top_pad = -4, -1, -2    # mallopt(3)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        for name, value in ((mmap_max, 0), (trim_threshold, 2**31 - 1), (top_pad, 64 << 20)):
+            mallopt(name, value)

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from figment.nets.fastconv import conv_half, conv_same
+
 SQRT2 = math.sqrt(2.0)
 SMOOTH = 4  # StyleGAN2's filter, 1 3 3 1: the binomial filter of four taps
 SOFT = 3  # StyleGAN's filter, 1 2 1: the binomial filter of three
@@ -94,7 +96,9 @@ class Conv(nn.Module):
         if self.down and self.kernel == 1:
             x = F.conv2d(fir(x, SMOOTH, pad=1, down=2), weight, bias)
         elif self.down:
-            x = F.conv2d(fir(x, SMOOTH, pad=self.kernel // 2 + 1), weight, bias, stride=2)
+            x = conv_half(fir(x, SMOOTH, pad=self.kernel // 2 + 1), weight, bias)
+        elif self.kernel == 3:
+            x = conv_same(x, weight, bias)
         else:
             x = F.conv2d(x, weight, bias, padding=self.kernel // 2)
 

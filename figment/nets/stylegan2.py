@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from figment.nets.fastconv import conv_double, conv_same, lay_out
 from figment.nets.layers import SMOOTH, SQRT2, Conv, Linear, enlarge, fir, lrelu, minibatch_std
 from figment.nets.levels import level_sizes, level_widths
 from figment.nets.mapping import Mapping, StyleGenerator, broadcast_noise
@@ -51,10 +52,10 @@ class StyledConv(nn.Module):
 
         # Enlarging: a strided transposed convolution, then the low-pass filter.
         if self.up:
-            x = F.conv_transpose2d(x, self.weight.transpose(0, 1).to(x.dtype), stride=2)
+            x = conv_double(x, self.weight.to(x.dtype))
             x = fir(x, SMOOTH, pad=1, gain=4.0)
         else:
-            x = F.conv2d(x, self.weight.to(x.dtype), padding=1)
+            x = conv_same(x, self.weight.to(x.dtype))
 
         x = torch.addcmul(
             (self.bias * SQRT2).to(x.dtype)[None, :, None, None], x, demodulate.to(x.dtype)[:, :, None, None]
@@ -144,7 +145,7 @@ class Generator(StyleGenerator):
     def synthesis(self, w: Tensor, noise: str = "const", generator: torch.Generator | None = None) -> Tensor:
         """The pictures of `w` [N, num_layers, w_dim]: [N, channels, H, W] in about [-1, 1]."""
         w = w.to(self.w_avg.dtype)
-        x = self.const[None].expand(len(w), -1, -1, -1)  # [N, C, h, w]
+        x = lay_out(self.const[None].expand(len(w), -1, -1, -1))  # [N, C, h, w]
         picture: Tensor | None = None
         layer = 0
         for block in self.blocks:
@@ -226,7 +227,7 @@ class Discriminator(nn.Module):
         c: Tensor | None = None,  # [N, c_dim]; None means no label
     ) -> Tensor:
         """How real each picture looks: logits, [N, 1]."""
-        x = self.from_rgb(x)
+        x = self.from_rgb(lay_out(x))
         for block in reversed(self.blocks):
             x = block(x)
         if self.mbstd_channels:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from figment.base.dist import World
 from figment.base.pixels import to_unit
+from figment.nets.fastconv import fast_convolutions
 from figment.pack.sampler import EndlessSampler
 from figment.train import losses
 from figment.train.ada import AdaController
@@ -192,7 +193,7 @@ def _step_d(
         logits_of_reals.clear()
 
     _thaw(state.d, recipe.freeze_d)
-    stats = _run(state, now, world, closure, reset)
+    stats = _run(config, state, now, world, closure, reset)
     _update(state.d_opt, state.d, world)
 
     # How sure D is of the reals decides how strongly the next steps augment.
@@ -254,7 +255,7 @@ def _step_g(config: TrainConfig, state: State, now: Growth, latents: Latents, wo
         path_means.clear()
 
     state.d.requires_grad_(False)
-    stats = _run(state, now, world, closure, reset)
+    stats = _run(config, state, now, world, closure, reset)
     _update(state.g_opt, state.g, world)
     if path_means:
         state.path_mean = world.mean(torch.stack(path_means).sum(0))
@@ -265,11 +266,14 @@ def _step_g(config: TrainConfig, state: State, now: Growth, latents: Latents, wo
 # ---------------------------------------------------------------------- what both share
 
 
-def _run(state: State, now: Growth, world: World, closure: Any, reset: Any) -> dict[str, Tensor]:
+def _run(
+    config: TrainConfig, state: State, now: Growth, world: World, closure: Any, reset: Any
+) -> dict[str, Tensor]:
     """Gradients and statistics of this rank's batch, in as few micro-batches as the memory allows."""
     group = getattr(state.d, "mbstd_group", 4) if getattr(state.d, "mbstd_channels", 1) else 1
     batches = MicroBatches(now.minibatch // world.size, group, state.micro)
-    stats = batches.run(closure, reset)
+    with fast_convolutions(world.device.type == "cpu" or config.recipe.precision == "bf16"):
+        stats = batches.run(closure, reset)
     if batches.size < batches.batch:
         state.micro = batches.size
     return stats
