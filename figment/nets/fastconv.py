@@ -6,16 +6,16 @@
 A tile of the picture and the kernel are both transformed, multiplied channel by channel (one matrix product for each of
 the tile's frequencies) and transformed back (Lavin & Gray 2015, equation 8, nested in two dimensions). An ordinary
 convolution takes 36 products for 16 pixels instead of 144; one that strides by two splits into even and odd pixels and
-takes 25 for 4 instead of 36, and enlarging by two is its transpose. All is built of linear maps whose derivatives are
+takes 81 for 16 instead of 144, and enlarging by two is its transpose. All is built of linear maps whose derivatives are
 their transposes, so gradients of any order cost as little.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -49,11 +49,11 @@ def lay_out(x: Tensor) -> Tensor:
 class Scheme:
     """A bilinear algorithm for y = A ((G kernel) * (B tile)) in one dimension; two dimensions nest it with itself."""
 
-    a: tuple[tuple[float, ...], ...]
+    a: Tensor
     """[outputs, products]."""
-    g: tuple[tuple[float, ...], ...]
+    g: Tensor
     """[products, 3]."""
-    b: tuple[tuple[float, ...], ...]
+    b: Tensor
     """[products, tile]."""
     step: int
     """Pixels from one tile to the next."""
@@ -64,44 +64,37 @@ class Scheme:
 
     @property
     def tile(self) -> int:
-        return len(self.b[0])
-
-    @cached_property
-    def outward(self) -> Tensor:
-        """[outputs^2, products^2]."""
-        return _nest(self.a)
-
-    @cached_property
-    def kernel(self) -> Tensor:
-        """[products^2, 9]."""
-        return _nest(self.g)
-
-    @cached_property
-    def inward(self) -> Tensor:
-        """[products^2, tile^2]."""
-        return _nest(self.b)
+        return self.b.shape[1]
 
 
-def _nest(rows: tuple[tuple[float, ...], ...]) -> Tensor:
-    """A one-dimensional map applied along both axes, as a matrix on flattened tiles."""
-    line = torch.tensor(rows, dtype=torch.float64)
-    return torch.kron(line, line).float()
+def _from_points(
+    points: tuple[float, ...],    # infinity is added to them
+    taps: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A, G and B of the Cook-Toom algorithm (Blahut 2010, section 5.2, transposed for filters), in float64."""
+    def powers(count: int) -> Tensor:
+        finite = torch.tensor([[point**k for k in range(count)] for point in points], dtype=torch.float64)
+        return torch.cat([finite, torch.eye(count, dtype=torch.float64)[-1:]])
+
+    products = len(points) + 1
+    return powers(products - taps + 1).t(), powers(taps), torch.linalg.inv(powers(products)).t()
 
 
-# Four outputs of a kernel of three, from the points 0, 1, -1, 2, -2 and infinity (Lavin & Gray 2015, section 4.3).
-SAME = Scheme(
-    a=((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1)),
-    g=((1 / 4, 0, 0), (-1 / 6, -1 / 6, -1 / 6), (-1 / 6, 1 / 6, -1 / 6), (1 / 24, 1 / 12, 1 / 6),
-       (1 / 24, -1 / 12, 1 / 6), (0, 0, 1)),
-    b=((4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0), (0, 4, -4, -1, 1, 0), (0, -2, -1, 2, 1, 0), (0, 2, -1, -2, 1, 0),
-       (0, 4, 0, -5, 0, 1)),
-    step=4)
-# Two outputs at stride two: the outer taps see even pixels (two outputs of three products), the middle one odd ones.
-HALF = Scheme(
-    a=((1, 1, 0, 1, 0), (0, 1, -1, 0, 1)),
-    g=((1, 0, 0), (1, 0, 1), (0, 0, 1), (0, 1, 0), (0, 1, 0)),
-    b=((1, 0, -1, 0, 0), (0, 0, 1, 0, 0), (0, 0, 1, 0, -1), (0, 1, 0, 0, 0), (0, 0, 0, 1, 0)),
-    step=4)
+@functools.cache
+def _same() -> Scheme:
+    """Four outputs of a kernel of three in six products (the points of Lavin & Gray 2015, section 4.3)."""
+    a, g, b = _from_points((0, 1, -1, 2, -2), 3)
+    return Scheme(a.float(), g.float(), b.float(), 4)
+
+
+@functools.cache
+def _half() -> Scheme:
+    """Four outputs at stride two: five products for the outer taps on even pixels, four for the middle one on odd ones."""
+    a, g, b = _from_points((0, 1, -1, 0.5), 2)
+    inward, kernel = torch.zeros(9, 9), torch.zeros(9, 3)
+    inward[:5, 0::2], inward[5:, 1::2] = b.float(), torch.eye(4)
+    kernel[:5, 0], kernel[:5, 2], kernel[5:, 1] = g[:, 0].float(), g[:, 1].float(), 1.0
+    return Scheme(torch.cat([a.float(), torch.eye(4)], 1), kernel, inward, 8)
 
 
 # ---------------------------------------------------------------------- the three convolutions
@@ -110,34 +103,34 @@ HALF = Scheme(
 def conv_same(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.conv2d(x, weight, bias, padding=1)`: [N, C, H, W] and [K, C, 3, 3] to [N, K, H, W]."""
     height, width = x.shape[2:]
-    if not _pays(x, weight, SAME, height, width):
+    if not _pays(x, weight, _same(), height, width):
         return F.conv2d(x, weight, bias, padding=1)
-    tiles = _cut(x.permute(0, 2, 3, 1), SAME.tile, SAME.step, 1)
-    return _join(tiles, weight, bias, SAME, (len(x), height, width, len(weight)))
+    tiles = _cut(x.permute(0, 2, 3, 1), _same().tile, _same().step, 1)
+    return _join(tiles, weight, bias, _same(), (len(x), height, width, len(weight)))
 
 
 def conv_half(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.conv2d(x, weight, bias, stride=2)`: [N, C, 2 h + 1, 2 w + 1] and [K, C, 3, 3] to [N, K, h, w]."""
     height, width = x.shape[2] // 2, x.shape[3] // 2
-    if not _pays(x, weight, HALF, height, width) or x.shape[2] % 2 == 0 or x.shape[3] % 2 == 0:
+    if not _pays(x, weight, _half(), height, width) or x.shape[2] % 2 == 0 or x.shape[3] % 2 == 0:
         return F.conv2d(x, weight, bias, stride=2)
-    tiles = _cut(x.permute(0, 2, 3, 1), HALF.tile, HALF.step, 0)
-    return _join(tiles, weight, bias, HALF, (len(x), height, width, len(weight)))
+    tiles = _cut(x.permute(0, 2, 3, 1), _half().tile, _half().step, 0)
+    return _join(tiles, weight, bias, _half(), (len(x), height, width, len(weight)))
 
 
 def conv_double(x: Tensor, weight: Tensor) -> Tensor:
     """`F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)`: [N, C, h, w] to [N, K, 2 h + 1, 2 w + 1]."""
     n, _, height, width = x.shape
-    if not _pays(x, weight, HALF, height, width):
+    if not _pays(x, weight, _half(), height, width):
         return F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
 
     # The transpose of `conv_half`: each linear map is turned around, and tiles are added where they overlap.
-    blocks = _cut(x.permute(0, 2, 3, 1), HALF.outputs, HALF.outputs, 0)                # [4, T, C]
-    spread = torch.mm(HALF.outward.t(), blocks.flatten(1)).view(-1, *blocks.shape[1:])   # [25, T, C]
-    products = torch.bmm(spread, _frequencies(weight, HALF))                             # [25, T, K]
-    tiles = torch.mm(HALF.inward.t(), products.flatten(1)).view(-1, *products.shape[1:])
+    scheme = _half()
+    blocks = _cut(x.permute(0, 2, 3, 1), scheme.outputs, scheme.outputs, 0)                  # [outputs^2, T, C]
+    products = torch.bmm(_along_both(scheme.a.t(), blocks), _frequencies(weight, scheme))    # [products^2, T, K]
+    tiles = _along_both(scheme.b.t(), products)                                              # [tile^2, T, K]
     size = (n, 2 * height + 1, 2 * width + 1, len(weight))
-    return _paste(tiles, size, HALF.tile, HALF.step, 0).permute(0, 3, 1, 2)
+    return _paste(tiles, size, scheme.tile, scheme.step, 0).permute(0, 3, 1, 2)
 
 
 def _pays(x: Tensor, weight: Tensor, scheme: Scheme, height: int, width: int) -> bool:
@@ -157,17 +150,22 @@ def _join(
     size: tuple[int, int, int, int],      # N, height, width and K of the result
 ) -> Tensor:
     """Tiles to the convolved picture, [N, K, H, W] with channels last in memory."""
-    spread = torch.mm(scheme.inward, tiles.flatten(1)).view(-1, *tiles.shape[1:])              # [products^2, T, C]
-    products = torch.bmm(spread, _frequencies(weight, scheme))                                 # [products^2, T, K]
-    blocks = torch.mm(scheme.outward, products.flatten(1)).view(-1, *products.shape[1:])       # [outputs^2, T, K]
+    products = torch.bmm(_along_both(scheme.b, tiles), _frequencies(weight, scheme))         # [products^2, T, K]
+    blocks = _along_both(scheme.a, products)                                                 # [outputs^2, T, K]
     picture = _paste(blocks, size, scheme.outputs, scheme.outputs, 0)
     return (picture if bias is None else picture + bias).permute(0, 3, 1, 2)
 
 
 def _frequencies(weight: Tensor, scheme: Scheme) -> Tensor:
     """The transformed kernel, [products^2, C, K]."""
-    taps = weight.permute(2, 3, 1, 0).reshape(9, -1)
-    return torch.mm(scheme.kernel, taps).view(-1, weight.shape[1], weight.shape[0])
+    return _along_both(scheme.g, weight.permute(2, 3, 1, 0).flatten(0, 1))
+
+
+def _along_both(matrix: Tensor, tiles: Tensor) -> Tensor:
+    """`matrix` [J, I] along both axes of tiles [I^2, A, B]: [J^2, A, B]."""
+    outs, ins = matrix.shape
+    rows = torch.mm(matrix, tiles.reshape(ins, -1)).view(outs, ins, -1)       # [J, I, A B]
+    return torch.matmul(matrix, rows).view(outs * outs, *tiles.shape[1:])     # [J, J, A B] -> [J^2, A, B]
 
 
 # ---------------------------------------------------------------------- tiles and pictures, each the other's transpose

@@ -21,7 +21,7 @@ from figment.train.augment import Augment, Draws
 from figment.train.config import Recipe, TrainConfig
 from figment.train.ema import ema_beta, update_ema
 from figment.train.growth import Growth, fade_reals, growth_at, new_layer, progan_phases, stylegan1_phases
-from figment.train.memory import Index, MicroBatches
+from figment.train.memory import Index, MicroBatches, whole_group
 from figment.train.state import State, step_randomness
 
 W_AVG_BETA = 0.995
@@ -169,11 +169,14 @@ def _step_d(
         with torch.no_grad(), _autocast(config, device):
             fake = state.g.synthesis(_styles(config, state, latents, index, device), noise=noise)
         real = reals[index].detach().requires_grad_(penalise)
-        with _autocast(config, device, enabled=not penalise):
-            real_logits = state.d(see_real(real, index))
-        with _autocast(config, device):
-            fake_logits = state.d(see_fake(fake, index))
-        real_logits, fake_logits = real_logits.float(), fake_logits.float()
+        seen = see_real(real, index), see_fake(fake, index)
+        if penalise:
+            real_logits = state.d(seen[0]).float()
+            with _autocast(config, device):
+                fake_logits = state.d(seen[1]).float()
+        else:
+            with _autocast(config, device):
+                real_logits, fake_logits = judge_both(state.d, *seen)
         loss = (losses.critic_loss if critic else losses.discriminator_loss)(real_logits, fake_logits)
         stats = {"loss_d": loss, "sign_real": real_logits.sign().mean(), "sign_fake": fake_logits.sign().mean()}
         if penalise:
@@ -203,6 +206,20 @@ def _step_d(
         state.ada = controller.adjust(state.ada, state.step, now.minibatch, world.mean)
         stats["ada_p"] = state.ada.p
     return stats
+
+
+def judge_both(d: Any, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """D's logits of two batches [n, C, H, W] in one pass, each compared in the groups that it would have alone."""
+    n, group = len(real), getattr(d, "mbstd_group", 0) if getattr(d, "mbstd_channels", 1) else 1
+    size = whole_group(n, group)
+    if not group or whole_group(2 * n, group) != size:
+        return d(real).float(), d(fake).float()
+
+    # Sample i belongs to group i mod groups: side by side the reals' groups come first in each row, then the fakes'.
+    both = torch.cat([batch.unflatten(0, (size, n // size)) for batch in (real, fake)], 1)    # [size, 2 groups, ...]
+    logits = d(both.flatten(0, 1)).float().unflatten(0, (size, 2 * n // size))
+    of_real, of_fake = logits.split(n // size, 1)                                             # [size, groups, 1]
+    return of_real.flatten(0, 1), of_fake.flatten(0, 1)
 
 
 def _thaw(d: Any, frozen: int) -> None:

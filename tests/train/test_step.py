@@ -15,13 +15,14 @@ import torch
 
 import figment.train.memory
 from figment.base.errors import FigmentError
+from figment.nets import stylegan2
 from figment.pack.sampler import EndlessSampler
 from figment.train import loop
 from figment.train.config import resolve
 from figment.train.growth import stylegan1_phases
 from figment.train.loop import diagnose, train
 from figment.train.state import new_state
-from figment.train.step import lazy_parts, moment, step_kinds, train_step
+from figment.train.step import judge_both, lazy_parts, moment, step_kinds, train_step
 from tests.train.conftest import TINY
 from tests.train.test_loop import contents
 
@@ -232,3 +233,13 @@ def test_two_ranks_give_the_weights_of_one(tmp_path, dataset, world):
         for key, value in getattr(one, name).state_dict().items():
             scale = value.abs().max().clamp(min=1e-3)
             assert ((value - two[name][key]).abs().max() / scale).item() < 1e-5, (name, key)
+
+
+@pytest.mark.parametrize(("batch", "group", "channels"),
+                         [(8, 4, 1), (4, 4, 1), (2, 4, 1), (6, 4, 1), (6, 0, 1), (4, 4, 0)])
+def test_judging_both_batches_at_once_gives_the_scores_of_each_alone(batch, group, channels):
+    torch.manual_seed(0)
+    d = stylegan2.Discriminator(resolution=8, channel_base=64, mbstd_group=group, mbstd_channels=channels)
+    real, fake = torch.randn(2, batch, 3, 8, 8)
+    for mine, alone in zip(judge_both(d, real, fake), (d(real), d(fake)), strict=True):
+        torch.testing.assert_close(mine, alone, rtol=1e-5, atol=1e-6)
