@@ -89,7 +89,7 @@ def _same() -> Scheme:
 
 @functools.cache
 def _half() -> Scheme:
-    """Four outputs at stride two: five products for the outer taps on even pixels, four for the middle one on odd ones."""
+    """Four outputs at stride two: five products for the outer taps at even pixels, four for the middle at odd ones."""
     a, g, b = _from_points((0, 1, -1, 0.5), 2)
     inward, kernel = torch.zeros(9, 9), torch.zeros(9, 3)
     inward[:5, 0::2], inward[5:, 1::2] = b.float(), torch.eye(4)

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from figment.nets.levels import level_sizes, level_widths
-from figment.nets.mapping import StyleGenerator, broadcast_noise
+from figment.nets.mapping import StyleGenerator
+from figment.nets.noise import Randomness, broadcast_noise, random_maps
 
 
 def soften(x: Tensor) -> Tensor:
@@ -124,7 +125,7 @@ class Generator(StyleGenerator):
             GeneratorBlock(a, b, z_dim, channels) for a, b in zip([first, *self.widths], self.widths, strict=False)
         )
 
-    def synthesis(self, w: Tensor, noise: str = "const", generator: torch.Generator | None = None) -> Tensor:
+    def synthesis(self, w: Tensor, noise: str = "const", generator: Randomness = None) -> Tensor:
         """The pictures of `w` [N, num_layers, w_dim]: [N, channels, H, W], 0 to 1 in the program, -1 to 1 here."""
         w = w.to(self.w_avg.dtype)
         maps = self._maps(noise, len(w), generator)
@@ -144,10 +145,10 @@ class Generator(StyleGenerator):
         assert picture is not None
         return picture * 2 - 1
 
-    def _maps(self, kind: str, batch: int, generator: torch.Generator | None) -> Tensor | None:
+    def _maps(self, kind: str, batch: int, generator: Randomness) -> Tensor | None:
         if kind == "random":
             shape = (batch, 1, self.resolution, self.resolution)
-            return torch.rand(shape, generator=generator, device=self.noise.device, dtype=self.noise.dtype)
+            return random_maps(shape, self.noise, generator, torch.rand)
         return broadcast_noise(kind, self.noise, batch)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from figment.nets.layers import SQRT2, Linear, normalise_rows
+from figment.nets.noise import Randomness
 
 
 def truncate(
@@ -131,7 +132,7 @@ class StyleGenerator(nn.Module):
         self,
         w: Tensor,  # [N, num_layers, w_dim]
         noise: str = "const",  # "const", "random" or "none"
-        generator: torch.Generator | None = None,  # for random noise; None for the global one
+        generator: Randomness = None,  # for random noise; None for the global one
     ) -> Tensor:
         """The pictures of `w`, [N, channels, H, W] in about [-1, 1]."""
         raise NotImplementedError
@@ -146,20 +147,3 @@ class StyleGenerator(nn.Module):
     ) -> Tensor:
         """Pictures of `z`, [N, channels, H, W] in about [-1, 1]."""
         return self.synthesis(self.mapping(z, c, truncation_psi, truncation_cutoff), noise=noise)
-
-
-def broadcast_noise(
-    kind: str,  # "const", "random" or "none"
-    const: Tensor,  # [H, W]: the layer's own noise
-    batch: int,
-    generator: torch.Generator | None = None,  # for random noise; None for the global one
-) -> Tensor | None:
-    """A layer's noise as [1 or N, 1, H, W], or None for none."""
-    if kind == "none":
-        return None
-    if kind == "const":
-        return const[None, None]
-    if kind != "random":
-        raise ValueError(f"noise {kind!r}: must be const, random or none")
-    shape = (batch, 1, *const.shape)
-    return torch.randn(shape, generator=generator, device=const.device, dtype=const.dtype)

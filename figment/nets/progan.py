@@ -12,6 +12,7 @@ from figment.nets.growing import GrowingDiscriminator, Grown, compose, double, r
 from figment.nets.layers import SQRT2, Conv, lrelu, normalise_rows
 from figment.nets.levels import level_sizes, level_widths
 from figment.nets.mapping import truncate
+from figment.nets.noise import Randomness
 
 
 class FirstBlock(nn.Module):
@@ -110,7 +111,7 @@ class Generator(Grown):
         self,
         w: Tensor,  # [N, 1, w_dim]
         noise: str = "const",  # there is none in this family
-        generator: torch.Generator | None = None,
+        generator: Randomness = None,
         full_size: bool = True,  # repeat pixels to the full size where `lod` is above 0
     ) -> Tensor:
         """The pictures of `w`: [N, channels, H, W] in about [-1, 1]."""

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from figment.nets.growing import GrowingDiscriminator, Grown, compose, double, repeat_pixels
 from figment.nets.layers import SOFT, SQRT2, Conv, Linear, fir, lrelu
 from figment.nets.levels import level_sizes, level_widths
-from figment.nets.mapping import Mapping, StyleGenerator, broadcast_noise
+from figment.nets.mapping import Mapping, StyleGenerator
+from figment.nets.noise import Randomness, broadcast_noise
 
 
 class StyleLayer(nn.Module):
@@ -35,7 +36,7 @@ class StyleLayer(nn.Module):
         self.register_buffer("noise", torch.randn(size))
         self.up, self.norm_eps, self.bias_first = up, norm_eps, bias_first
 
-    def forward(self, x: Tensor, w: Tensor, noise: str, generator: torch.Generator | None) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, noise: str, generator: Randomness) -> Tensor:
         """[N, inputs, h, w] and [N, w_dim] to [N, outputs, H, W]."""
         bias = self.bias[None, :, None, None]
         if self.conv is not None and self.up:
@@ -123,7 +124,7 @@ class Generator(Grown, StyleGenerator):
         self,
         w: Tensor,  # [N, num_layers, w_dim]
         noise: str = "const",
-        generator: torch.Generator | None = None,
+        generator: Randomness = None,
         full_size: bool = True,  # repeat pixels to the full size where `lod` is above 0
     ) -> Tensor:
         """The pictures of `w`: [N, channels, H, W] in about [-1, 1]."""

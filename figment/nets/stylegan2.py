@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from figment.nets.fastconv import conv_double, conv_same, lay_out
 from figment.nets.layers import SMOOTH, SQRT2, Conv, Linear, enlarge, fir, lrelu, minibatch_std
 from figment.nets.levels import level_sizes, level_widths
-from figment.nets.mapping import Mapping, StyleGenerator, broadcast_noise
+from figment.nets.mapping import Mapping, StyleGenerator
+from figment.nets.noise import Randomness, broadcast_noise
 
 
 class StyledConv(nn.Module):
@@ -41,7 +42,7 @@ class StyledConv(nn.Module):
         self.register_buffer("noise", torch.randn(size))
         self.up, self.clamp = up, clamp
 
-    def forward(self, x: Tensor, w: Tensor, noise: str, generator: torch.Generator | None) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, noise: str, generator: Randomness) -> Tensor:
         """[N, inputs, h, w] and [N, w_dim] to [N, outputs, H, W]."""
         # Modulate the inputs and find what brings the outputs back to unit variance, in full precision.
         with torch.autocast(x.device.type, enabled=False):
@@ -142,7 +143,7 @@ class Generator(StyleGenerator):
             for inputs, outputs, size in zip([0, *self.widths], self.widths, self.sizes, strict=False)
         )
 
-    def synthesis(self, w: Tensor, noise: str = "const", generator: torch.Generator | None = None) -> Tensor:
+    def synthesis(self, w: Tensor, noise: str = "const", generator: Randomness = None) -> Tensor:
         """The pictures of `w` [N, num_layers, w_dim]: [N, channels, H, W] in about [-1, 1]."""
         w = w.to(self.w_avg.dtype)
         x = lay_out(self.const[None].expand(len(w), -1, -1, -1))  # [N, C, h, w]

@@ -14,6 +14,7 @@ from torch import Tensor
 from figment.base.dist import World
 from figment.base.pixels import to_unit
 from figment.nets.fastconv import fast_convolutions
+from figment.nets.noise import SharedNoise
 from figment.pack.sampler import EndlessSampler
 from figment.train import losses
 from figment.train.ada import AdaController
@@ -27,8 +28,8 @@ from figment.train.state import State, step_randomness
 W_AVG_BETA = 0.995
 """How slowly w_avg follows the mapped latents, per step (StyleGAN2-ADA)."""
 
-STREAMS = {"real": 1 << 20, "fake": 2 << 20, "g": 3 << 20, "path": 4 << 20}
-"""Streams of a step's random numbers besides the latents' 0 and the ranks' 1 and on."""
+STREAMS = {"real": 1 << 20, "fake": 2 << 20, "g": 3 << 20, "path": 4 << 20, "noise": 5 << 20}
+"""Streams of a step's random numbers besides the latents', which is 0."""
 
 
 def moment(
@@ -84,7 +85,6 @@ def train_step(
     # Every rank draws the whole batch and takes every so many samples, which keeps the minibatch deviation's groups.
     share = slice(world.rank, None, world.size)
     randomness = step_randomness(config.schedule.seed, state.step)
-    torch.manual_seed(step_randomness(config.schedule.seed, state.step, 1 + world.rank).initial_seed())
     latents_d = _draw_latents(config, state, randomness, now.minibatch, share)
     latents_g = _draw_latents(config, state, randomness, now.minibatch, share)
 
@@ -167,7 +167,8 @@ def _step_d(
 
     def closure(index: Index, part: float) -> dict[str, Tensor]:
         with torch.no_grad(), _autocast(config, device):
-            fake = state.g.synthesis(_styles(config, state, latents, index, device), noise=noise)
+            styles = _styles(config, state, latents, index, device)
+            fake = state.g.synthesis(styles, noise=noise, generator=_noise(config, state, 0, now, index, world))
         real = reals[index].detach().requires_grad_(penalise)
         seen = see_real(real, index), see_fake(fake, index)
         if penalise:
@@ -250,7 +251,8 @@ def _step_g(config: TrainConfig, state: State, now: Growth, latents: Latents, wo
     def closure(index: Index, part: float) -> dict[str, Tensor]:
         with _autocast(config, device):
             styles = _styles(config, state, latents, index, device)
-            logits = state.d(see(state.g.synthesis(styles, noise=noise), index)).float()
+            fake = state.g.synthesis(styles, noise=noise, generator=_noise(config, state, 1, now, index, world))
+            logits = state.d(see(fake, index)).float()
         loss = (losses.critic_generator_loss if recipe.loss == "wgan-gp" else losses.generator_loss)(logits)
         (loss * part).backward()
         means.append(styles.detach()[:, 0].mean(0) * part)
@@ -258,7 +260,7 @@ def _step_g(config: TrainConfig, state: State, now: Growth, latents: Latents, wo
         if look:
             styles = _styles(config, state, latents, index, device)
             styles = styles[: max(len(styles) // losses.PATH_SHRINK, 1)].clone()
-            pictures = state.g.synthesis(styles, noise=noise)
+            pictures = state.g.synthesis(styles, noise=noise, generator=_noise(config, state, 2, now, index, world))
             direction = directions[index][: len(styles)].to(device)
             path = losses.path_length(pictures, styles, state.path_mean, direction, recipe.path_weight, lagged=True)
             (path.penalty * (losses.PATH_INTERVAL * part)).backward()
@@ -309,6 +311,17 @@ def _autocast(config: TrainConfig, device: torch.device, enabled: bool = True) -
 
 def _stream(config: TrainConfig, state: State, name: str, more: int = 0) -> torch.Generator:
     return step_randomness(config.schedule.seed, state.step, STREAMS[name] + more)
+
+
+def _noise(
+    config: TrainConfig, state: State, look: int, now: Growth, index: Index, world: World
+) -> SharedNoise | None:
+    """The layers' noise for some samples of this rank, in the step's first, second or third look at G."""
+    if not config.recipe.noise:
+        return None
+    seed = _stream(config, state, "noise", look).initial_seed()
+    rows = torch.arange(now.minibatch, device=world.device)[world.rank :: world.size][index]
+    return SharedNoise(torch.Generator(world.device).manual_seed(seed), now.minibatch, rows)
 
 
 def _augmentation(config: TrainConfig, state: State, name: str, batch: int, world: World) -> Any:
