@@ -1,9 +1,9 @@
-"""The head detector's network: a small anchor-free convolutional net, and its one-file format."""
+"""One small convolutional backbone for boxes, headness and what a head looks like, and its one-file format."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,6 +15,10 @@ from figment.base.files import need_file, write_bytes
 
 FORMAT = "figment-heads-1"
 STRIDES = (8, 16, 32)
+CROP = 128
+"""Crops are described at this side."""
+PORTRAIT = (96, 128, 128, 256)
+"""Widths of the layers that describe a crop, the last one flat."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,10 @@ class NetConfig:
     """Channels at strides 8, 16 and 32."""
     top: int = 64
     """Channels in which the three strides are joined."""
+    deep: int = 0
+    """Blocks at stride 32 beyond the first two: more to remember what heads look like, at little cost."""
+    embed: int = 0
+    """Length of the embedding of a head's crop; 0 leaves the network without that part: boxes alone."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,28 @@ class Block(nn.Module):
         return torch.relu(x + self.second(self.first(x)))
 
 
+class Portrait(nn.Module):
+    """What a square crop shows: is it a head, and which? From the backbone's features, its own three layers down."""
+
+    def __init__(self, config: NetConfig) -> None:
+        super().__init__()
+        eight, sixteen, thirty_two = config.stages
+        self.from8 = Conv(eight, PORTRAIT[0], stride=2)
+        self.from16 = Conv(PORTRAIT[0] + sixteen, PORTRAIT[1], stride=2)
+        self.from32 = Conv(PORTRAIT[1] + thirty_two, PORTRAIT[2])
+        self.mix = nn.Linear(PORTRAIT[2] * (CROP // 32) ** 2, PORTRAIT[3])
+        self.headness = nn.Linear(PORTRAIT[3], 1)
+        self.embedding = nn.Linear(PORTRAIT[3], config.embed)
+
+    def forward(self, features: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Headness logits [N] and unit embeddings [N, embed] of crops of CROP pixels, from `HeadNet.features`."""
+        _, eight, sixteen, thirty_two = features
+        x = self.from16(torch.cat([self.from8(eight), sixteen], 1))     # [N, 128, 4, 4]
+        x = self.from32(torch.cat([x, thirty_two], 1))                  # [N, 128, 4, 4]
+        x = torch.relu(self.mix(x.flatten(1)))                          # [N, 128, 4, 4] -> [N, 256]
+        return self.headness(x)[:, 0], nn.functional.normalize(self.embedding(x), dim=1)
+
+
 class HeadNet(nn.Module):
     """Objects as points (CenterNet, Zhou 2019) with side distances on a feature pyramid (FCOS, Tian 2019).
 
@@ -90,7 +120,9 @@ class HeadNet(nn.Module):
         self.stem = nn.Sequential(Conv(3, one, stride=2), Conv(one, two, stride=2), Conv(two, two))
         self.down8 = nn.Sequential(Conv(two, eight, stride=2), Block(eight))
         self.down16 = nn.Sequential(Conv(eight, sixteen, stride=2), Block(sixteen))
-        self.down32 = nn.Sequential(Conv(sixteen, thirty_two, stride=2), Block(thirty_two), Block(thirty_two, 2))
+        more = [Block(thirty_two, 1 + i % 2) for i in range(config.deep)]
+        self.down32 = nn.Sequential(
+            Conv(sixteen, thirty_two, stride=2), Block(thirty_two), Block(thirty_two, 2), *more)
 
         # The way up joins what is far-sighted with what is sharp; each stride then answers for its sizes.
         self.side = nn.ModuleList([nn.Conv2d(width, config.top, 1) for width in config.stages])
@@ -101,14 +133,17 @@ class HeadNet(nn.Module):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.constant_(layer.bias[:1], -4.0)    # start from "hardly any cell is a head" (Lin 2017)
             nn.init.zeros_(layer.bias[1:])
+        self.portrait = Portrait(config) if config.embed else None
+
+    def features(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """What it sees in [N, 3, H, W] in [-1, 1]: maps [N, C, H/4, W/4] to [N, C, H/32, W/32], differentiable."""
+        found = [self.stem(x)]
+        for down in (self.down8, self.down16, self.down32):
+            found.append(down(found[-1]))
+        return found
 
     def forward(self, x: torch.Tensor) -> list[Level]:
-        features = []
-        x = self.stem(x)
-        for down in (self.down8, self.down16, self.down32):
-            x = down(x)
-            features.append(x)
-
+        _, *features = self.features(x)
         joined = [side(feature) for side, feature in zip(self.side, features, strict=True)]
         for i in (1, 0):
             joined[i] = joined[i] + nn.functional.interpolate(joined[i + 1], scale_factor=2.0, mode="nearest")
@@ -139,19 +174,36 @@ def fold_norms(net: HeadNet) -> HeadNet:
     return net
 
 
+def grow(
+    net: HeadNet,
+    *,
+    deep: int,     # blocks at stride 32 beyond the first two
+    embed: int,    # length of the embedding
+) -> HeadNet:
+    """A larger network that answers the same boxes: a new block begins as nothing beside its straight way (He 2015)."""
+    larger = HeadNet(replace(net.config, deep=deep, embed=embed))
+    for i in range(deep):
+        block = larger.down32[3 + i]
+        assert isinstance(block, Block) and isinstance(block.second[1], nn.BatchNorm2d)
+        nn.init.zeros_(block.second[1].weight)
+    larger.load_state_dict(net.state_dict(), strict=False)
+    return larger.train(net.training)
+
+
 def save_net(
     path: Path,
     net: HeadNet,
     note: dict[str, str],    # what it was trained on, for people; goes into the metadata
 ) -> None:
-    """Write `net` as one safetensors file: convolutions in half precision, normalisations in full."""
+    """Write `net` as one safetensors file: weights in half precision, normalisations and biases in full."""
     from safetensors.torch import save
 
     state = {}
     for name, value in net.state_dict().items():
         if name.endswith("num_batches_tracked"):
             continue
-        state[name] = (value.half() if value.ndim == 4 else value.float()).contiguous()
+        half = value.ndim > 1    # convolutions and linear layers
+        state[name] = (value.half() if half else value.float()).contiguous()
     metadata = {"format": FORMAT, "config": json.dumps(asdict(net.config)), **note}
     write_bytes(path, save(state, metadata))
 
@@ -172,7 +224,8 @@ def load_net(path: Path) -> HeadNet:
 
     try:
         config = json.loads(metadata["config"])
-        net = HeadNet(NetConfig(tuple(config["stem"]), tuple(config["stages"]), int(config["top"])))
+        net = HeadNet(NetConfig(tuple(config["stem"]), tuple(config["stages"]), int(config["top"]),
+                                int(config.get("deep", 0)), int(config.get("embed", 0))))
         missing, unknown = net.load_state_dict(state, strict=False)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise FigmentError(f"detector {path}: damaged head detector ({str(error).splitlines()[0]})") from None
