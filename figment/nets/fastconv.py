@@ -25,7 +25,7 @@ from torch import Tensor
 _on = False
 LEAST_CHANNELS = 48
 """Below it the transforms cost more than the products they save."""
-LEAST_TILES = 64
+LEAST_TILES = 32
 """With fewer tiles than this in a batch, transforming the kernel costs more than it saves."""
 
 
