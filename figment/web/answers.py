@@ -1,0 +1,324 @@
+"""What the studio answers: one small function per address."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from figment.base.errors import FigmentError, UnreadableImage
+from figment.base.pixels import decode_image
+from figment.web.jobs import Job
+from figment.web.live import fakes_path, read_live
+from figment.web.recipe import Recipe, blend, breed, parse_recipe, read_number
+from figment.web.worker import Busy, Pending, Worker, etag
+
+if TYPE_CHECKING:
+    from figment.web.studio import Studio
+
+PAGES = Path(__file__).parent / "pages"
+ASSETS = {"studio.css": "text/css", "studio.js": "text/javascript", "studio-face.js": "text/javascript",
+          "studio-live.js": "text/javascript", "studio-parts.js": "text/javascript"}
+PARENTS = 4
+CHILDREN = 48
+"""Most children of one request."""
+MAX_UPLOAD_PIXELS = 64_000_000
+MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM")
+"""How the pictures begin that may be uploaded; WebP and AVIF say so at byte 8 and 4."""
+WAIT_SEC = 120.0
+FOREVER = "private, max-age=31536000, immutable"
+
+
+# ---------------------------------------------------------------------- what a request asks for
+
+def recipes_of(request: Request, most: int = PARENTS) -> list[Recipe]:
+    """The recipes of an address, ?r=...&r=..."""
+    texts = request.query_params.getlist("r")
+    if not 1 <= len(texts) <= most:
+        raise FigmentError(f"r: named {len(texts)} times; must be once to {most} times")
+    return [parse_recipe(text) for text in texts]
+
+
+def number_of(request: Request, name: str, default: float, low: float, high: float) -> float:
+    """A number of an address."""
+    text = request.query_params.get(name)
+    return default if text is None else read_number(text, name, low, high)
+
+
+def whole_of(request: Request, name: str, default: int, low: int, high: int) -> int:
+    """A whole number of an address."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 12 and low <= int(text) <= high):
+        raise FigmentError(f"{name} {text[:40]!r}: must be a whole number from {low} to {high}")
+    return int(text)
+
+
+async def body_of(request: Request) -> dict[str, Any]:
+    """The JSON object of a body."""
+    try:
+        value = json.loads(await request.body())
+    except (ValueError, RecursionError):
+        raise FigmentError("body: must be JSON") from None
+    if not isinstance(value, dict):
+        raise FigmentError("body: must be a JSON object")
+    return value
+
+
+# ---------------------------------------------------------------------- pictures
+
+async def face(request: Request) -> Response:
+    """A picture: of one recipe, or on the way between two (?r=A&r=B&at=0.3)."""
+    studio: Studio = request.app.state.studio
+    recipes = recipes_of(request, 2)
+    if len(recipes) == 2:
+        at = round(number_of(request, "at", 0.5, 0, 1), 4)
+        recipes = [blend(recipes[0], recipes[1], (at, at, at)) if 0 < at < 1 else recipes[round(at)]]
+    size = whole_of(request, "size", 0, 0, 4096) or None
+    worker, recipe = studio.worker, recipes[0]
+    key = worker.key(recipe, size)
+    same = request.query_params.get("m") == key[0]
+    headers = {"etag": etag(key), "cache-control": FOREVER if same else "private, no-cache"}
+    if "download" in request.query_params:
+        headers["content-disposition"] = f'attachment; filename="{_file_name(recipe)}.png"'
+    if request.headers.get("if-none-match") == headers["etag"]:
+        return Response(status_code=304, headers=headers)
+    data = worker.cache.get(key)
+    if data is None:
+        data = await wait_for(request, worker, worker.ask(recipe, size))
+    return Response(data, media_type="image/png", headers=headers)
+
+
+def _file_name(recipe: Recipe) -> str:
+    text = str(recipe)
+    return "figment-" + "".join(c if c.isalnum() or c in ".-" else "_" for c in text)[:60]
+
+
+async def wait_for(request: Request, worker: Worker, pending: Pending) -> bytes:
+    """The picture when it is drawn; a visitor who leaves no longer waits."""
+    loop = asyncio.get_running_loop()
+    mine: asyncio.Future[Any] = loop.create_future()
+
+    def settle() -> None:
+        if mine.done():
+            return
+        if pending.future.cancelled():
+            mine.set_exception(Busy())
+        elif error := pending.future.exception():
+            mine.set_exception(error)
+        else:
+            mine.set_result(pending.future.result())
+
+    pending.future.add_done_callback(lambda _: loop.call_soon_threadsafe(settle))
+    leaving = asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait({mine, leaving}, timeout=WAIT_SEC, return_when=asyncio.FIRST_COMPLETED)
+        if not mine.done():
+            worker.release(pending)
+            raise Busy
+        data: bytes = mine.result()
+        return data
+    finally:
+        mine.cancel()
+        leaving.cancel()
+
+
+async def _left(request: Request) -> None:
+    """Returns when the visitor has hung up."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def children(request: Request) -> Response:
+    """Recipes of children of two to four parents; the same seed breeds the same."""
+    parents = recipes_of(request)
+    if len(parents) < 2:
+        raise FigmentError("r: breeding needs two parents or more")
+    count = whole_of(request, "count", 12, 1, CHILDREN)
+    seed = whole_of(request, "seed", 0, 0, 2**32 - 1)
+    mutation = number_of(request, "mutation", 0.15, 0, 1)
+    return JSONResponse([str(breed(parents, seed * CHILDREN + i, mutation)) for i in range(count)])
+
+
+def mixed(request: Request) -> Response:
+    """The recipe on the way between two, band by band."""
+    recipes = recipes_of(request, 2)
+    if len(recipes) != 2:
+        raise FigmentError("r: mixing needs two characters")
+    shares = [number_of(request, band, 0.0, 0, 1) for band in ("coarse", "middle", "fine")]
+    return JSONResponse({"recipe": str(blend(recipes[0], recipes[1], (shares[0], shares[1], shares[2])))})
+
+
+# ---------------------------------------------------------------------- favourites and jobs
+
+def list_favourites(request: Request) -> Response:
+    """Every favourite, the newest first."""
+    return JSONResponse([asdict(favourite) for favourite in request.app.state.studio.favourites.all()])
+
+
+async def add_favourite(request: Request) -> Response:
+    """Keep a recipe."""
+    studio: Studio = request.app.state.studio
+    value = await body_of(request)
+    name = value.get("name", "")
+    if not isinstance(name, str) or not isinstance(value.get("recipe"), str):
+        raise FigmentError("body: needs the texts recipe and name")
+    recipe, scene = parse_recipe(value["recipe"], "recipe"), studio.worker.need_scene()
+    kept = await asyncio.to_thread(studio.favourites.add, str(recipe), name.strip(), scene.digest)
+    return JSONResponse(asdict(kept), 201)
+
+
+def remove_favourite(request: Request) -> Response:
+    """Forget a favourite."""
+    if not request.app.state.studio.favourites.remove(request.path_params["number"]):
+        raise HTTPException(404, "no such favourite")
+    return Response(status_code=204)
+
+
+def list_jobs(request: Request) -> Response:
+    """Every job that is remembered."""
+    return JSONResponse([job.told() for job in request.app.state.studio.jobs.all()])
+
+
+async def start_film(request: Request) -> Response:
+    """Begin a film through some characters."""
+    value = await body_of(request)
+    texts, seconds, fps, size = value.get("r"), value.get("seconds", 6), value.get("fps", 30), value.get("size")
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise FigmentError("r: must be a list of recipes")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
+        raise FigmentError("seconds: must be a number")
+    if type(fps) is not int or (size is not None and (type(size) is not int or not 64 <= size <= 2048)):
+        raise FigmentError("fps and size: must be whole numbers; size from 64 to 2048")
+    if not 0 < seconds <= 600:
+        raise FigmentError(f"seconds {seconds}: must be over 0 and at most 600")
+    recipes = [parse_recipe(text) for text in texts[:100]]
+    job = request.app.state.studio.jobs.film(recipes, seconds=seconds, fps=fps, size=size)
+    return JSONResponse(job.told(), 202)
+
+
+async def start_projection(request: Request) -> Response:
+    """Begin to project an uploaded picture: the body is the file itself."""
+    studio: Studio = request.app.state.studio
+    space = request.query_params.get("space", "w")
+    name = request.query_params.get("name", "")[:80]
+    steps = whole_of(request, "steps", 0, 1, 5000) or None
+    if space not in ("w", "w+"):
+        raise FigmentError(f"space {space[:40]!r}: must be w or w+")
+    data = await request.body()
+    if not (data.startswith(MAGIC) or data[8:12] == b"WEBP" or data[4:12] in (b"ftypavif", b"ftypavis")):
+        raise UnreadableImage("not-an-image", "the upload is no PNG, JPEG, WebP, GIF, BMP or AVIF picture")
+    async with studio.decoding:
+        picture = await asyncio.to_thread(decode_image, data, "the upload", max_pixels=MAX_UPLOAD_PIXELS)
+    return JSONResponse(studio.jobs.projection(picture, name, space=space, steps=steps).told(), 202)
+
+
+def _job(request: Request) -> Job:
+    job: Job | None = request.app.state.studio.jobs.get(request.path_params["job"])
+    if job is None:
+        raise HTTPException(404, "no such job")
+    return job
+
+
+def show_job(request: Request) -> Response:
+    """How far a job is."""
+    return JSONResponse(_job(request).told())
+
+
+def stop_job(request: Request) -> Response:
+    """Stop a job."""
+    job = _job(request)
+    request.app.state.studio.jobs.cancel(job)
+    return JSONResponse(job.told())
+
+
+def film_file(request: Request) -> Response:
+    """A finished film."""
+    job = _job(request)
+    if job.film is None or not job.film.is_file():
+        raise HTTPException(404, "no film of this job")
+    return FileResponse(job.film, media_type="video/mp4", filename=f"figment-{job.id}.mp4",
+                        content_disposition_type="attachment" if "download" in request.query_params else "inline")
+
+
+def latent_picture(request: Request) -> Response:
+    """The head that a projection looked for."""
+    data = request.app.state.studio.favourites.latent_picture(request.path_params["key"].removesuffix(".png"))
+    if data is None:
+        raise HTTPException(404, "no such projected picture")
+    return Response(data, media_type="image/png", headers={"cache-control": FOREVER})
+
+
+# ---------------------------------------------------------------------- the page, the run
+
+def page(request: Request) -> Response:
+    """The page; what it shows is in its address."""
+    return FileResponse(PAGES / "studio.html", headers={"cache-control": "no-cache"})
+
+
+def asset(request: Request) -> Response:
+    """Its script and style."""
+    name = request.path_params["name"]
+    if name not in ASSETS:
+        raise HTTPException(404, "no such file")
+    return FileResponse(PAGES / name, media_type=ASSETS[name], headers={"cache-control": "no-cache"})
+
+
+def about(request: Request) -> Response:
+    """What is shown here."""
+    return JSONResponse(request.app.state.studio.about())
+
+
+def live(request: Request) -> Response:
+    """The run's curves and grids so far."""
+    studio: Studio = request.app.state.studio
+    if studio.run is None:
+        raise HTTPException(404, "this is a model, not a run")
+    return JSONResponse({**read_live(studio.run), "newer": studio.newer()})
+
+
+def fakes(request: Request) -> Response:
+    """One of the run's grids."""
+    studio: Studio = request.app.state.studio
+    path = fakes_path(studio.run, request.path_params["name"]) if studio.run else None
+    if path is None:
+        raise HTTPException(404, "no such grid")
+    return FileResponse(path, media_type="image/png", headers={"cache-control": FOREVER})
+
+
+def reload(request: Request) -> Response:
+    """Show the model that the run wrote last."""
+    request.app.state.studio.reload()
+    return JSONResponse(request.app.state.studio.about())
+
+
+ROUTES = [
+    Route("/", page),
+    Route("/face.png", face),
+    Route("/{name:str}", asset),
+    Route("/api/about", about),
+    Route("/api/live", live),
+    Route("/api/reload", reload, methods=["POST"]),
+    Route("/api/children", children),
+    Route("/api/blend", mixed),
+    Route("/api/favourites", list_favourites, methods=["GET"]),
+    Route("/api/favourites", add_favourite, methods=["POST"]),
+    Route("/api/favourites/{number:int}", remove_favourite, methods=["DELETE"]),
+    Route("/api/jobs", list_jobs),
+    Route("/api/film", start_film, methods=["POST"]),
+    Route("/api/project", start_projection, methods=["POST"]),
+    Route("/api/jobs/{job:str}", show_job, methods=["GET"]),
+    Route("/api/jobs/{job:str}", stop_job, methods=["DELETE"]),
+    Route("/api/jobs/{job:str}/film.mp4", film_file),
+    Route("/latents/{key:str}", latent_picture),
+    Route("/fakes/{name:str}", fakes),
+]

@@ -1,0 +1,202 @@
+"""What stands before the studio: who may ask, how much, and what the browser may load.
+
+Host is checked (another site's name that resolves to this machine is refused: DNS rebinding), Origin and Sec-Fetch-Site
+on everything that changes something, a token where the studio is open to the network, the sizes of addresses and
+bodies before they are read. Every refusal is one line of JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import json
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MAX_ADDRESS = 16_000
+"""Characters of a path with its query."""
+MAX_BODY = 32 << 20
+BODY_SEC = 60.0
+"""A body must have arrived by then."""
+COOKIE = "figment"
+COOKIE_SEC = 30 * 24 * 3600
+CSP = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
+       "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+HEADERS = [
+    (b"content-security-policy", CSP.encode()), (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"), (b"x-frame-options", b"DENY"),
+    (b"cross-origin-opener-policy", b"same-origin"), (b"cross-origin-resource-policy", b"same-origin"),
+]
+
+
+class Refused(Exception):
+    """A request that goes no further: its status and why."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Guard:
+    """ASGI middleware; see the file's first lines."""
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        hosts: frozenset[str] = frozenset(),    # names besides localhost and the loopback addresses
+        addresses: bool = False,                # True: any IP address as Host too, for a studio open to the network
+        token: str | None = None,               # what a visitor must bring; None asks for nothing
+        max_body: int = MAX_BODY,
+    ) -> None:
+        self.app, self.token, self.max_body = app, token, max_body
+        self.hosts, self.addresses = hosts | {"localhost", "127.0.0.1", "::1"}, addresses
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def guarded_send(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", []), *HEADERS]
+            await send(message)
+
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        try:
+            self._check_address(scope)
+            self._check_host(headers)
+            self._check_origin(scope, headers)
+            if self.token and not self._has_token(headers):
+                await self._ask_token(scope, guarded_send)
+                return
+            self._check_length(headers)
+            await self.app(scope, self._bounded(receive), guarded_send)
+        except Refused as error:
+            if started:
+                raise
+            await refuse(guarded_send, error.status, str(error))
+
+    # ------------------------------------------------------------------ checks
+
+    def _check_address(self, scope: Scope) -> None:
+        if len(scope["path"]) + len(scope["query_string"]) > MAX_ADDRESS:
+            raise Refused(414, f"the address is over {MAX_ADDRESS} characters")
+
+    def _check_host(self, headers: dict[str, str]) -> None:
+        name = host_name(headers.get("host", ""))
+        if name in self.hosts or (self.addresses and is_address(name)):
+            return
+        raise Refused(421, f"Host {name[:80]!r}: this studio does not go by that name")
+
+    def _check_origin(self, scope: Scope, headers: dict[str, str]) -> None:
+        """Another site's page may neither change anything nor make this machine draw."""
+        site, origin = headers.get("sec-fetch-site", ""), headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
+            raise Refused(403, f"Origin {origin[:80]!r}: only the studio's own page may ask")
+        visit = scope["method"] in ("GET", "HEAD") and headers.get("sec-fetch-mode") == "navigate"
+        if site in ("cross-site", "same-site") and not visit:
+            raise Refused(403, f"Sec-Fetch-Site {site}: only the studio's own page may ask")
+
+    def _check_length(self, headers: dict[str, str]) -> None:
+        length = headers.get("content-length", "0")
+        if not (length.isascii() and length.isdigit()) or len(length) > 18:
+            raise Refused(400, "Content-Length: must be a number")
+        if int(length) > self.max_body:
+            raise Refused(413, f"the body is {int(length)} bytes; at most {self.max_body}")
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """`receive` that stops a body which tells no length, and one that never ends."""
+        seen, until = 0, time.monotonic() + BODY_SEC
+
+        async def bounded() -> Message:
+            nonlocal seen
+            message = await receive()
+            if message["type"] == "http.request" and (body := message.get("body")):
+                seen += len(body)
+                if seen > self.max_body:
+                    raise Refused(413, f"the body is over {self.max_body} bytes")
+                if time.monotonic() > until:
+                    raise Refused(408, f"the body took over {BODY_SEC:g} s")
+            return message
+
+        return bounded
+
+    # ------------------------------------------------------------------ the token
+
+    def _has_token(self, headers: dict[str, str]) -> bool:
+        brought = headers.get("authorization", "").removeprefix("Bearer ")
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        except CookieError:
+            cookie = None
+        return same_text(brought, self.token or "") or same_text(cookie.value if cookie else "", seal(self.token or ""))
+
+    async def _ask_token(self, scope: Scope, send: Send) -> None:
+        """A right ?token= becomes a cookie and leaves the address; anything else is 401."""
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        brought = next((value for name, value in query if name == "token"), "")
+        if scope["method"] != "GET" or not same_text(brought, self.token or ""):
+            raise Refused(401, "this studio asks for its token: open the address that figment serve printed")
+        rest = urlencode([(name, value) for name, value in query if name != "token"])
+        cookie = f"{COOKIE}={seal(self.token or '')}; Path=/; Max-Age={COOKIE_SEC}; HttpOnly; SameSite=Strict"
+        place = "/" + scope["path"].lstrip("/\\") + (f"?{rest}" if rest else "")
+        location = place.encode("ascii", "ignore").replace(b"\r", b"").replace(b"\n", b"")
+        await send({"type": "http.response.start", "status": 303, "headers": [
+            (b"location", location), (b"set-cookie", cookie.encode()), (b"cache-control", b"no-store"),
+            (b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def seal(token: str) -> str:
+    """What the cookie holds: it opens the studio and does not tell the token."""
+    return hashlib.sha256(b"figment studio " + token.encode()).hexdigest()
+
+
+def same_text(one: str, other: str) -> bool:
+    """Whether two texts are equal, in a time that does not tell how much of them is."""
+    return hmac.compare_digest(hashlib.sha256(one.encode()).digest(), hashlib.sha256(other.encode()).digest())
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header, without its port and brackets."""
+    name = host.strip().lower()
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name.partition(":")[0]
+
+
+def is_address(name: str) -> bool:
+    """Whether `name` is an IP address, which no one can rebind."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+async def refuse(send: Send, status: int, message: str) -> None:
+    """Answer with one line of JSON."""
+    body = json.dumps({"error": message}).encode()
+    await send({"type": "http.response.start", "status": status, "headers": [
+        (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"), (b"connection", b"close")]})
+    await send({"type": "http.response.body", "body": body})

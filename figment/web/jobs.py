@@ -1,0 +1,297 @@
+"""Work that takes longer than a picture: films and projections, one at a time, with progress and a way to stop.
+
+    jobs = Jobs(worker, favourites, model)
+    job = jobs.film([parse_recipe("3@0.7"), parse_recipe("17@0.7")], seconds=6, fps=30)
+    jobs.cancel(job.id)
+"""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from figment.base.errors import FigmentError
+from figment.base.pixels import png_bytes
+from figment.draw.latents import closed_spline
+from figment.draw.morph import SMALLEST, changes, respace
+from figment.draw.video import write_mp4
+from figment.web.favourites import Favourites
+from figment.web.recipe import Recipe
+from figment.web.worker import Busy, Scene, Worker
+
+WAITING = 8
+"""Jobs that may wait; more are refused."""
+KEPT = 24
+"""Finished jobs, and their films, that are kept."""
+ROUNDS = 2
+"""How often a film's pace is measured before it is written."""
+CHUNK = 16
+"""Frames that are asked for at a time."""
+MAX_KEYS = 24
+MAX_FRAMES = 1800
+FPS = (24, 30, 60)
+
+
+class Cancelled(Exception):
+    """The user stopped the job."""
+
+
+@dataclass
+class Job:
+    """One film or projection. Fields change as it goes on; a reader sees each change whole."""
+
+    kind: str
+    """film or projection"""
+    work: Callable[[Job], None]
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    state: str = "waiting"
+    """waiting, running, done, failed or cancelled"""
+    progress: float = 0.0
+    note: str = ""
+    result: dict[str, Any] = field(default_factory=dict)
+    stop: threading.Event = field(default_factory=threading.Event)
+    film: Path | None = None
+
+    def told(self) -> dict[str, Any]:
+        """What a visitor is told of it."""
+        return {"id": self.id, "kind": self.kind, "state": self.state, "progress": round(self.progress, 4),
+                "note": self.note, **self.result}
+
+    def step(self, progress: float, note: str) -> None:
+        """Tell how far it is; raises Cancelled where the user stopped it."""
+        if self.stop.is_set():
+            raise Cancelled
+        self.progress, self.note = progress, note
+
+
+class Jobs:
+    """Runs jobs in order on one thread."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        favourites: Favourites,       # where projections are kept
+        model: Path,                  # a model file or a run
+    ) -> None:
+        self.worker, self.favourites, self.model = worker, favourites, model
+        self.jobs: OrderedDict[str, Job] = OrderedDict()
+        self.change = threading.Condition()
+        self.closed = False
+        self.folder = tempfile.TemporaryDirectory(prefix="figment-studio-")
+        self.spare: tuple[str, Any, Any] | None = None
+        self.thread = threading.Thread(target=self._run, name="figment-jobs", daemon=True)
+        self.thread.start()
+
+    # ------------------------------------------------------------------ asking
+
+    def film(
+        self,
+        recipes: list[Recipe],        # the characters to pass through
+        *,
+        seconds: float = 6.0,
+        fps: int = 30,
+        size: int | None = None,      # pixels of a side; None keeps the model's, but at least SMALLEST
+    ) -> Job:
+        """A closed loop through `recipes` at an even pace, as an MP4."""
+        if not 2 <= len(recipes) <= MAX_KEYS:
+            raise FigmentError(f"r: {len(recipes)} characters; a film passes through 2 to {MAX_KEYS}")
+        if fps not in FPS:
+            raise FigmentError(f"fps {fps}: must be one of {', '.join(map(str, FPS))}")
+        frames = round(seconds * fps)
+        if not 8 <= frames <= MAX_FRAMES:
+            raise FigmentError(f"seconds {seconds:g}: makes {frames} frames at {fps} fps; must be 8 to {MAX_FRAMES}")
+        scene = self.worker.need_scene()
+        return self._add(Job("film", lambda job: self._film(job, scene, recipes, frames, fps, size)))
+
+    def projection(
+        self,
+        picture: Image.Image,
+        name: str,                    # what the user calls it
+        *,
+        space: str = "w",             # or "w+": nearer, but it mixes less well
+        steps: int | None = None,     # None: as projection sees fit
+    ) -> Job:
+        """Look for the latents that draw the head in `picture`."""
+        scene = self.worker.need_scene()
+        return self._add(Job("projection", lambda job: self._project(job, scene, picture, name, space, steps)))
+
+    def get(self, number: str) -> Job | None:
+        """The job of that id."""
+        return self.jobs.get(number)
+
+    def all(self) -> list[Job]:
+        """Every job that is remembered, the newest first."""
+        with self.change:
+            return list(self.jobs.values())[::-1]
+
+    def cancel(self, job: Job) -> None:
+        """Stop `job` at its next step; one that waits is never begun."""
+        with self.change:
+            job.stop.set()
+            if job.state == "waiting":
+                job.state = "cancelled"
+
+    def close(self) -> None:
+        """Stop everything; films that were not downloaded are gone."""
+        with self.change:
+            self.closed = True
+            for job in self.jobs.values():
+                job.stop.set()
+            self.change.notify_all()
+        self.thread.join(timeout=60)
+        self.folder.cleanup()
+
+    def _add(self, job: Job) -> Job:
+        with self.change:
+            if self.closed or sum(other.state == "waiting" for other in self.jobs.values()) >= WAITING:
+                raise Busy
+            self.jobs[job.id] = job
+            finished = [old for old in self.jobs.values() if old.state not in ("waiting", "running")]
+            for old in finished[: max(0, len(finished) - KEPT)]:
+                del self.jobs[old.id]
+                if old.film:
+                    old.film.unlink(missing_ok=True)
+            self.change.notify_all()
+        return job
+
+    # ------------------------------------------------------------------ running
+
+    def _next(self) -> Job | None:
+        with self.change:
+            while not self.closed:
+                job = next((job for job in self.jobs.values() if job.state == "waiting"), None)
+                if job:
+                    job.state = "running"
+                    return job
+                self.change.wait()
+        return None
+
+    def _run(self) -> None:
+        while job := self._next():
+            try:
+                job.work(job)
+                job.progress, job.note, job.state = 1.0, "", "done"
+            except Cancelled:
+                job.note, job.state = "", "cancelled"
+            except Exception as error:
+                message = str(error).splitlines()[0] if str(error) else type(error).__name__
+                job.note = message if isinstance(error, FigmentError) else f"failed: {message}"
+                job.state = "failed"
+
+    # ------------------------------------------------------------------ films
+
+    def _film(
+        self,
+        job: Job,
+        scene: Scene,
+        recipes: list[Recipe],
+        frames: int,
+        fps: int,
+        size: int | None,
+    ) -> None:
+        """Measure the pace, even it out, write the film; frames are not held in memory."""
+        with torch.inference_mode():
+            keys = torch.stack([scene.composer.w(recipe) for recipe in recipes])      # [K, L, D]
+        at, total, count = np.arange(frames) / frames, frames * (ROUNDS + 1), 0
+
+        def passing(note: str) -> Iterator[np.ndarray]:
+            nonlocal count
+            for image in self._frames(job, scene, closed_spline(keys, at)):
+                count += 1
+                job.step(count / total, note)
+                yield image
+
+        for _ in range(ROUNDS):
+            at = respace(at, loop_changes(passing("evening out the pace")))
+        path = Path(self.folder.name) / f"{job.id}.mp4"
+        pictures = (Image.fromarray(frame.squeeze()) for frame in passing("writing the film"))
+        write_mp4(path, pictures, fps, size or max(SMALLEST, scene.g.resolution))
+        job.film, job.result = path, {"film": f"/api/jobs/{job.id}/film.mp4", "frames": frames, "fps": fps}
+
+    def _frames(self, job: Job, scene: Scene, ws: Tensor) -> Iterator[np.ndarray]:
+        """The pictures of `ws` in order, uint8 [H, W, C], drawn by the worker between the visitors' pictures."""
+        for part in ws.split(CHUNK):
+            waiting = []
+            for w in part:
+                while True:
+                    try:
+                        waiting.append(self.worker.ask_frame(scene, w))
+                        break
+                    except Busy:
+                        job.step(job.progress, "waiting for the visitors' pictures")
+                        job.stop.wait(0.2)
+            for pending in waiting:
+                yield pending.future.result(timeout=600)
+
+    # ------------------------------------------------------------------ projections
+
+    def _project(
+        self,
+        job: Job,
+        scene: Scene,
+        picture: Image.Image,
+        name: str,
+        space: str,
+        steps: int | None,
+    ) -> None:
+        """Project on a copy of the generator: the worker goes on drawing with the one it has."""
+        try:
+            from figment.draw.project import head_of, project_picture
+        except ImportError:
+            raise FigmentError("this figment can't project pictures") from None
+        job.step(0.0, "looking for the head")
+        g, d = self._networks(scene)
+        place = next(g.parameters()).device
+        target = head_of(picture, g.resolution, g.channels)      # [1, C, R, R]
+        best = 0.0
+
+        def on_step(step: int, of: int, distance: float) -> bool:
+            nonlocal best
+            best = distance
+            job.progress, job.note = step / max(of, 1), f"step {step} of {of}, distance {distance:.3f}"
+            return not job.stop.is_set()
+
+        options = {} if steps is None else {"steps": steps}
+        found = project_picture(g, target.to(place), d=d, space=space, on_step=on_step, **options)
+        job.step(1.0, "keeping it")
+        key = self.favourites.keep_latent(found.w[0], name, float(found.distance), _target_png(target))
+        job.result = {"recipe": f"{key}@1", "target": f"/latents/{key}.png", "distance": round(found.distance, 4)}
+
+    def _networks(self, scene: Scene) -> tuple[Any, Any]:
+        """A generator and a discriminator (None where the model has none) of this thread's own."""
+        if self.spare is None or self.spare[0] != scene.digest:
+            from figment import load
+
+            model = load(str(self.model))
+            place = next(scene.g.parameters()).device
+            d = model.d.to(place).eval().requires_grad_(False) if model.d is not None else None
+            self.spare = (scene.digest, model.generator.to(place).eval().requires_grad_(False), d)
+        return self.spare[1], self.spare[2]
+
+
+def loop_changes(images: Iterator[np.ndarray]) -> np.ndarray:
+    """The change from each picture to the next, the last to the first, holding three of them at a time."""
+    first = before = next(images)
+    found = []
+    for image in images:
+        found.append(changes(np.stack([before, image]))[0])
+        before = image
+    return np.array([*found, changes(np.stack([before, first]))[0]])
+
+
+def _target_png(target: Tensor) -> bytes:
+    """The head that is looked for as a PNG; `target` [1, C, R, R] in [-1, 1]."""
+    from figment.base.pixels import to_uint8
+
+    return png_bytes(Image.fromarray(to_uint8(target.detach().cpu())[0].permute(1, 2, 0).numpy().squeeze()))

@@ -1,0 +1,183 @@
+"""A character as a line of text, short enough for a link: the same line draws the same picture.
+
+    17@0.7                            seed 17 at truncation 0.7
+    17:0.6,22:0.4@0.7                 60% of seed 17 and 40% of seed 22
+    17;22;17,5:0.1@0.7!smile:1.5      coarse of 17, middle of 22, fine of 17 with a little of 5; 1.5 steps along `smile`
+
+A term is a seed, or the name of a projected picture (p and hex digits), with its weight. Weights say how far to go from
+the mean character towards each: w = w_avg + psi * sum(weight * (w_term - w_avg)), per band of layers. So what is bred
+from bred ones is such a line again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from figment.base.errors import FigmentError
+
+Terms = tuple[tuple[str, float], ...]
+"""Sources and their weights."""
+Bands = tuple[Terms, Terms, Terms]
+"""Terms of the coarse, the middle and the fine layers."""
+
+BANDS = ("coarse", "middle", "fine")
+SOURCE = re.compile(r"\d{1,10}|p[0-9a-f]{16}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+NUMBER = re.compile(r"[+-]?(\d{1,12}(\.\d{0,18})?|\.\d{1,18})(e[+-]?\d{1,2})?")
+MAX_TEXT = 2000
+MAX_TERMS = 12
+"""Terms of a band; breeding drops the lightest beyond it."""
+MAX_WEIGHT = 8.0
+MAX_PSI = 2.0
+MAX_EDITS = 16
+MAX_AMOUNT = 20.0
+DIGITS = 4
+"""Decimal places of weights that breeding and blending make."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a character is made of."""
+
+    bands: Bands
+    """What the coarse, middle and fine layers come from."""
+    psi: float = 0.7
+    """Truncation: 0 the mean character, 1 the full variety."""
+    edits: tuple[tuple[str, float], ...] = ()
+    """Directions by name, and how far along each."""
+
+    def __str__(self) -> str:
+        parts = [",".join(source if weight == 1 else f"{source}:{_number(weight)}" for source, weight in terms)
+                 for terms in self.bands]
+        text = parts[0] if len(set(parts)) == 1 else ";".join(parts)
+        edits = ",".join(f"{name}:{_number(amount)}" for name, amount in self.edits)
+        return f"{text}@{_number(self.psi)}" + (f"!{edits}" if edits else "")
+
+    @property
+    def sources(self) -> list[str]:
+        """Every seed and projected picture in it, once."""
+        return list(dict.fromkeys(source for terms in self.bands for source, _ in terms))
+
+
+def parse_recipe(
+    text: str,
+    flag: str = "r",    # what a message calls it
+) -> Recipe:
+    """The recipe that `text` tells; raises FigmentError with the value and the rule."""
+    if len(text) > MAX_TEXT:
+        raise FigmentError(f"{flag}: {len(text)} characters; a recipe has at most {MAX_TEXT}")
+    head, _, tail = text.partition("!")
+    terms, at, psi = head.partition("@")
+    bands = [_terms(part, flag) for part in terms.split(";")]
+    if len(bands) not in (1, 3):
+        raise FigmentError(f"{flag} {text[:80]!r}: needs one list of sources or three (coarse;middle;fine)")
+    edits = {}
+    for part in tail.split(",") if tail else []:
+        name, _, amount = part.rpartition(":")
+        if not NAME.fullmatch(name):
+            raise FigmentError(f"{flag} {part[:80]!r}: an edit is a direction's name and an amount, such as smile:1.5")
+        edits[name] = read_number(amount, f"{flag} {name}", -MAX_AMOUNT, MAX_AMOUNT)
+    if len(edits) > MAX_EDITS:
+        raise FigmentError(f"{flag}: {len(edits)} edits; at most {MAX_EDITS}")
+    return Recipe(
+        bands=(bands[0], bands[0], bands[0]) if len(bands) == 1 else (bands[0], bands[1], bands[2]),
+        psi=read_number(psi, f"{flag} psi", -MAX_PSI, MAX_PSI) if at else Recipe.psi,
+        edits=tuple((name, amount) for name, amount in sorted(edits.items()) if amount))
+
+
+def _terms(text: str, flag: str) -> Terms:
+    """The terms of one band."""
+    terms: dict[str, float] = {}
+    parts = text.split(",")
+    if len(parts) > MAX_TERMS:
+        raise FigmentError(f"{flag}: {len(parts)} sources in a band; at most {MAX_TERMS}")
+    for part in parts:
+        source, colon, weight = part.partition(":")
+        if not SOURCE.fullmatch(source) or (source[0] != "p" and int(source) >= 2**32):
+            raise FigmentError(f"{flag} {source[:40]!r}: a source is a seed below 2**32 or a projected picture")
+        source = source if source[0] == "p" else str(int(source))
+        value = read_number(weight, f"{flag} {source}", -MAX_WEIGHT, MAX_WEIGHT) if colon else 1.0
+        terms[source] = terms.get(source, 0.0) + value
+    return tuple(terms.items())
+
+
+def read_number(
+    text: str,
+    flag: str,
+    low: float,
+    high: float,
+) -> float:
+    """The number in `text`, from `low` to `high`; not-a-number, infinity and other text are refused."""
+    value = float(text) if NUMBER.fullmatch(text) else math.nan
+    if not low <= value <= high:
+        raise FigmentError(f"{flag} {text[:40]!r}: must be a number from {low:g} to {high:g}")
+    return value
+
+
+def _number(value: float) -> str:
+    """`value` as short as it can be read back: 0.7, 1, -0.25."""
+    return repr(int(value)) if value == int(value) else repr(value)
+
+
+def blend(
+    first: Recipe,
+    second: Recipe,
+    at: tuple[float, float, float],    # how much of `second`, for the coarse, middle and fine layers
+) -> Recipe:
+    """`first` on its way to `second`: psi of `first`, edits by the mean way."""
+    shares: list[tuple[float, ...]] = [(1 - share, share) for share in at]
+    edits = {name: sum(at) / 3 * amount for name, amount in second.edits}
+    for name, amount in first.edits:
+        edits[name] = edits.get(name, 0.0) + (1 - sum(at) / 3) * amount
+    return _mix((first, second), shares, edits)
+
+
+def breed(
+    parents: list[Recipe],             # two to four
+    seed: int,                         # children of other seeds are others
+    mutation: float = 0.15,            # how far a new character pulls at the child; 0 for none
+) -> Recipe:
+    """A child: each band of layers mixes the parents' w with random weights that favour one, and mutates a little."""
+    text = " ".join([str(seed), *map(str, parents)])
+    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
+    shares = [tuple(rng.dirichlet([0.5] * len(parents)).tolist()) for _ in BANDS]
+    mean = [sum(share[i] for share in shares) / 3 for i in range(len(parents))]
+    edits: dict[str, float] = {}
+    for parent, share in zip(parents, mean, strict=True):
+        for name, amount in parent.edits:
+            edits[name] = edits.get(name, 0.0) + share * amount
+    stranger = Recipe(bands=(((str(rng.integers(2**32)), 1.0),),) * 3, psi=parents[0].psi)
+    pulls = [float(rng.normal(0, mutation)) if mutation else 0.0 for _ in BANDS]
+    return _mix((*parents, stranger), [(*share, pull) for share, pull in zip(shares, pulls, strict=True)], edits)
+
+
+def _mix(
+    recipes: tuple[Recipe, ...],
+    shares: list[tuple[float, ...]],   # for each band, of each recipe
+    edits: dict[str, float],
+) -> Recipe:
+    """The weighted sum of recipes at the psi of the first that has one; weights follow where psi differs."""
+    psi = next((recipe.psi for recipe in recipes if recipe.psi), 0.0)
+    bands = []
+    for band, share in enumerate(shares):
+        terms: dict[str, float] = {}
+        for recipe, part in zip(recipes, share, strict=True):
+            for source, weight in recipe.bands[band]:
+                scaled = part * weight * (recipe.psi / psi if psi else 1.0)
+                terms[source] = terms.get(source, 0.0) + scaled
+        bands.append(_trim(terms))
+    kept = sorted(((name, round(amount, 2)) for name, amount in edits.items()), key=lambda item: -abs(item[1]))
+    mixed = Recipe(bands=(bands[0], bands[1], bands[2]), psi=psi)
+    return replace(mixed, edits=tuple(sorted(item for item in kept[:MAX_EDITS] if item[1])))
+
+
+def _trim(terms: dict[str, float]) -> Terms:
+    """The heaviest terms, rounded and bounded; always at least one."""
+    heaviest = sorted(terms.items(), key=lambda item: -abs(item[1]))[:MAX_TERMS]
+    rounded = [(source, min(max(round(weight, DIGITS), -MAX_WEIGHT), MAX_WEIGHT)) for source, weight in heaviest]
+    return tuple(item for item in rounded if item[1]) or ((rounded[0][0], 0.0),)

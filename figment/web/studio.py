@@ -1,0 +1,232 @@
+"""The studio: a page on this machine to look, breed, morph, project and keep, and to watch a run train.
+
+    figment serve runs/00003-heads              # then open the address it prints
+    figment serve faces.safetensors --port 8500
+    figment serve faces.safetensors --host 0.0.0.0      # open to the network: it asks for a token
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import secrets
+import socket
+import webbrowser
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from figment.base.errors import FigmentError, UnreadableImage
+from figment.base.files import need_file
+from figment.base.progress import say
+from figment.base.rundir import find_run
+from figment.draw.render import load_generator
+from figment.web.answers import ROUTES
+from figment.web.compose import Composer, digest_of, find_directions
+from figment.web.favourites import Favourites, favourites_path
+from figment.web.guard import Guard, Refused
+from figment.web.jobs import Jobs
+from figment.web.worker import CACHE_BYTES, QUEUE, Busy, Scene, Worker
+
+MAX_CONNECTIONS = 1000
+"""Requests at a time; more are refused by the server itself."""
+RETRY_SEC = 2
+"""When to try again after a refusal for too much work."""
+
+
+class Studio:
+    """What the page's requests work on: the model, its worker, its favourites, its jobs."""
+
+    def __init__(
+        self,
+        model: Path,                        # a model file, a run, or a folder of runs (its newest)
+        *,
+        device: str | None = None,          # None: the GPU where there is one
+        queue: int = QUEUE,
+        cache_bytes: int = CACHE_BYTES,
+        favourites: Path | None = None,     # the file of favourites; None: beside the model
+    ) -> None:
+        if not model.exists():
+            raise FigmentError(f"MODEL {model}: no such file or folder")
+        self.run = find_run(model, "MODEL") if model.is_dir() and not _is_bare(model) else None
+        self.model, self.device = self.run or model, device
+        self.file = self.model / "model.safetensors" if self.model.is_dir() else need_file(self.model, "MODEL")
+        self.config: dict[str, Any] = {}
+        self.directions: dict[str, Any] = {}
+        self.decoding = asyncio.Semaphore(1)
+        self.stamp: tuple[int, int] | None = None
+        self.newest = ""
+        digest = digest_of(self.file) if self.file.is_file() else ""
+        self.favourites = Favourites(favourites or favourites_path(self.model, digest))
+        self.worker = Worker(queue=queue, cache_bytes=cache_bytes)
+        self.jobs = Jobs(self.worker, self.favourites, self.model)
+        try:
+            if self.file.is_file():
+                self.reload()
+        except BaseException:
+            self.close()
+            raise
+
+    def reload(self) -> None:
+        """Show what the model's file holds now."""
+        digest = digest_of(need_file(self.file, "MODEL"))
+        g, self.config = load_generator(self.model, self.device)
+        self.directions = find_directions(self.model, g)
+        self.worker.show(Scene(g, Composer(g, self.favourites.latent, self.directions), digest))
+
+    def newer(self) -> bool:
+        """Whether a run has written a model since it was loaded."""
+        if self.run is None or not self.file.is_file():
+            return False
+        scene, stamp = self.worker.scene, self.file.stat()
+        mark = (stamp.st_mtime_ns, stamp.st_size)
+        if self.stamp != mark:
+            self.stamp, self.newest = mark, digest_of(self.file)
+        return scene is None or self.newest != scene.digest
+
+    def about(self) -> dict[str, Any]:
+        """What the page needs to know."""
+        scene, data = self.worker.scene, self.config.get("data") or {}
+        shown = scene and {"digest": scene.digest, "resolution": scene.g.resolution, "channels": scene.g.channels,
+                           "layers": scene.g.num_layers, "kimg": self.config.get("kimg"),
+                           "pictures": data.get("pictures"), "licence": self.config.get("licence")}
+        directions = [{"name": name, "reach": _reach(direction), "layers": _layers(direction)}
+                      for name, direction in self.directions.items()]
+        return {"name": self.model.resolve().name, "model": shown, "directions": directions,
+                "run": bool(self.run), "favourites": str(self.favourites.path)}
+
+    def close(self) -> None:
+        """Stop the threads and close the file of favourites."""
+        self.jobs.close()
+        self.worker.close()
+        self.favourites.__exit__(None, None, None)
+
+
+def _is_bare(folder: Path) -> bool:
+    """A folder with a model but no run's config.json."""
+    return (folder / "model.safetensors").is_file() and not (folder / "config.json").is_file()
+
+
+def _reach(direction: Any) -> float:
+    """How far its slider goes to each side."""
+    return 3.0
+
+
+def _layers(direction: Any) -> str:
+    layers = getattr(direction, "layers", None)
+    return "" if layers is None else str(layers)
+
+
+# ---------------------------------------------------------------------- the server
+
+def make_app(
+    studio: Studio,
+    *,
+    hosts: frozenset[str] = frozenset(),    # names it goes by besides localhost
+    addresses: bool = False,                # True: any IP address as Host too
+    token: str | None = None,               # what visitors must bring
+) -> Guard:
+    """The studio as an ASGI application behind its guard; closes `studio` when it ends."""
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(studio.close)
+
+    told = {FigmentError: _mistake, Busy: _busy, Refused: _refused, HTTPException: _http, Exception: _crash}
+    app = Starlette(routes=ROUTES, lifespan=lifespan, exception_handlers=told)      # type: ignore[arg-type]
+    app.state.studio = studio
+    return Guard(app, hosts=hosts, addresses=addresses, token=token)
+
+
+def _mistake(request: Request, error: FigmentError) -> Response:
+    """A bad value or upload: 400, or what fits a picture that can't be used."""
+    reasons = {"too-large": 413, "not-an-image": 415, "truncated": 422, "empty-file": 422}
+    status = reasons.get(error.reason, 422) if isinstance(error, UnreadableImage) else 400
+    return JSONResponse({"error": str(error)}, status)
+
+
+def _busy(request: Request, error: Busy) -> Response:
+    """More than can be drawn in good time."""
+    return JSONResponse({"error": f"too much is waiting to be drawn; try again in {RETRY_SEC} s"}, 503,
+                        {"retry-after": str(RETRY_SEC)})
+
+
+def _refused(request: Request, error: Refused) -> Response:
+    return JSONResponse({"error": str(error)}, error.status, {"connection": "close"})
+
+
+def _http(request: Request, error: HTTPException) -> Response:
+    """No such page, not that method."""
+    reason = error.detail if error.detail != HTTPStatus(error.status_code).phrase else None
+    message = f"{request.method} {request.url.path[:200]}: {reason or HTTPStatus(error.status_code).phrase.lower()}"
+    return JSONResponse({"error": message}, error.status_code, dict(error.headers or {}))
+
+
+def _crash(request: Request, error: Exception) -> Response:
+    """A fault of the studio's own: the visitor is told no more than that."""
+    return JSONResponse({"error": "the studio failed at this; the terminal says more"}, 500)
+
+
+def serve(
+    model: Path,                         # a model file, a run, or a folder of runs
+    *,
+    host: str = "127.0.0.1",             # what to listen on; anything but this machine asks for a token
+    port: int = 8400,                    # 0 takes a free one
+    token: str | None = None,            # the token; None makes one where it is needed
+    names: tuple[str, ...] = (),         # names that the studio goes by besides its address
+    device: str | None = None,           # None: the GPU where there is one
+    favourites: Path | None = None,      # the file of favourites; None: beside the model
+    browser: bool = False,               # open the page
+) -> None:
+    """Serve the studio until Ctrl-C."""
+    import uvicorn
+
+    listener = listen(host, port)
+    local = _is_local(host)
+    if not local and not token:
+        token = secrets.token_urlsafe(18)
+    with contextlib.closing(listener):
+        studio = Studio(model, device=device, favourites=favourites)
+        known = frozenset(name.lower() for name in (*names, host, *(() if local else (socket.gethostname(),))))
+        app = make_app(studio, hosts=known, addresses=not local, token=token)
+        shown = host if host not in ("0.0.0.0", "::") else "127.0.0.1"
+        address = f"http://{f'[{shown}]' if ':' in shown else shown}:{listener.getsockname()[1]}/"
+        address += f"?token={token}" if token else ""
+        say(f"{studio.model}: {address}  (Ctrl-C ends it)")
+        if not local:
+            say("open to the network: whoever has this address with its token may draw, upload and keep favourites")
+        if browser:
+            webbrowser.open(address)
+        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
+                                limit_concurrency=MAX_CONNECTIONS, timeout_graceful_shutdown=3, ws="none")
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket on `host` and `port`; raises FigmentError that names the flag where that can't be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(1024)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise FigmentError(f"--host {host} --port {port}: can't listen there ({reason})") from None
+    return listener
+
+
+def _is_local(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
