@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PAGES = Path(__file__).parent / "pages"
 ASSETS = {"studio.css": "text/css", "studio.js": "text/javascript", "studio-face.js": "text/javascript",
-          "studio-live.js": "text/javascript", "studio-parts.js": "text/javascript"}
+          "studio-morph.js": "text/javascript", "studio-live.js": "text/javascript", "studio-parts.js": "text/javascript"}
 PARENTS = 4
 CHILDREN = 48
 """Most children of one request."""
