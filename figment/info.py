@@ -63,7 +63,7 @@ def describe_data(path: Path) -> Rows:
     from figment.pack.dataset import ImageDataset
 
     data = ImageDataset(path)
-    count, channels, height, width = data.images.shape
+    count, channels, height, width = data.shape
     rows = [("data set", str(path)), ("pictures", f"{count} of {width}x{height}, {channels} channels"),
             ("digest", data.digest)]
     return rows + [("damaged", line) for line in data.damaged]

@@ -47,6 +47,14 @@ class World:
             values = values / self.size
         return values
 
+    def any(self, here: bool) -> bool:
+        """Whether it is so on any rank; every rank must ask at the same point."""
+        if self.size == 1:
+            return here
+        flag = torch.tensor(float(here), device=self.device)
+        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
+        return bool(flag.item())
+
     def close(self) -> None:
         """Leave the group, where there is one."""
         if self.size > 1:

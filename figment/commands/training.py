@@ -44,6 +44,7 @@ def train(
     tick_kimg: Annotated[float | None, typer.Option(help=TRAIN["tick_kimg"])] = None,
     keep: Annotated[int | None, typer.Option(help=TRAIN["keep"])] = None,
     score_ticks: Annotated[int | None, typer.Option(help=TRAIN["score_ticks"])] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help=TRAIN["tensorboard"])] = False,
     seed: Annotated[int | None, typer.Option(help=TRAIN["seed"])] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")] = False,
     device: Device = None,
@@ -62,7 +63,7 @@ def train(
         gamma=gamma, path_weight=path_weight, augment=augment, ada_target=ada_target, freeze_d=freeze_d,
         precision=precision, start_kimg=start_kimg, channel_base=channel_base, z_dim=z_dim, w_dim=z_dim,
         mixing=mixing, noise=noise, ema_kimg=ema_kimg, mirror=mirror, tick_kimg=tick_kimg, keep=keep, seed=seed,
-        score_ticks=score_ticks)
+        score_ticks=score_ticks, tensorboard=tensorboard)
     if not dry_run:
         say(f"{run}: fakes/, stats.jsonl, model.safetensors")
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import threading
 import zipfile
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,42 +16,108 @@ import numpy as np
 from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import need_file
 from figment.base.pixels import decode_image
+from figment.base.progress import say
+
+MEMORY_SHARE = 0.5
+"""Most of the free memory that a data set may take; a larger one stays on the disk."""
+ENDINGS = (".png", ".jpg", ".jpeg")
 
 
 class ImageDataset:
-    """The pictures of one zip, each uint8 [C, H, W]; damaged entries are left out and named in `damaged`."""
+    """The pictures of one zip, each uint8 [C, H, W]; damaged entries are left out and named in `damaged`.
 
-    def __init__(self, path: Path) -> None:
+    A data set that fits into the memory is read at once and lies in `held`. Of a larger one `held` is None: pictures
+    are read when they are asked for, and a damaged one, named once, is replaced by its neighbour.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        hold: bool | None = None,    # True: read it all; False: leave it on the disk; None: as the memory allows
+    ) -> None:
         self.path = need_file(path, "DATA")
         self.damaged: list[str] = []
+        self.held: np.ndarray | None = None    # uint8 [N, C, H, W]
+        self._lock = threading.Lock()
         try:
-            with zipfile.ZipFile(path) as archive:
-                self.images = self._read(archive)    # uint8 [N, C, H, W]
+            self._archive = zipfile.ZipFile(path)
         except zipfile.BadZipFile:
             raise FigmentError(f"DATA {path}: not a zip file; make one with `figment pack HEADS -o {path}`") from None
+        self.names = sorted(name for name in self._archive.namelist() if name.lower().endswith(ENDINGS))
+        if not self.names:
+            raise FigmentError(f"DATA {path}: holds no pictures; make a data set with `figment pack`")
+        self._shape = self._first_shape()
+        size = len(self.names) * int(np.prod(self._shape))
+        if hold or (hold is None and size < MEMORY_SHARE * free_memory()):
+            self.held = self._read_all()
+            self._shape = self.held.shape[1:]
+            self._archive.close()
 
-    def _read(self, archive: zipfile.ZipFile) -> np.ndarray:
-        """All readable pictures of the commonest shape; the others are named in `damaged`."""
-        names = sorted(name for name in archive.namelist() if name.lower().endswith((".png", ".jpg", ".jpeg")))
-        if not names:
-            raise FigmentError(f"DATA {self.path}: holds no pictures; make a data set with `figment pack`")
-        arrays = []
-        for name in names:
+    def _first_shape(self) -> tuple[int, ...]:
+        """The shape of the first readable picture."""
+        for name in self.names:
             try:
-                image = decode_image(archive.read(name), f"{self.path}:{name}", keep_alpha=True)
+                return self._decode(name).shape
+            except (UnreadableImage, zipfile.BadZipFile, OSError, ValueError):
+                continue
+        raise FigmentError(f"DATA {self.path}: none of its {len(self.names)} pictures could be read")
+
+    def _decode(self, name: str) -> np.ndarray:
+        """One picture, [C, H, W]; raises what its damage raises."""
+        with self._lock:
+            data = self._archive.read(name)
+        return np.asarray(decode_image(data, f"{self.path}:{name}", keep_alpha=True)).transpose(2, 0, 1)
+
+    def _read_all(self) -> np.ndarray:
+        """All readable pictures of the commonest shape; the others are named in `damaged`."""
+        arrays = []
+        for name in self.names:
+            try:
+                arrays.append((name, self._decode(name)))
             except (UnreadableImage, zipfile.BadZipFile, OSError, ValueError) as error:
                 self.damaged.append(f"{name}: {error}")
-                continue
-            arrays.append((name, np.asarray(image).transpose(2, 0, 1)))    # [C, H, W]
-        if not arrays:
-            raise FigmentError(f"DATA {self.path}: none of its {len(names)} pictures could be read")
         shape = Counter(array.shape for _, array in arrays).most_common(1)[0][0]
         self.damaged += [f"{name}: {array.shape} where the others are {shape}"
                          for name, array in arrays if array.shape != shape]
+        self.names = [name for name, array in arrays if array.shape == shape]
         return np.stack([array for _, array in arrays if array.shape == shape])
 
+    def read(self, index: int) -> np.ndarray:
+        """Picture `index`, uint8 [C, H, W], or the next one that can be read; safe to call from many threads."""
+        if self.held is not None:
+            return np.asarray(self.held[index])
+        for place in range(len(self.names)):
+            name = self.names[(index + place) % len(self.names)]
+            try:
+                picture = self._decode(name)
+                if picture.shape == self._shape:
+                    return picture
+                wrong = f"{picture.shape} where the others are {self._shape}"
+            except (UnreadableImage, zipfile.BadZipFile, OSError, ValueError) as error:
+                wrong = str(error)
+            self._tell(f"{name}: {wrong}")
+        raise FigmentError(f"DATA {self.path}: none of its {len(self.names)} pictures can be read any more")
+
+    def _tell(self, line: str) -> None:
+        """Name a damaged picture, once."""
+        with self._lock:
+            known = line in self.damaged
+            if not known:
+                self.damaged.append(line)
+        if not known:
+            say(f"left out: {line}")
+
+    def take(self, indices: Iterable[int]) -> np.ndarray:
+        """Some pictures, uint8 [n, C, H, W]."""
+        return np.stack([self.read(index) for index in indices])
+
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.names)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, H, W)."""
+        return (len(self), *self._shape)
 
     @property
     def name(self) -> str:
@@ -57,20 +126,27 @@ class ImageDataset:
 
     @property
     def channels(self) -> int:
-        return int(self.images.shape[1])
+        return self._shape[0]
 
     @property
     def resolution(self) -> int:
         """The side of the square pictures; raises FigmentError where it is no power of two from 16 to 1024."""
-        height, width = self.images.shape[2:]
+        height, width = self._shape[1:]
         if height != width or height & (height - 1) or not 16 <= height <= 1024:
             raise FigmentError(f"DATA {self.path}: pictures of {width}x{height}; training wants squares of a power of "
                                "two from 16 to 1024 (`figment pack --resolution`)")
-        return int(height)
+        return height
 
     @property
     def digest(self) -> str:
-        """The first 16 hex digits of the SHA-256 of all pixels: what a run remembers its data by."""
-        digest = hashlib.sha256(json.dumps(self.images.shape).encode())
-        digest.update(self.images.tobytes())
-        return digest.hexdigest()[:16]
+        """The first 16 hex digits of the SHA-256 of all names and checksums: what a run remembers its data by."""
+        rows = sorted((info.filename, info.CRC, info.file_size) for info in self._archive.infolist())
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+
+
+def free_memory() -> int:
+    """Bytes of memory that are free now, as far as the system tells."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 4 << 30

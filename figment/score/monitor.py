@@ -1,7 +1,7 @@
 """A quick score during training, between ticks: it takes its share of the time and no more, and never stops a run.
 
     scores = Monitor(run, dataset.images, dataset.digest, every=1, device="cuda")
-    train(config, run, dataset, world, on_tick=lambda state: scores(state.g_ema, state.nimg / 1000))
+    train(config, run, dataset, world, on_tick=lambda state: scores.watch(state.g_ema, state.nimg / 1000))
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ NUMBERS = ("kimg", "distance", "smooth")
 """What every row of scores.jsonl has."""
 MEDIAN = 3
 """The smoothed score is the median of so many, so one spike leaves no trace."""
+COLLAPSED = 4.0
+"""A smoothed score so many times the best is a collapse: the run goes back to its best checkpoint."""
 WORSE = 1.5
 """A smoothed score this much above the best is told."""
 TRIAL_SEC = 1.0
@@ -99,6 +101,10 @@ class Monitor:
         self.spent += self.clock() - began
         return row
 
+    def watch(self, g: Any, kimg: float) -> str | None:
+        """Score `g` if it is its turn; returns what says that the generator has collapsed, or None."""
+        return self.collapsed if self(g, kimg) else None
+
     def _score(self, g: Any, kimg: float) -> dict[str, Any] | None:
         """One row; None where a trial says that there is no time yet."""
         if self.network is None:
@@ -138,11 +144,21 @@ class Monitor:
         fake, real = (middle - began) / few, (self.clock() - middle) / min(few, len(self.source))
         self.estimate = fake * self.count + real * len(self.source)
 
+    @property
+    def collapsed(self) -> str | None:
+        """What says that the generator has collapsed since its best score; None where nothing does."""
+        if len(self.rows) < MEDIAN:
+            return None
+        last, least = self.rows[-1], min(map(worth_of, self.rows))
+        if last["smooth"] <= COLLAPSED * least:
+            return None
+        return f"{last['label']} {last['smooth']:.3f} is over {COLLAPSED:g} times the best, {least:.3f}"
+
     def _keep(self, row: dict[str, Any]) -> None:
         """Write the row, keep the model where it is the best so far, and say where the curve has turned."""
         self.rows.append(row)
         label, kimg = row["label"], row["kimg"]
-        worth = [max(old["distance"], old["smooth"]) for old in self.rows]
+        worth = [worth_of(old) for old in self.rows]
         best = int(np.argmin(worth))
         row["best"] = best == len(worth) - 1
         write_text(self.run / SCORES, "".join(json.dumps(old) + "\n" for old in self.rows))
@@ -155,6 +171,17 @@ class Monitor:
         if row["smooth"] > WORSE * worth[best] and self.told != self.rows[best]["kimg"]:
             self.told = self.rows[best]["kimg"]
             self.tell(f"{label} has been rising since kimg {self.told:g}; {self.run / BEST} is the model of then")
+
+
+def worth_of(row: dict[str, Any]) -> float:
+    """What a row counts when the best is sought, lower is better: neither a lucky spike nor what the median hides."""
+    return float(max(row["distance"], row["smooth"]))
+
+
+def best_kimg(run: Path) -> float | None:
+    """Where a run's best score stands; None where it has none."""
+    rows = read_rows(run / SCORES)
+    return float(min(rows, key=worth_of)["kimg"]) if rows else None
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -88,7 +88,7 @@ class Schedule:
     start_kimg: float
     """Where in the schedule to begin, as if so many thousands of images had been shown."""
     keep: int
-    """Newest checkpoints to keep; of older ones the last of each day stays."""
+    """Newest checkpoints to keep; of older ones the best scored one and the last of each day stay."""
     seed: int
     """Every random number of the run follows from it."""
     init: str | None
@@ -97,6 +97,8 @@ class Schedule:
     """Fit the networks of `init` to the data: grow or cut levels, change colours, drop labels."""
     score_ticks: int = 1
     """Ticks between quick scores, which take 5% of the time at most and keep the best model; 0: none."""
+    tensorboard: bool = False
+    """Write curves and fakes for TensorBoard too, into the run's folder `tensorboard`."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ COLUMNS = ("z_dim", "w_dim", "map_depth", "channel_base", "channel_max", "batch"
 COMMON: dict[str, Any] = {
     "augment_kinds": "bgc", "ada_target": 0.6, "ada_kimg": 500.0, "freeze_d": 0, "mirror": True, "precision": None,
     "loss": None, "growing": None, "kimg": DEFAULT_KIMG, "keep": 2, "seed": 0, "init": None, "adapt": False,
-    "score_ticks": 1,
+    "score_ticks": 1, "tensorboard": False,
 }
 """What all presets share; None is decided by `resolve`."""
 

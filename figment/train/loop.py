@@ -29,11 +29,16 @@ from figment.base.seeds import seeds_to_z
 from figment.draw.grid import make_grid
 from figment.nets.modelfile import Model, save
 from figment.pack.dataset import ImageDataset
+from figment.pack.readahead import hold_images
 from figment.pack.sampler import EndlessSampler
+from figment.score.monitor import best_kimg
+from figment.train.board import Board
 from figment.train.config import TrainConfig
 from figment.train.state import State, checkpoints, load_newest, new_state, save_checkpoint
 from figment.train.step import moment, train_step
 
+AGREE_STEPS = 4
+"""Ranks ask each other so often whether one was told to stop."""
 MOST_ROLLBACKS = 5
 """Rollbacks after which a run gives up."""
 
@@ -61,19 +66,22 @@ def train(
     run: Path,                                  # the run's folder; a run that is already in it goes on
     dataset: ImageDataset,
     world: World,
-    on_tick: Callable[[State], None] = lambda state: None,
+    on_tick: Callable[[State], str | None] = lambda state: None,     # scores a tick; tells of a collapse
 ) -> bool:
     """Train until `kimg`; returns False where a signal ended it early, with a checkpoint written."""
     state = new_state(config, world.device, init=not checkpoints(run))
     _begin(config, run, state, dataset, world)
-    images = torch.from_numpy(dataset.images).to(world.device)      # uint8 [N, C, H, W]
+    board = Board(run, state.nimg) if config.schedule.tensorboard and world.is_main else None
+    images = hold_images(dataset, world.device)
     sampler = EndlessSampler(len(dataset), config.schedule.seed, config.recipe.mirror)
     total = round((config.schedule.start_kimg + config.schedule.kimg) * 1000)
 
     with Stop() as stop:
-        meter, rollbacks = Meter(state.nimg), 0
-        while state.nimg < total and not stop.asked:
+        meter, rollbacks, stopped = Meter(state.nimg), 0, False
+        while state.nimg < total and not stopped:
             meter.add(state, train_step(config, state, images, sampler, world))
+            if state.step % AGREE_STEPS == 0 or world.size == 1:
+                stopped = world.any(stop.asked)
             if state.nimg < total and state.nimg < _next_tick(config, state, world):
                 continue
 
@@ -85,15 +93,22 @@ def train(
                 _roll_back(run, state, world, broken, rollbacks)
             else:
                 state.history.append(row)
-                _publish(config, run, state, dataset, world)
+                fakes = _publish(config, run, state, dataset, world)
+                if board is not None:
+                    board.tick(row, fakes)
                 if world.is_main:
                     say(_status(state, total))
-                on_tick(state)
+                collapsed = on_tick(state)
+                if world.any(bool(collapsed)):
+                    rollbacks += 1
+                    _roll_back(run, state, world, collapsed or "", rollbacks, best_kimg(run))
             meter = Meter(state.nimg)
-        if stop.asked and world.is_main:
-            save_checkpoint(run, state, config.schedule.keep)
+        if board is not None:
+            board.close()
+        if stopped and world.is_main:
+            save_checkpoint(run, state, config.schedule.keep, best_kimg(run))
             say(f"stopped at {state.nimg / 1000:.1f} kimg; go on with: figment train --resume -o {run}")
-        return not stop.asked
+        return not stopped
 
 
 def _next_tick(config: TrainConfig, state: State, world: World) -> float:
@@ -114,12 +129,19 @@ def diagnose(row: dict[str, float], state: State) -> str | None:
     return None
 
 
-def _roll_back(run: Path, state: State, world: World, broken: str, count: int) -> None:
-    """Go back to the newest checkpoint with half the learning rate."""
+def _roll_back(
+    run: Path,
+    state: State,
+    world: World,
+    broken: str,                # what is wrong
+    count: int,                 # rollbacks so far, this one included
+    to: float | None = None,    # kimg of the checkpoint to go back to; None: the newest
+) -> None:
+    """Go back to a good checkpoint with half the learning rate."""
     if count > MOST_ROLLBACKS:
         raise FigmentError(f"{run}: {broken}, after {MOST_ROLLBACKS} rollbacks; try a smaller --lr or a larger --gamma")
     at, scale = state.nimg, state.lr_scale / 2
-    load_newest(run, state, world.device)
+    load_newest(run, state, world.device, math.inf if to is None else to)
     state.lr_scale = scale
     if world.is_main:
         say(f"at {at / 1000:.1f} kimg {broken}: back to {state.nimg / 1000:.1f} kimg, with {scale:g} times the "
@@ -165,24 +187,26 @@ def _begin(config: TrainConfig, run: Path, state: State, dataset: ImageDataset, 
         say(f"left out: {line}")
     write_json(run / "config.json", config.to_json())
     columns = _grid_columns(dataset.resolution)
-    write_png(run / "reals.png", make_grid(dataset.images[: columns**2], columns))
+    write_png(run / "reals.png", make_grid(dataset.take(range(min(columns**2, len(dataset)))), columns))
     last = state.history[-1]["kimg"] if state.history else config.schedule.start_kimg
     if state.nimg == round(last * 1000):    # at a tick; what was not written before a crash is written now
         _publish(config, run, state, dataset, world)
 
 
-def _publish(config: TrainConfig, run: Path, state: State, dataset: ImageDataset, world: World) -> None:
-    """Write the grid of fakes, the checkpoint, the model file and the statistics of this tick (rank 0)."""
+def _publish(config: TrainConfig, run: Path, state: State, dataset: ImageDataset, world: World) -> np.ndarray:
+    """Write the grid of fakes, the checkpoint, the model file and the statistics of this tick; returns the grid."""
     if not world.is_main:
-        return
+        return np.empty(0)
     columns = _grid_columns(dataset.resolution)
-    write_png(run / "fakes" / f"img{state.nimg:09d}.png", make_grid(draw_fakes(state, columns**2), columns))
-    save_checkpoint(run, state, config.schedule.keep)
+    fakes = make_grid(draw_fakes(state, columns**2), columns)
+    write_png(run / "fakes" / f"img{state.nimg:09d}.png", fakes)
+    save_checkpoint(run, state, config.schedule.keep, best_kimg(run))
     data = {"name": dataset.name, "pictures": len(dataset), "digest": dataset.digest}
     save(run / "model.safetensors", Model(
         g_ema=state.g_ema, g=None, d=state.d, origin="figment",
         config={"data": data, "kimg": state.nimg / 1000}))
     write_text(run / "stats.jsonl", "".join(json.dumps(row) + "\n" for row in state.history))
+    return np.asarray(fakes)
 
 
 @torch.no_grad()

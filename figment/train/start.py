@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from figment.base.dist import World, join_world
 from figment.base.durations import clock
 from figment.base.errors import FigmentError
@@ -101,16 +103,18 @@ def _networks_of(init: str, adapted: bool, dataset: ImageDataset) -> Like:
     return g.config, d.config if d is not None else None
 
 
-def _scores(config: TrainConfig, run: Path, dataset: ImageDataset, world: World) -> Callable[[State], None]:
+def _scores(config: TrainConfig, run: Path, dataset: ImageDataset, world: World) -> Callable[[State], str | None]:
     """What to do after a tick: the main rank scores the averaged generator, as far as its share of the time goes."""
     if not config.schedule.score_ticks or not world.is_main:
         return lambda state: None
-    from figment.score.monitor import Monitor
+    from figment.score.monitor import REALS, Monitor
 
-    scores = Monitor(run, dataset.images, dataset.digest, every=config.schedule.score_ticks, device=str(world.device))
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(REALS, len(dataset))).round().astype(int)).tolist()
+    reals = dataset.take(chosen)
+    scores = Monitor(run, reals, dataset.digest, every=config.schedule.score_ticks, device=str(world.device))
 
-    def score(state: State) -> None:
-        scores(state.g_ema, state.nimg / 1000)
+    def score(state: State) -> str | None:
+        return scores.watch(state.g_ema, state.nimg / 1000)
     return score
 
 

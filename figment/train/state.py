@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 import zipfile
 from dataclasses import dataclass, field
@@ -133,14 +134,25 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted((run / "checkpoints").glob("img*.pt"))
 
 
-def save_checkpoint(run: Path, state: State, keep: int) -> None:
-    """Write the state under its image count, then remove older ones but the newest `keep` and the last of each day."""
-    with atomic(run / "checkpoints" / f"img{state.nimg:09d}.pt") as temporary:
+def checkpoint_at(run: Path, kimg: float) -> Path:
+    """Where the checkpoint of this progress lies, or would."""
+    return run / "checkpoints" / f"img{round(kimg * 1000):09d}.pt"
+
+
+def save_checkpoint(
+    run: Path,
+    state: State,
+    keep: int,                       # newest checkpoints to keep
+    best: float | None = None,       # kimg of the best scored one, which stays too; None where nothing was scored
+) -> None:
+    """Write the state under its image count; of older ones the newest few, the best and the last of each day stay."""
+    with atomic(checkpoint_at(run, state.nimg / 1000)) as temporary:
         torch.save(state.dump(), temporary)
     found = checkpoints(run)
     last_of_day = {time.strftime("%Y-%m-%d", time.localtime(path.stat().st_mtime)): path for path in found}
+    stays = {*last_of_day.values(), *([checkpoint_at(run, best)] if best is not None else [])}
     for path in found[:-keep]:
-        if path not in last_of_day.values():
+        if path not in stays:
             path.unlink()
 
 
@@ -154,10 +166,15 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     return values
 
 
-def load_newest(run: Path, state: State, device: torch.device) -> list[str]:
+def load_newest(
+    run: Path,
+    state: State,
+    device: torch.device,
+    until: float = math.inf,         # kimg of the newest one that is wanted
+) -> list[str]:
     """Restore the newest whole checkpoint; returns one line for each damaged one that was passed over."""
     passed = []
-    for path in reversed(checkpoints(run)):
+    for path in reversed([path for path in checkpoints(run) if int(path.stem[3:]) <= until * 1000 + 0.5]):
         try:
             state.restore(read_checkpoint(path, device))
         except Exception as error:

@@ -15,6 +15,7 @@ from figment.base.dist import World
 from figment.base.pixels import to_unit
 from figment.nets.fastconv import fast_convolutions
 from figment.nets.noise import SharedNoise
+from figment.pack.readahead import ReadAhead
 from figment.pack.sampler import EndlessSampler
 from figment.train import losses
 from figment.train.ada import AdaController
@@ -25,6 +26,8 @@ from figment.train.growth import Growth, fade_reals, growth_at, new_layer, proga
 from figment.train.memory import Index, MicroBatches, whole_group
 from figment.train.state import State, step_randomness
 
+AHEAD = 3
+"""Batches that are read ahead where the data don't fit into the memory."""
 W_AVG_BETA = 0.995
 """How slowly w_avg follows the mapped latents, per step (StyleGAN2-ADA)."""
 
@@ -73,7 +76,7 @@ class Latents:
 def train_step(
     config: TrainConfig,
     state: State,
-    images: Tensor,            # the data, uint8 [N, C, H, W]
+    images: Tensor | ReadAhead,    # the data, uint8 [N, C, H, W]
     sampler: EndlessSampler,
     world: World,
 ) -> dict[str, Tensor]:
@@ -139,11 +142,13 @@ def _styles(config: TrainConfig, state: State, latents: Latents, index: Index, d
 
 
 def _take_reals(
-    state: State, images: Tensor, sampler: EndlessSampler, now: Growth, share: slice, world: World
+    state: State, images: Tensor | ReadAhead, sampler: EndlessSampler, now: Growth, share: slice, world: World
 ) -> Tensor:
     """This rank's share of the next showings, as the networks can draw them now: [n, C, H, W] in [-1, 1]."""
     indices, flips = sampler.take(state.nimg, now.minibatch)
     real = images[torch.from_numpy(indices[share]).to(images.device)].to(world.device, non_blocking=True)
+    if isinstance(images, ReadAhead):
+        images.expect(sampler.take(state.nimg + now.minibatch, AHEAD * now.minibatch)[0][share])
     flip = torch.from_numpy(flips[share]).to(world.device)
     real = to_unit(torch.where(flip[:, None, None, None], real.flip(3), real))
     return fade_reals(real, now.lod) if now.lod else real

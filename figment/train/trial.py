@@ -9,6 +9,7 @@ import torch
 
 from figment.base.dist import World
 from figment.pack.dataset import ImageDataset
+from figment.pack.readahead import hold_images
 from figment.pack.sampler import EndlessSampler
 from figment.train.config import TrainConfig
 from figment.train.state import new_state
@@ -21,7 +22,7 @@ WARM_UP, STEPS = 2, 3
 def measure_sec_per_kimg(config: TrainConfig, dataset: ImageDataset, world: World) -> float:
     """Seconds per 1,000 images of `config` on this machine, lazy parts included; a throwaway network is trained."""
     state = new_state(config, world.device)
-    images = torch.from_numpy(dataset.images).to(world.device)
+    images = hold_images(dataset, world.device)
     sampler = EndlessSampler(len(dataset), config.schedule.seed, config.recipe.mirror)
 
     def timed(step: int) -> float:

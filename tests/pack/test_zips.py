@@ -33,7 +33,7 @@ def test_kept_heads_are_packed_as_the_field_reads_them(tmp_path):
         assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
         assert json.loads(archive.read("dataset.json")) == {"labels": None}
     data = ImageDataset(tmp_path / "a.zip")
-    assert data.images.shape == (2, 3, 32, 32) and data.images[1, 0, 0, 0] == 100
+    assert data.shape == (2, 3, 32, 32) and data.held[1, 0, 0, 0] == 100
     assert (data.resolution, data.channels, data.name) == (32, 3, "a")
 
 

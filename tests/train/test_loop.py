@@ -7,6 +7,7 @@ import torch
 
 import figment
 from figment.base.errors import FigmentError
+from figment.pack.dataset import ImageDataset
 from figment.pack.sampler import EndlessSampler
 from figment.train.loop import train
 from figment.train.state import checkpoints, new_state
@@ -72,7 +73,7 @@ def test_other_data_is_refused(tmp_path, tiny, dataset, world):
 def test_a_step_moves_both_networks_and_the_averages(tiny, dataset, world):
     state = new_state(tiny, world.device)
     before = {name: [p.clone() for p in getattr(state, name).parameters()] for name in ("g", "d", "g_ema")}
-    images = torch.from_numpy(dataset.images)
+    images = torch.from_numpy(dataset.held)
     stats = train_step(tiny, state, images, EndlessSampler(len(dataset), 0), world)
     for name, old in before.items():
         moved = [not torch.equal(a, b) for a, b in zip(old, getattr(state, name).parameters(), strict=True)]
@@ -88,6 +89,28 @@ def test_without_noise_the_generator_never_learns_to_lean_on_it(tiny, dataset, w
         state = new_state(config, world.device)
         sampler = EndlessSampler(len(dataset), 0)
         for _ in range(2):
-            train_step(config, state, torch.from_numpy(dataset.images), sampler, world)
+            train_step(config, state, torch.from_numpy(dataset.held), sampler, world)
         strengths = [value for name, value in state.g.named_parameters() if name.endswith("noise_strength")]
         assert strengths and all(bool(value) == noise for value in strengths)
+
+
+def test_a_run_whose_data_stay_on_the_disk_is_the_same_run(tiny, zip_path, dataset, world, tmp_path):
+    train(tiny, tmp_path / "held", dataset, world)
+    train(tiny, tmp_path / "disk", ImageDataset(zip_path, hold=False), world)
+    assert contents(tmp_path / "held") == contents(tmp_path / "disk")
+
+
+def test_a_collapsed_score_goes_back_to_the_best_checkpoint(tiny, dataset, world, tmp_path, capsys):
+    """The third tick of the first try is told to be a collapse, the first to be the best."""
+    seen = []
+
+    def judge(state):
+        seen.append(state.nimg)
+        rows = [{"kimg": nimg / 1000, "distance": 1.0 + nimg, "smooth": 1.0 + nimg} for nimg in seen[:1]]
+        (tmp_path / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return "FD-heads 9 is over 4 times the best, 1" if len(seen) == 3 else None
+
+    train(cut_short(tiny, 0.064), tmp_path, dataset, world, judge)
+    assert seen == [16, 32, 48, 32, 48, 64]
+    assert "back to 0.0 kimg, with 0.5 times the learning rate" in capsys.readouterr().out
+    assert "img000000016.pt" in [path.name for path in checkpoints(tmp_path)]    # the best one stays

@@ -36,7 +36,7 @@ def recipe(config, **more):
 def run_steps(config, dataset, world, count, state=None):
     """`count` steps; the state, and every step's statistics as numbers."""
     state = state or new_state(config, CPU)
-    images, sampler = torch.from_numpy(dataset.images), EndlessSampler(len(dataset), config.schedule.seed, True)
+    images, sampler = torch.from_numpy(dataset.held), EndlessSampler(len(dataset), config.schedule.seed, True)
     rows = [train_step(config, state, images, sampler, world) for _ in range(count)]
     return state, [{name: float(value) for name, value in row.items()} for row in rows]
 

@@ -1,0 +1,191 @@
+"""What the same minutes teach: 64x64 on 2,000 DiceBear `adventurer` heads, beside the stylegan2-ada PyTorch code.
+
+    git clone https://github.com/NVlabs/stylegan2-ada-pytorch /tmp/ada
+    python benchmarks/learn_beside_ada.py /tmp/ada -o learn --minutes 20 --seeds 0 1 2
+    python benchmarks/learn_beside_ada.py /tmp/ada -o learn --minutes 0      # the table of what is there so far
+
+Each program trains from nothing for the same time by the clock, one after the other, with what it does by itself on
+such a machine: figment with its `cpu` preset, theirs with its `auto` settings (batch 32, ADA with bgc), their networks,
+loss, augmentation and steps as they are. Both draw 2,000 characters with the averaged generator, untruncated, which are
+scored by FD-heads against the 2,000 heads. Trainings that are done are not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import statistics
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from figment.base.dist import join_world
+from figment.base.pixels import to_uint8, write_png
+from figment.demo.styles import draw
+from figment.draw.grid import make_grid
+from figment.pack.sampler import EndlessSampler
+from figment.score.score import score
+from figment.train.config import resolve
+from figment.train.state import new_state
+from figment.train.step import train_step
+
+HEADS, FAKES, SIDE, SEED = 2000, 2000, 64, 500_000
+
+
+def heads(folder: Path) -> np.ndarray:
+    """The data: uint8 [2000, 3, 64, 64], also as PNGs in `folder`."""
+    cache = folder.parent / "heads.npy"
+    if not cache.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        drawn = [Image.alpha_composite(Image.new("RGBA", (SIDE, SIDE), "white"), draw("adventurer", SEED + i, SIDE))
+                 for i in range(HEADS)]
+        for i, head in enumerate(drawn):
+            write_png(folder / f"{i:04d}.png", head.convert("RGB"))
+        np.save(cache, np.stack([np.asarray(head.convert("RGB")).transpose(2, 0, 1) for head in drawn]))
+    return np.load(cache)
+
+
+def figment(images: np.ndarray, seed: int, sec: float, _: Path) -> tuple[Any, float]:
+    """figment's step until the time is over: the fakes' maker, and kimg shown."""
+    config = resolve(Path("x"), "x", SIDE, 3, preset="cpu", seed=seed)
+    world = join_world("cpu")
+    state, sampler = new_state(config, world.device), EndlessSampler(len(images), seed, True)
+    data, started = torch.from_numpy(images), time.perf_counter()
+    while time.perf_counter() - started < sec:
+        train_step(config, state, data, sampler, world)
+    g = state.g_ema
+
+    def make(z: torch.Tensor) -> torch.Tensor:
+        return g.synthesis(g.mapping(z), noise="const")
+    return (make, g.z_dim), state.nimg / 1000
+
+
+def stylegan2_ada(images: np.ndarray, seed: int, sec: float, code: Path) -> tuple[Any, float]:
+    """Their training step as their loop runs it, with what its `auto` picks for one device at 64 pixels."""
+    sys.path.insert(0, str(code))
+    warnings.simplefilter("ignore")
+    from training.augment import AugmentPipe
+    from training.loss import StyleGAN2Loss
+    from training.networks import Discriminator, Generator
+
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    batch, lr, gamma, target = 32, 0.0025, 0.0002 * SIDE**2 / 32, 0.6
+    shared: dict[str, Any] = {"c_dim": 0, "img_resolution": SIDE, "img_channels": 3}
+    widths = {"channel_base": 16384, "channel_max": 512, "num_fp16_res": 0, "conv_clamp": None}
+    g = Generator(z_dim=512, w_dim=512, mapping_kwargs={"num_layers": 2}, synthesis_kwargs=widths, **shared)
+    d = Discriminator(**widths, epilogue_kwargs={"mbstd_group_size": 4}, **shared)
+    g, d = g.train().requires_grad_(False), d.train().requires_grad_(False)
+    average = copy.deepcopy(g).eval()
+    kinds = ("xflip", "rotate90", "xint", "scale", "rotate", "aniso", "xfrac", "brightness", "contrast", "lumaflip",
+             "hue", "saturation")
+    augment = AugmentPipe(**dict.fromkeys(kinds, 1)).train().requires_grad_(False)
+    augment.p.copy_(torch.zeros([]))
+    loss = StyleGAN2Loss(torch.device("cpu"), g.mapping, g.synthesis, d, augment_pipe=augment, r1_gamma=gamma)
+    every = {"G": 4, "D": 16}
+    adam = {}
+    for name, net in (("G", g), ("D", d)):
+        ratio = every[name] / (every[name] + 1)
+        adam[name] = torch.optim.Adam(net.parameters(), lr=lr * ratio, betas=(0.0, 0.99**ratio), eps=1e-8)
+    labels, nets = torch.zeros(batch, 0), {"G": g, "D": d}
+    from torch_utils import training_stats
+
+    signs = training_stats.Collector(regex="Loss/signs/real")
+    step, shown, started = 0, 0, time.perf_counter()
+    while time.perf_counter() - started < sec:
+        picks = rng.integers(len(images), size=batch)
+        real = torch.from_numpy(images[picks]).float() / 127.5 - 1
+        flip = torch.from_numpy(rng.random(batch) < 0.5)[:, None, None, None]
+        real = torch.where(flip, real.flip(3), real)
+        for phase, gain in (("Gmain", 1), ("Greg", 4), ("Dmain", 1), ("Dreg", 16)):
+            name = phase[0]
+            if phase.endswith("reg") and step % every[name]:
+                continue
+            nets[name].requires_grad_(True)
+            adam[name].zero_grad(set_to_none=True)
+            z = torch.randn(batch, 512)
+            loss.accumulate_gradients(phase=phase, real_img=real, real_c=labels, gen_z=z, gen_c=labels, sync=True,
+                                      gain=gain)
+            nets[name].requires_grad_(False)
+            for parameter in nets[name].parameters():
+                if parameter.grad is not None:
+                    torch.nan_to_num(parameter.grad, nan=0, posinf=1e5, neginf=-1e5, out=parameter.grad)
+            adam[name].step()
+
+        # The average with its ramp-up, and the strength of augmentation every four steps.
+        shown += batch
+        half_life = min(batch * 10 / 32 * 1000, shown * 0.05)
+        beta = 0.5 ** (batch / max(half_life, 1e-8))
+        with torch.no_grad():
+            for mean, value in zip(average.parameters(), g.parameters(), strict=True):
+                mean.copy_(value.lerp(mean, beta))
+            for mean, value in zip(average.buffers(), g.buffers(), strict=True):
+                mean.copy_(value)
+        step += 1
+        if step % 4 == 0:
+            signs.update()
+            change = np.sign(signs["Loss/signs/real"] - target) * (batch * 4) / (500 * 1000)
+            augment.p.copy_((augment.p + change).clamp(min=0))
+
+    def make(z: torch.Tensor) -> torch.Tensor:
+        return average(z, labels[: len(z)], noise_mode="const")
+    return (make, 512), shown / 1000
+
+
+PROGRAMS = {"figment": figment, "stylegan2-ada": stylegan2_ada}
+
+
+@torch.no_grad()
+def write_fakes(make: Any, z_dim: int, folder: Path) -> None:
+    """2,000 characters as PNGs, and a grid of the first ones."""
+    randomness = torch.Generator().manual_seed(12345)
+    folder.mkdir(parents=True, exist_ok=True)
+    for start in range(0, FAKES, 25):
+        pictures = to_uint8(make(torch.randn(25, z_dim, generator=randomness))).numpy()    # [25, 3, H, W]
+        for i, picture in enumerate(pictures):
+            write_png(folder / f"{start + i:04d}.png", picture.transpose(1, 2, 0))
+        if start == 0:
+            write_png(folder.parent / f"{folder.name}.png", make_grid(pictures, 5))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("theirs", type=Path, help="a checkout of stylegan2-ada-pytorch")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    options = parser.parse_args()
+    real = options.output / "real"
+    images = heads(real)
+
+    for seed in options.seeds:
+        for name, train in PROGRAMS.items():
+            done = options.output / f"{name}-{seed}.json"
+            if done.exists() or not options.minutes:
+                continue
+            (make, z_dim), kimg = train(images, seed, options.minutes * 60, options.theirs)
+            write_fakes(make, z_dim, options.output / f"{name}-{seed}")
+            done.write_text(json.dumps({"minutes": options.minutes, "kimg": kimg}))
+            print(f"{name}, seed {seed}: {kimg:.1f} kimg in {options.minutes:g} minutes", flush=True)
+
+    for name in PROGRAMS:
+        rows = []
+        for done in sorted(options.output.glob(f"{name}-*.json")):
+            result = score(done.with_suffix(""), real, images=FAKES)
+            rows.append(result.distance)
+            told = json.loads(done.read_text())
+            print(f"{done.stem:<18} {told['kimg']:7.1f} kimg   FD-heads {result.distance:8.3f}   precision "
+                  f"{result.precision:.3f}   recall {result.recall:.3f}", flush=True)
+        if rows:
+            print(f"{name:<18} FD-heads {statistics.mean(rows):.3f}, from {min(rows):.3f} to {max(rows):.3f}")
+
+
+if __name__ == "__main__":
+    main()
