@@ -72,18 +72,24 @@ class Decision:
 class Desk:
     """The catalog of one heads folder, shared by the server's threads behind one lock."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,             # the heads folder
+        *,
+        write: bool = True,       # False: nothing is to be decided, so nothing is added to the catalog
+    ) -> None:
         with Catalog(folder):    # says what is wrong with it, if anything is
             self.folder = folder
         self.lock = threading.RLock()
         self.db = sqlite3.connect(folder / "catalog.db", check_same_thread=False, timeout=10)
         self.db.row_factory = sqlite3.Row
         self.db.execute("PRAGMA temp_store = MEMORY")
-        with self.db:
-            self.db.execute(LOG)
-            self.db.execute("CREATE INDEX IF NOT EXISTS decisions_by_head ON decisions (head_id)")
-            # Counts and filters by reason read this index instead of every row.
-            self.db.execute("CREATE INDEX IF NOT EXISTS verdicts_by_reason ON verdicts (verdict, reason, by)")
+        if write:
+            with self.db:
+                self.db.execute(LOG)
+                self.db.execute("CREATE INDEX IF NOT EXISTS decisions_by_head ON decisions (head_id)")
+                # Counts and filters by reason read this index instead of every row.
+                self.db.execute("CREATE INDEX IF NOT EXISTS verdicts_by_reason ON verdicts (verdict, reason, by)")
         self.probabilities: dict[int, float] = {}
         self.rank()
 
