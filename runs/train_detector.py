@@ -1,7 +1,13 @@
-"""Train the head detector that figment ships, from nothing, on endless demo art. About half an hour on one core.
+"""Train the head detector that figment ships: boxes on drawn and painted art, then headness and embedding.
 
-    python runs/train_detector.py                                   # writes figment/heads/weights/detector.safetensors
-    python runs/train_detector.py --steps 200 -o /tmp/quick.safetensors
+    python runs/train_detector.py --wesnoth /usr/share/games/wesnoth/1.16/data --renpy /usr/share/games/renpy
+    python runs/train_detector.py --start figment/heads/weights/detector.safetensors --steps 2300 --rate 1e-3 ...
+    python runs/train_detector.py --start boxes.safetensors --steps 0 --describe-steps 800 ...   # the second part alone
+    python runs/train_detector.py --wesnoth ... --score              # train nothing: score the weights on held-out art
+    python runs/train_detector.py --steps 200 --describe-steps 50 -o /tmp/quick.safetensors        # demo art alone
+
+--wesnoth is the data folder of Debian's wesnoth-1.16-data; its boxes are figment/heads/labels/wesnoth.json and it is
+read under core/ alone. --renpy is where renpy-demo and renpy-thequestion lie. Both are optional.
 """
 
 from __future__ import annotations
@@ -12,66 +18,117 @@ import os
 from collections.abc import Iterator
 from multiprocessing.queues import Queue
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from detector_art import Sources, crops_without_heads, endless_scenes, known_heads, mistaken_crops
 from PIL import Image
 
+from figment.base.dist import keep_freed_memory
 from figment.base.records import Box
-from figment.demo.scenes import EVERYONE, Cast, compose, wear
-from figment.heads.detect import SHIPPED
-from figment.heads.network import load_net, save_net
+from figment.heads.describe import Describer
+from figment.heads.detect import SHIPPED, Detector
+from figment.heads.likeness import Batch, Known, draw_batch, no_head, train_likeness, view_of
+from figment.heads.network import HeadNet, NetConfig, grow, load_net, save_net
+from figment.heads.score import Scores, Truth, score_boxes
+from figment.heads.squares import cut_square, square_around
 from figment.heads.train import Step, TrainConfig, train_detector
 
-LARGEST = 720
-"""Scenes are held at this longer side at most: no view needs more."""
-NOTE = {"trained_on": "figment demo art, drawn endlessly; no other pictures", "license": "MIT; see MODEL_CARD.md"}
+NOTE = {
+    "trained_on": "figment demo art, drawn endlessly; portraits under core/ of Battle for Wesnoth 1.16; Ren'Py's demo "
+                  "characters; see MODEL_CARD.md",
+    "license": "see MODEL_CARD.md: learned from CC BY, CC0, MIT and GPL-2+/CC BY-SA 4.0 art",
+}
 
 
-def endless_scenes(seed: int) -> Iterator[tuple[Image.Image, list[Box]]]:
-    """Demo scenes without end, the same ones for the same seed; one in eight holds no head."""
-    rng = np.random.default_rng(seed)
-    crowd, nobody = Cast(EVERYONE.styles), Cast(EVERYONE.styles, heads=(0, 0))
-    while True:
-        scene = compose(rng, nobody if rng.random() < 0.125 else crowd)
-        image, boxes = wear(rng, scene.image), list(scene.boxes)
-        scale = min(1.0, LARGEST / max(image.size))
-        if scale < 1:
-            size = (round(image.width * scale), round(image.height * scale))
-            image = image.resize(size, Image.Resampling.BOX)
-            boxes = [Box(*(value * scale for value in box)) for box in boxes]
-        yield image, boxes
+# ---------------------------------------------------------------------- work that another process does meanwhile
 
 
-def draw_ahead(seed: int, queue: Queue[tuple[np.ndarray, list[Box]]]) -> None:
+def draw_scenes(queue: Queue[Any], sources: Sources, seed: int) -> None:
     """Draw scenes into `queue` for ever, politely."""
     os.nice(2)
-    for image, boxes in endless_scenes(seed):
+    for image, boxes in endless_scenes(sources, seed):
         queue.put((np.asarray(image), boxes))
 
 
-def drawn_elsewhere(seed: int) -> Iterator[tuple[Image.Image, list[Box]]]:
-    """`endless_scenes`, drawn by another process while this one trains."""
-    context = multiprocessing.get_context("spawn")
-    queue: Queue[tuple[np.ndarray, list[Box]]] = context.Queue(maxsize=32)
-    context.Process(target=draw_ahead, args=(seed, queue), daemon=True).start()
+def draw_crops(queue: Queue[Any], sources: Sources, seed: int, mistakes: list[np.ndarray], count: int) -> None:
+    """Draw batches of crops into `queue` for ever, politely."""
+    os.nice(2)
+    rng = np.random.default_rng(seed)
+    identities = known_heads(sources, seed)
+    strangers = crops_without_heads(sources, seed, [Image.fromarray(pixels) for pixels in mistakes])
     while True:
-        pixels, boxes = queue.get()
-        yield Image.fromarray(pixels), boxes
+        queue.put(draw_batch(rng, identities, strangers, count))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, default=SHIPPED, help="where the weights go")
-    parser.add_argument("--start", type=Path, help="go on from these weights instead of from nothing")
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
-    parser.add_argument("--fresh", type=int, default=1, help="new scenes for each batch")
-    parser.add_argument("--seed", type=int, default=1000, help="demo art for scoring uses other seeds")
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+def elsewhere(work: Any, *inputs: Any) -> Iterator[Any]:
+    """What `work` puts into a queue, done by another process while this one trains."""
+    context = multiprocessing.get_context("spawn")
+    queue: Queue[Any] = context.Queue(maxsize=32)
+    context.Process(target=work, args=(queue, *inputs), daemon=True).start()
+    while True:
+        yield queue.get()
 
+
+# ---------------------------------------------------------------------- scores on what training never sees
+
+
+def score_boxes_held_out(sources: Sources, detector: Detector, kind: str = "core/") -> Scores:
+    """The detector's scores on the pictures held out whose names begin so, over white as `figment crop` opens them."""
+    found, heads = {}, {}
+    for name, picture, boxes in held_pictures(sources):
+        if not name.startswith(kind):
+            continue
+        heads[name] = boxes
+        found[name] = [[*head.box, head.score] for head in detector.detect(picture, 0.05)]
+    return score_boxes(found, Truth(heads))
+
+
+def held_pictures(sources: Sources) -> Iterator[tuple[str, Image.Image, list[Box]]]:
+    """The pictures held out, over white, with their heads."""
+    for cutout in sources.cutouts(held=True):
+        white = Image.new("RGB", cutout.image.size, (255, 255, 255))
+        white.paste(cutout.image, mask=cutout.image.getchannel("A"))
+        yield cutout.name, white, list(cutout.boxes)
+
+
+def score_describer(sources: Sources, describer: Describer) -> str:
+    """Headness of held-out heads against pieces of the same pictures, and whether a spoilt head is found again."""
+    rng = np.random.default_rng(5)
+    heads, pieces, again = [], [], []
+    for name, picture, boxes in held_pictures(sources):
+        for box in boxes:
+            heads.append(cut_square(picture, square_around(box, picture.size, 0.25)))
+            again.append(Image.fromarray(view_of(rng, Known(picture, box, name))))
+        pieces += [piece for piece in (no_head(rng, picture, boxes) for _ in range(4)) if piece is not None]
+    sure, first = describer.describe(heads)
+    unsure, _ = describer.describe(pieces)
+    _, second = describer.describe(again)
+    right = float((sure[:, None] > unsure).mean())
+    nearest = float(((second @ first.T).argmax(1) == np.arange(len(first))).mean())
+    return (f"headness: a head above a piece {right:.3f}; a spoilt head's nearest is itself {nearest:.3f} "
+            f"of {len(heads)}")
+
+
+def tell(scores: Scores) -> str:
+    """Scores as one line."""
+    return f"held out: AP50 {scores.ap50:.3f}  recall at precision 0.9 {scores.recall_at_90:.3f}  {scores.heads} heads"
+
+
+# ---------------------------------------------------------------------- training
+
+
+def start_net(path: Path | None) -> HeadNet:
+    """The network to begin with: the one in `path`, grown where it is smaller, or an empty one."""
+    if path is None:
+        return HeadNet(NetConfig(deep=2, embed=128))
+    net = load_net(path)
+    return net if net.config.embed else grow(net, deep=2, embed=128)
+
+
+def train_boxes(options: argparse.Namespace, sources: Sources, net: HeadNet) -> HeadNet:
+    """The first part: backbone and boxes."""
     losses: list[tuple[float, float]] = []
 
     def report(step: Step) -> None:
@@ -79,13 +136,65 @@ def main() -> None:
         if step.number % 50 == 0:
             heat, sides = np.mean(losses[-50:], axis=0)
             print(f"step {step.number:5d}  heat {heat:.3f}  sides {sides:.3f}  {step.sec:.0f} s", flush=True)
-        if step.number % 200 == 0:
+        if step.number % 250 == 0:
             save_net(options.output, step.net, NOTE)
+            if sources.wesnoth:
+                scores = score_boxes_held_out(sources, Detector.load(options.output))
+                print(f"step {step.number:5d}  {tell(scores)}", flush=True)
 
-    config = TrainConfig(steps=options.steps, rate=options.rate, fresh=options.fresh, seed=options.seed)
-    start = load_net(options.start) if options.start else None
-    net = train_detector(drawn_elsewhere(options.seed), config=config, start=start, on_step=report)
+    drawn = ((Image.fromarray(pixels), boxes) for pixels, boxes in elsewhere(draw_scenes, sources, options.seed))
+    config = TrainConfig(steps=options.steps, rate=options.rate, fresh=options.fresh, seed=options.seed, large=320)
+    return train_detector(drawn, config=config, start=net, on_step=report)
+
+
+def train_describer(options: argparse.Namespace, sources: Sources, net: HeadNet) -> HeadNet:
+    """The second part: headness and embedding, on the finished backbone."""
+    losses: list[tuple[float, float]] = []
+
+    def report(number: int, near: float, sure: float, sec: float) -> None:
+        losses.append((near, sure))
+        if number % 50 == 0:
+            near, sure = np.mean(losses[-50:], axis=0)
+            print(f"crops {number:5d}  contrast {near:.3f}  headness {sure:.3f}  {sec:.0f} s", flush=True)
+
+    mistakes = [np.asarray(crop) for crop in mistaken_crops(sources, Detector.load(options.output))]
+    print(f"{len(mistakes)} crops that the detector takes for heads on the art to train on", flush=True)
+    batches: Iterator[Batch] = elsewhere(draw_crops, sources, options.seed + 1, mistakes, 24)
+    return train_likeness(net, batches, steps=options.describe_steps, rate=options.describe_rate, on_step=report)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, default=SHIPPED, help="where the weights go")
+    parser.add_argument("--wesnoth", type=Path, help="data folder of wesnoth-1.16-data")
+    parser.add_argument("--renpy", type=Path, help="folder of renpy-demo and renpy-thequestion")
+    parser.add_argument("--start", type=Path, help="go on from these weights instead of from nothing")
+    parser.add_argument("--steps", type=int, default=6000, help="batches for the boxes; 0: they stay as they are")
+    parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
+    parser.add_argument("--describe-steps", type=int, default=800, help="batches for headness and embedding")
+    parser.add_argument("--describe-rate", type=float, default=1e-3)
+    parser.add_argument("--fresh", type=int, default=4, help="new scenes for each batch")
+    parser.add_argument("--seed", type=int, default=1000, help="demo art for scoring uses other seeds")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--score", action="store_true", help="score -o or --start on the held-out pictures and stop")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    sources = Sources(options.wesnoth, options.renpy)
+    if options.score:
+        path = options.start or options.output
+        for kind in (["core/"] if sources.wesnoth else []) + (["demo/"] if sources.renpy else []):
+            print(kind, tell(score_boxes_held_out(sources, Detector.load(path), kind)))
+        print(score_describer(sources, Describer.load(path)))
+        return
+
+    keep_freed_memory()
+    net = start_net(options.start)
+    if options.steps:
+        net = train_boxes(options, sources, net)
     save_net(options.output, net, NOTE)
+    if options.describe_steps:
+        net = train_describer(options, sources, load_net(options.output))
+        save_net(options.output, net, NOTE)
     print(f"{options.output}: {options.output.stat().st_size / 1e6:.2f} MB")
 
 

@@ -79,6 +79,14 @@ def draw(style: str, seed: int, size: int) -> Image.Image:
     return Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg)))).convert("RGBA")
 
 
+def parts(style: str, seed: int) -> dict[str, Any]:
+    """What DiceBear chose for `seed`: `{"hairVariant": "long03", "skinColor": ["#9e5622"], ...}`."""
+    from dicebear import Avatar
+
+    chosen: dict[str, Any] = Avatar(_style(style), {"seed": str(seed), **_options(style)}).to_json()["options"]
+    return chosen
+
+
 def head_mask(style: str, drawing: Image.Image) -> Image.Image:
     """Where the head is in a drawing of `style`: its alpha above the chin line, mode L."""
     alpha = np.asarray(drawing.getchannel("A")).copy()

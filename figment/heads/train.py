@@ -28,6 +28,8 @@ class TrainConfig:
     """Views in a batch."""
     size: int = 224
     """Side of a view in pixels, a multiple of 64."""
+    large: int = 0
+    """Side of the views of every second batch, which holds fewer of them for as many pixels; 0: as the others."""
     rate: float = 2e-3
     """Highest learning rate; it warms up, then falls as a cosine."""
     fresh: int = 4
@@ -85,7 +87,9 @@ def train_detector(
         for group in optimizer.param_groups:
             group["lr"] = config.rate * learning_rate(number, config.steps)
         pool.refresh(config.fresh)
-        views = [pool.draw(rng, config.size) for _ in range(config.batch)]
+        side = config.large if config.large and number % 2 == 0 else config.size
+        count = max(1, round(config.batch * (config.size / side) ** 2))
+        views = [pool.draw(rng, side) for _ in range(count)]
         heat, sides = train_step(net, optimizer, views)
         average(kept, net, min(config.ema, number / (number + 10)))
         if on_step:

@@ -14,6 +14,8 @@ from figment.base.records import Box
 
 Scene = tuple[Image.Image, Sequence[Box]]
 """An RGB picture and the heads in it."""
+WHOLE = 0.25
+"""Share of views that show all of their picture."""
 FILL = 128
 """The grey beyond a picture's edge, here and in detection."""
 
@@ -76,9 +78,14 @@ def cut_view(
     boxes: Sequence[Box],
     size: int,
 ) -> View:
-    """A square of `image`, scaled to `size`: around a head at a random scale, or anywhere."""
+    """A square of `image`, scaled to `size`: all of it, around a head at a random scale, or anywhere."""
     width, height = image.size
     longest = max(width, height)
+
+    # At times the whole picture, in the corner where detection puts it.
+    if rng.random() < WHOLE:
+        span = longest * float(np.exp(rng.uniform(0, 0.25)))
+        return _scaled(image, boxes, (0.0, 0.0, span, span), size)
 
     # How many pixels the view spans: so many that a head gets a size that is even on a log scale, or any number.
     if boxes and rng.random() < 0.8:

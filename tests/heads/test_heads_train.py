@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw
 from figment.base.records import Box
 from figment.heads.network import HeadNet, NetConfig
 from figment.heads.train import Step, TrainConfig, learning_rate, train_detector
-from figment.heads.views import Scene
+from figment.heads.views import Scene, ScenePool, View
 
-SMALL = TrainConfig(steps=24, batch=4, size=64, rate=5e-3, pool=20, fresh=1, seed=3)
+SMALL = TrainConfig(steps=48, batch=4, size=64, rate=5e-3, pool=20, fresh=1, seed=3)
 
 
 def ellipses() -> Iterator[Scene]:
@@ -33,7 +33,7 @@ def tiny() -> HeadNet:
 def test_losses_fall_and_a_seed_repeats_exactly() -> None:
     steps: list[Step] = []
     net = train_detector(ellipses(), config=SMALL, start=tiny(), on_step=steps.append)
-    assert [step.number for step in steps] == list(range(1, 25))
+    assert [step.number for step in steps] == list(range(1, 49))
     assert np.mean([s.heat for s in steps[-5:]]) < 0.8 * np.mean([s.heat for s in steps[:5]])
     assert np.mean([s.sides for s in steps[-5:]]) < 0.9 * np.mean([s.sides for s in steps[:5]])
 
@@ -59,3 +59,16 @@ def test_the_rate_rises_then_falls() -> None:
 def test_no_scenes_is_an_error() -> None:
     with pytest.raises(ValueError, match="scenes"):
         train_detector([], config=SMALL)
+
+
+def test_every_second_batch_is_of_larger_and_fewer_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    draw = ScenePool.draw
+
+    def counted(pool: ScenePool, rng: np.random.Generator, size: int) -> View:
+        drawn.append(size)
+        return draw(pool, rng, size)
+
+    monkeypatch.setattr(ScenePool, "draw", counted)
+    train_detector(ellipses(), config=replace(SMALL, steps=2, large=128), start=tiny())
+    assert drawn == [64, 64, 64, 64, 128]
