@@ -9,16 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from figment.base.dist import World
 from figment.pack.sampler import EndlessSampler
 from figment.train import step
+from figment.train.ceiling import Counter, matmul_ceiling, wait
 from figment.train.config import TrainConfig
 from figment.train.ema import update_ema
 from figment.train.state import new_state
@@ -108,21 +106,6 @@ def bench(
         matmul_ceiling(world.device, dtype, sec))
 
 
-class Counter(TorchDispatchMode):
-    """Counts multiplications and additions of matrix products and convolutions, forward and backward."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.total = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        count = flop_registry.get(func._overloadpacket)
-        if count is not None:
-            self.total += count(*args, **(kwargs or {}), out_val=out)
-        return out
-
-
 def _cost(run: Callable[[], object], world: World, sec: float) -> tuple[float, float]:
     """Median seconds and counted operations of one call."""
     run()
@@ -131,31 +114,12 @@ def _cost(run: Callable[[], object], world: World, sec: float) -> tuple[float, f
     times: list[float] = []
     started = time.perf_counter()
     while time.perf_counter() - started < sec or len(times) < 3:
-        _wait(world.device)
+        wait(world.device)
         start = time.perf_counter()
         run()
-        _wait(world.device)
+        wait(world.device)
         times.append(time.perf_counter() - start)
     return float(np.median(times)), float(counter.total)
-
-
-def matmul_ceiling(device: torch.device, dtype: torch.dtype, sec: float) -> float:
-    """GFLOP/s of a large square matrix product: what this machine can do at best."""
-    side = 8192 if device.type == "cuda" else 2048
-    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-    best, started = float("inf"), time.perf_counter()
-    while time.perf_counter() - started < sec:
-        _wait(device)
-        start = time.perf_counter()
-        a @ b
-        _wait(device)
-        best = min(best, time.perf_counter() - start)
-    return 2 * side**3 / best / 1e9
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def print_bench(result: Bench, config: TrainConfig, world: World) -> None:

@@ -33,6 +33,7 @@ from figment.pack.readahead import hold_images
 from figment.pack.sampler import EndlessSampler
 from figment.score.monitor import best_kimg
 from figment.train.board import Board
+from figment.train.ceiling import Ceiling
 from figment.train.config import TrainConfig
 from figment.train.state import State, checkpoints, load_newest, new_state, save_checkpoint
 from figment.train.step import moment, train_step
@@ -78,8 +79,11 @@ def train(
 
     with Stop() as stop:
         meter, rollbacks, stopped = Meter(state.nimg), 0, False
+        ceiling = Ceiling(config, world)
         while state.nimg < total and not stopped:
-            meter.add(state, train_step(config, state, images, sampler, world))
+            with ceiling.counting(state):
+                stats = train_step(config, state, images, sampler, world)
+            meter.add(state, stats)
             if state.step % AGREE_STEPS == 0 or world.size == 1:
                 stopped = world.any(stop.asked)
             if state.nimg < total and state.nimg < _next_tick(config, state, world):
@@ -97,7 +101,7 @@ def train(
                 if board is not None:
                     board.tick(row, fakes)
                 if world.is_main:
-                    say(_status(state, total))
+                    say(_status(state, total, ceiling.share(row["sec_per_kimg"])))
                 collapsed = on_tick(state)
                 if world.any(bool(collapsed)):
                     rollbacks += 1
@@ -224,12 +228,18 @@ def _grid_columns(resolution: int) -> int:
     return min(max(1024 // resolution, 4), 10)
 
 
-def _status(state: State, total: int) -> str:
+def _status(
+    state: State,
+    total: int,             # images at the end
+    share: float | None,    # of the machine's ceiling; None where it is not known
+) -> str:
     """One line for people."""
     row = state.history[-1]
     left = (total - state.nimg) / 1000 * row["sec_per_kimg"]
+    of_ceiling = f" ({share:.0%} of ceiling)" if share else ""
     line = (f"tick {row['tick']:<4.0f} kimg {row['kimg']:>8.1f} / {total / 1000:g}   {row['sec_per_kimg']:6.2f} s/kimg"
-            f"   left {clock(left)}   G {row['loss_g']:.2f}   D {row['loss_d']:.2f}   D(real) {row['sign_real']:+.2f}")
+            f"{of_ceiling}   left {clock(left)}   G {row['loss_g']:.2f}   D {row['loss_d']:.2f}"
+            f"   D(real) {row['sign_real']:+.2f}")
     if "ada_p" in row:
         line += f"   ADA {row['ada_p']:.3f}"
     if row.get("lod"):
