@@ -170,7 +170,7 @@ async def add_favourite(request: Request) -> Response:
     studio: Studio = request.app.state.studio
     value = await body_of(request)
     name = value.get("name", "")
-    if not isinstance(name, str) or not isinstance(value.get("recipe"), str):
+    if not isinstance(name, str) or not isinstance(value.get("recipe"), str) or not name.isprintable():
         raise FigmentError("body: needs the texts recipe and name")
     recipe, scene = parse_recipe(value["recipe"], "recipe"), studio.worker.need_scene()
     kept = await asyncio.to_thread(studio.favourites.add, str(recipe), name.strip(), scene.digest)

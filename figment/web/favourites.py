@@ -118,7 +118,7 @@ class Favourites:
     def remove(self, number: int) -> bool:
         """Forget a favourite; False where there is none of that number."""
         with self.lock, self.db:
-            return self.db.execute("DELETE FROM favourites WHERE id = ?", (number,)).rowcount > 0
+            return number < 2**63 and self.db.execute("DELETE FROM favourites WHERE id = ?", (number,)).rowcount > 0
 
     # ------------------------------------------------------------------ projected pictures
 

@@ -10,7 +10,7 @@ from typing import Any
 
 POINTS = 400
 """Most points of a curve; longer ones are thinned, the last point stays."""
-FAKES = re.compile(r"img\d{9}\.png")
+FAKES = re.compile(r"img[0-9]{9}\.png")
 NOT_CURVES = ("tick", "kimg")
 
 

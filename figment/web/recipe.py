@@ -26,9 +26,9 @@ Bands = tuple[Terms, Terms, Terms]
 """Terms of the coarse, the middle and the fine layers."""
 
 BANDS = ("coarse", "middle", "fine")
-SOURCE = re.compile(r"\d{1,10}|p[0-9a-f]{16}")
+SOURCE = re.compile(r"[0-9]{1,10}|p[0-9a-f]{16}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
-NUMBER = re.compile(r"[+-]?(\d{1,12}(\.\d{0,18})?|\.\d{1,18})(e[+-]?\d{1,2})?")
+NUMBER = re.compile(r"[+-]?([0-9]{1,12}(\.[0-9]{0,18})?|\.[0-9]{1,18})(e[+-]?[0-9]{1,2})?")
 MAX_TEXT = 2000
 MAX_TERMS = 12
 """Terms of a band; breeding drops the lightest beyond it."""

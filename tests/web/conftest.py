@@ -1,0 +1,75 @@
+"""A tiny model in a file and a studio that shows it."""
+
+import asyncio
+
+import pytest
+import torch
+
+from figment.nets.modelfile import Model, save
+from figment.nets.registry import build_generator
+
+TINY = {"family": "stylegan2", "resolution": 16, "channels": 3, "channel_base": 128, "channel_max": 16, "z_dim": 8,
+        "w_dim": 8, "map_depth": 2}
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    torch.manual_seed(0)
+    g = build_generator(TINY).eval()
+    g.w_avg.normal_()
+    path = tmp_path_factory.mktemp("studio") / "tiny.safetensors"
+    save(path, Model(g_ema=g, config={"kimg": 1.5, "data": {"pictures": 12}, "licence": "CC0"}))
+    return path
+
+
+@pytest.fixture
+def studio(tiny_model, tmp_path):
+    pytest.importorskip("starlette", reason="the studio needs the extra `web`")
+    from figment.web.studio import Studio
+
+    shown = Studio(tiny_model, device="cpu", favourites=tmp_path / "studio.db")
+    yield shown
+    shown.close()
+
+
+class Visitor:
+    """Asks an ASGI application without a network, one request at a time, keeping cookies."""
+
+    def __init__(self, app, base_url="http://localhost:8400"):
+        self.app, self.base_url, self.cookies = app, base_url, {}
+
+    def ask(self, method, address, **options):
+        import httpx
+
+        async def once():
+            transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url=self.base_url, cookies=self.cookies) as client:
+                answer = await client.request(method, address, **options)
+                self.cookies = dict(client.cookies)
+                return answer
+
+        return asyncio.run(once())
+
+    def get(self, address, **options):
+        return self.ask("GET", address, **options)
+
+    def post(self, address, **options):
+        return self.ask("POST", address, **options)
+
+    def delete(self, address, **options):
+        return self.ask("DELETE", address, **options)
+
+
+@pytest.fixture(scope="session")
+def visitor():
+    """What makes a visitor of an ASGI application."""
+    pytest.importorskip("httpx", reason="these tests ask with httpx")
+    return Visitor
+
+
+@pytest.fixture
+def visit(studio, visitor):
+    """A visitor of the studio, as its own page is one."""
+    from figment.web.studio import make_app
+
+    return visitor(make_app(studio))

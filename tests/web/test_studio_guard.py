@@ -1,0 +1,98 @@
+import pytest
+
+pytest.importorskip("starlette", reason="the studio needs the extra `web`")
+
+from figment.web.guard import COOKIE, MAX_BODY, Guard, host_name, is_address
+from figment.web.studio import make_app
+
+OWN = "http://localhost:8400"
+
+
+async def echo(scope, receive, send):
+    """Reads the body and tells its length."""
+    count, more = 0, True
+    while more:
+        message = await receive()
+        count, more = count + len(message.get("body", b"")), message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(count).encode()})
+
+
+@pytest.fixture
+def client(visitor):
+    return lambda **options: visitor(Guard(echo, **options))
+
+
+def test_only_its_own_names_are_answered(client):
+    visit = client(hosts=frozenset({"art.local"}))
+    for host in ("localhost", "127.0.0.1:8400", "[::1]:8400", "ART.local:80"):
+        assert visit.get("/", headers={"host": host}).status_code == 200
+    for host in ("evil.example", "localhost.evil.example", "10.0.0.7", "", "127.0.0.1.nip.io"):
+        answer = visit.get("/", headers={"host": host})
+        assert answer.status_code == 421 and "does not go by" in answer.json()["error"]
+    assert client(addresses=True).get("/", headers={"host": "10.0.0.7:8400"}).status_code == 200
+    assert client(addresses=True).get("/", headers={"host": "evil.example"}).status_code == 421
+
+
+def test_other_sites_change_nothing_and_draw_nothing(client):
+    visit = client()
+    for headers in ({"origin": "http://evil.example"}, {"origin": "null"}, {"origin": "http://localhost:9999"},
+                    {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}):
+        assert visit.post("/", headers=headers).status_code == 403
+        assert visit.get("/", headers={**headers, "sec-fetch-mode": "no-cors"}).status_code == 403
+    assert visit.post("/", headers={"origin": OWN, "sec-fetch-site": "same-origin"}).status_code == 200
+    assert visit.post("/").status_code == 200
+    followed = visit.get("/", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"})
+    assert followed.status_code == 200
+
+
+async def in_parts():
+    """A body that tells no length."""
+    for _ in range(5):
+        yield b"x" * 300
+
+
+def test_large_bodies_are_refused_before_they_are_read(client):
+    visit = client(max_body=1000)
+    assert visit.post("/", content=b"x" * 1000).text == "1000"
+    assert visit.post("/", content=b"x" * 1001).status_code == 413
+    assert visit.post("/", content=in_parts()).status_code == 413
+    assert visit.post("/", headers={"content-length": "-1"}).status_code == 400
+    assert MAX_BODY <= 64 << 20
+
+
+def test_long_addresses_are_refused(client):
+    assert client().get("/?r=" + "1" * 20_000).status_code == 414
+
+
+def test_a_token_is_asked_for_and_becomes_a_cookie(client):
+    visit = client(token="secret")
+    assert visit.get("/").status_code == 401
+    assert "token" in visit.get("/").json()["error"]
+    assert visit.get("/?token=wrong").status_code == 401
+    assert visit.post("/?token=secret").status_code == 401
+    assert visit.get("/", headers={"authorization": "Bearer secret"}).status_code == 200
+    assert visit.get("/", headers={"cookie": "figment=secret"}).status_code == 401      # the cookie is not the token
+    answer = visit.get("/x?r=1@0.7&token=secret")
+    assert answer.status_code == 303 and answer.headers["location"] == "/x?r=1%400.7"
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith(COOKIE) and "HttpOnly" in cookie and "SameSite=Strict" in cookie and "secret" not in cookie
+    assert visit.get("/").status_code == 200
+
+
+def test_every_answer_forbids_outside_requests(client):
+    for answer in (client().get("/"), client().get("/", headers={"host": "evil.example"})):
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "http" not in policy and "unsafe" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_names_of_hosts():
+    assert [host_name(host) for host in ("A:1", "[::1]:80", "x")] == ["a", "::1", "x"]
+    assert is_address("10.0.0.1") and is_address("::1") and not is_address("a.b")
+
+
+def test_the_studio_stands_behind_it(studio, visitor):
+    visit = visitor(make_app(studio, token="t"))
+    assert visit.get("/face.png?r=1").status_code == 401
+    assert visit.get("/face.png?r=1", headers={"authorization": "Bearer t"}).status_code == 200
