@@ -1,0 +1,81 @@
+"""Group a million hashes with planted copies and a heap of equal ones: time, peak memory, planted pairs found.
+
+    python benchmarks/group_hashes.py --count 1000000
+    python benchmarks/group_hashes.py --count 1000000 --mirrors --embeddings 100000
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+
+import numpy as np
+
+from figment.curate.index import group_hashes, near_embeddings
+
+FLIPS = (0, 2, 4, 6, 8, 10, 12)
+
+
+def planted(count: int, equal: int, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Random hashes, a tenth of them copies with some bits flipped, and `equal` that are all the same."""
+    hashes = rng.randint(0, 2**63, count, np.int64).astype(np.uint64) << np.uint64(1)
+    hashes ^= rng.randint(0, 2, count).astype(np.uint64)
+    order = rng.permutation(count)
+    hashes[order[:equal]] = hashes[order[0]]
+    copies = order[equal:equal + count // 10]
+    originals = order[equal + count // 10:equal + 2 * (count // 10)]
+    flips = rng.choice(FLIPS, len(copies))
+    places = np.argsort(rng.rand(len(copies), 64), axis=1)[:, :max(FLIPS)].astype(np.uint64)        # [C, 12]
+    masks = np.where(np.arange(max(FLIPS))[None] < flips[:, None], np.uint64(1) << places, np.uint64(0))
+    hashes[copies] = hashes[originals] ^ np.bitwise_xor.reduce(masks, axis=1)
+    return hashes, originals, copies, flips
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--equal", type=int, default=10_000)
+    parser.add_argument("--radius", type=int, default=12)
+    parser.add_argument("--mirrors", action="store_true", help="also look for mirrored copies")
+    parser.add_argument("--embeddings", type=int, default=0, help="also look for near ones among so many embeddings")
+    options = parser.parse_args()
+    rng = np.random.RandomState(7)
+    hashes, originals, copies, flips = planted(options.count, options.equal, rng)
+    mirrors = rng.randint(0, 2**63, options.count, np.int64).astype(np.uint64) if options.mirrors else None
+
+    start, used = time.monotonic(), time.process_time()
+    groups = group_hashes(hashes, options.radius, mirrors)
+    sec, cpu = time.monotonic() - start, time.process_time() - used
+    print(f"grouped {options.count} hashes in {sec:.1f} s ({cpu:.1f} s of one core's time), peak memory {peak_gb():.2f} GB, {groups.max() + 1} groups")
+    same = groups[originals] == groups[copies]
+    for bits in FLIPS:
+        print(f"  planted copies {bits:2d} bits away: {same[flips == bits].mean():.2%} found")
+    heap = np.unique(hashes, return_inverse=True)[1]
+    print(f"  the {options.equal} equal hashes are in {len(np.unique(groups[heap == np.bincount(heap).argmax()]))} group")
+
+    if options.embeddings:
+        time_embeddings(options.embeddings, rng)
+
+
+def time_embeddings(count: int, rng: np.random.RandomState) -> None:
+    """How long near embeddings take, and how many planted ones of cosine 0.95 are found."""
+    units = rng.standard_normal((count, 128)).astype(np.float32)
+    noise = rng.standard_normal((count // 10, 128)).astype(np.float32)
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    units[:count // 10] = units[-(count // 10):] + 0.33 * noise / np.linalg.norm(noise, axis=1, keepdims=True)
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    start, used = time.monotonic(), time.process_time()
+    pairs = near_embeddings(units, 0.8)
+    found = {tuple(pair) for pair in pairs.tolist()}
+    hit = np.mean([(row, count - count // 10 + row) in found for row in range(count // 10)])
+    print(f"near pairs of {count} embeddings in {time.monotonic() - start:.1f} s "
+          f"({time.process_time() - used:.1f} s of one core's time), {hit:.2%} of the planted found, peak memory {peak_gb():.2f} GB")
+
+
+def peak_gb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+if __name__ == "__main__":
+    main()
