@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ LARGEST = 720
 LABELS = Path(__file__).parents[1] / "figment" / "heads" / "labels"
 PAINTED = 0.6
 """Share of scenes with painted characters, where there are any."""
+CHARACTERS = 80
+"""How many characters of each drawn style the crops show; few enough to keep their drawings."""
 PEOPLED = ("landscape-battlefield.jpg",)
 """Story pictures with people in them."""
 
@@ -188,7 +191,7 @@ def painted_head(rng: np.random.Generator, cutout: Cutout, ground: Ground) -> li
 
 def drawn_head(rng: np.random.Generator, style: str, ground: Ground) -> list[Known]:
     """A character of a drawn style over two grounds, at times the same, with what it was drawn from."""
-    seed = int(rng.integers(2**31))
+    seed = int(rng.integers(CHARACTERS))
     drawing, box = draw_head(style, seed, 192)
     found = []
     for _ in range(2):
@@ -199,6 +202,7 @@ def drawn_head(rng: np.random.Generator, style: str, ground: Ground) -> list[Kno
     return found if rng.random() < 0.6 else found[:1]
 
 
+@functools.cache
 def attributes_of(style: str, seed: int) -> tuple[str, ...]:
     """The parts and colours that DiceBear chose for a seed: `hairVariant=long03`, `skinColor=['#9e5622']`..."""
     chosen = parts(style, seed)

@@ -35,6 +35,8 @@ from figment.heads.score import Scores, Truth, score_boxes
 from figment.heads.squares import cut_square, square_around
 from figment.heads.train import Step, TrainConfig, train_detector
 
+IDENTITIES = 16
+"""Heads in a batch of crops, each seen twice."""
 NOTE = {
     "trained_on": "figment demo art, drawn endlessly; portraits under core/ of Battle for Wesnoth 1.16; Ren'Py's demo "
                   "characters; see MODEL_CARD.md",
@@ -159,7 +161,7 @@ def train_describer(options: argparse.Namespace, sources: Sources, net: HeadNet)
 
     mistakes = [np.asarray(crop) for crop in mistaken_crops(sources, Detector.load(options.output))]
     print(f"{len(mistakes)} crops that the detector takes for heads on the art to train on", flush=True)
-    batches: Iterator[Batch] = elsewhere(draw_crops, sources, options.seed + 1, mistakes, 24)
+    batches: Iterator[Batch] = elsewhere(draw_crops, sources, options.seed + 1, mistakes, IDENTITIES)
     return train_likeness(net, batches, steps=options.describe_steps, rate=options.describe_rate, on_step=report)
 
 
