@@ -17,7 +17,7 @@ from figment.curate.index import group_hashes, near_embeddings
 FLIPS = (0, 2, 4, 6, 8, 10, 12)
 
 
-def planted(count: int, equal: int, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def planted(count: int, equal: int, rng: np.random.RandomState) -> tuple[np.ndarray, ...]:
     """Random hashes, a tenth of them copies with some bits flipped, and `equal` that are all the same."""
     hashes = rng.randint(0, 2**63, count, np.int64).astype(np.uint64) << np.uint64(1)
     hashes ^= rng.randint(0, 2, count).astype(np.uint64)
@@ -47,12 +47,14 @@ def main() -> None:
     start, used = time.monotonic(), time.process_time()
     groups = group_hashes(hashes, options.radius, mirrors)
     sec, cpu = time.monotonic() - start, time.process_time() - used
-    print(f"grouped {options.count} hashes in {sec:.1f} s ({cpu:.1f} s of one core's time), peak memory {peak_gb():.2f} GB, {groups.max() + 1} groups")
+    print(f"grouped {options.count} hashes in {sec:.1f} s ({cpu:.1f} s of one core's time), "
+          f"peak memory {peak_gb():.2f} GB, {groups.max() + 1} groups")
     same = groups[originals] == groups[copies]
     for bits in FLIPS:
         print(f"  planted copies {bits:2d} bits away: {same[flips == bits].mean():.2%} found")
     heap = np.unique(hashes, return_inverse=True)[1]
-    print(f"  the {options.equal} equal hashes are in {len(np.unique(groups[heap == np.bincount(heap).argmax()]))} group")
+    together = np.unique(groups[heap == np.bincount(heap).argmax()])
+    print(f"  the {options.equal} equal hashes are in {len(together)} group")
 
     if options.embeddings:
         time_embeddings(options.embeddings, rng)
@@ -70,7 +72,8 @@ def time_embeddings(count: int, rng: np.random.RandomState) -> None:
     found = {tuple(pair) for pair in pairs.tolist()}
     hit = np.mean([(row, count - count // 10 + row) in found for row in range(count // 10)])
     print(f"near pairs of {count} embeddings in {time.monotonic() - start:.1f} s "
-          f"({time.process_time() - used:.1f} s of one core's time), {hit:.2%} of the planted found, peak memory {peak_gb():.2f} GB")
+          f"({time.process_time() - used:.1f} s of one core's time), "
+          f"{hit:.2%} of the planted found, peak memory {peak_gb():.2f} GB")
 
 
 def peak_gb() -> float:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import chain, repeat
 from pathlib import Path
 from types import TracebackType
 
 from figment.base.errors import FigmentError
 from figment.base.records import Box, Head, Picture, Verdict
 
+SAME_PLACE = 0.6
+"""Overlap (IoU) from which a newly found head is the one that was there before."""
 SCHEMA_VERSION = 1
 SCHEMA = """
 CREATE TABLE pictures (
@@ -71,29 +74,49 @@ class Catalog:
         """Every catalogued picture's path and the stamp it had when it was read."""
         return {row["path"]: row["stamp"] for row in self.db.execute("SELECT path, stamp FROM pictures")}
 
-    def put_picture(self, picture: Picture, heads: Iterable[Head] = ()) -> None:
-        """Write a picture with all its heads in one transaction; an older row of the same path gives way."""
+    def put_picture(
+        self,
+        picture: Picture,
+        heads: Iterable[Head] = (),
+        measures: Iterable[Mapping[str, float | str]] = (),    # of each head; may be left out
+    ) -> None:
+        """Write a picture with all its heads in one transaction; an older row of the same path gives way.
+
+        What a person said of an older head goes to the new one in its place.
+        """
         with self.db:
-            old = self.db.execute("SELECT id FROM pictures WHERE path = ?", (picture.path,)).fetchone()
-            if old:
-                self._forget_heads(old["id"])
-                self.db.execute("DELETE FROM pictures WHERE id = ?", (old["id"],))
+            said = self._forget_picture(picture.path)
             cursor = self.db.execute(
                 "INSERT INTO pictures (path, stamp, width, height, status, reason, message) VALUES (?,?,?,?,?,?,?)",
                 (picture.path, picture.stamp, picture.width, picture.height, picture.status, picture.reason,
                  picture.message))
-            for head in heads:
-                self.db.execute(
+            for head, values in zip(heads, chain(measures, repeat({})), strict=False):
+                row = self.db.execute(
                     "INSERT INTO heads (picture_id, file, x0, y0, x1, y1, score, crop_x0, crop_y0, crop_x1, crop_y1)"
                     " VALUES (?,?,?,?,?,?,?,?,?,?,?)",
                     (cursor.lastrowid, head.file, *head.box, head.score, *head.crop))
+                self.db.executemany("INSERT INTO measures VALUES (?, ?, ?)",
+                                    [(row.lastrowid, name, value) for name, value in dict(values).items()])
+                old = max(said, key=lambda pair: pair[0].iou(head.box), default=None)
+                if old and old[0].iou(head.box) >= SAME_PLACE:
+                    self.db.execute("INSERT INTO verdicts (head_id, verdict, reason, detail, by, at)"
+                                    " VALUES (?,?,?,?,?,?)", (row.lastrowid, *old[1]))
+                    said.remove(old)
 
-    def _forget_heads(self, picture_id: int) -> None:
-        """Drop the rows of a picture that changed on disk, with what hangs on them."""
+    def _forget_picture(self, path: str) -> list[tuple[Box, tuple[str, ...]]]:
+        """Drop the rows of a picture that changed and of its heads; returns boxes and people's verdicts on them."""
+        old = self.db.execute("SELECT id FROM pictures WHERE path = ?", (path,)).fetchone()
+        if old is None:
+            return []
+        rows = self.db.execute("SELECT x0, y0, x1, y1, verdict, verdicts.reason, detail, by, at FROM heads"
+                               " JOIN verdicts ON head_id = heads.id WHERE picture_id = ? AND by = 'person'",
+                               (old["id"],)).fetchall()
         for table in ("measures", "verdicts"):
             self.db.execute(f"DELETE FROM {table} WHERE head_id IN (SELECT id FROM heads WHERE picture_id = ?)",
-                            (picture_id,))
-        self.db.execute("DELETE FROM heads WHERE picture_id = ?", (picture_id,))
+                            (old["id"],))
+        self.db.execute("DELETE FROM heads WHERE picture_id = ?", (old["id"],))
+        self.db.execute("DELETE FROM pictures WHERE id = ?", (old["id"],))
+        return [(Box(*row[:4]), tuple(row[4:])) for row in rows]
 
     def pictures(self) -> list[Picture]:
         """Every picture, by path."""
@@ -113,16 +136,33 @@ class Catalog:
 
     def put_measures(self, head_id: int, values: dict[str, float | str]) -> None:
         """Write the measures of one head (numbers; hashes as hex text), replacing those of the same names."""
+        self.put_many_measures([(head_id, values)])
+
+    def put_many_measures(self, rows: Iterable[tuple[int, Mapping[str, float | str]]]) -> None:
+        """`put_measures` for many heads in one transaction."""
         with self.db:
             self.db.executemany("INSERT OR REPLACE INTO measures VALUES (?, ?, ?)",
-                                [(head_id, name, value) for name, value in values.items()])
+                                ((head_id, name, value) for head_id, values in rows for name, value in values.items()))
 
-    def measures(self) -> dict[int, dict[str, float | str]]:
-        """All measures: head id -> name -> value."""
+    def measures(
+        self,
+        names: Sequence[str] | None = None,    # the measures that are wanted; None: all
+    ) -> dict[int, dict[str, float | str]]:
+        """Measures: head id -> name -> value. Of many heads ask for what is needed: thumbnails fill the memory."""
         found: dict[int, dict[str, float | str]] = {}
-        for row in self.db.execute("SELECT head_id, name, value FROM measures"):
+        marks = "" if names is None else f" WHERE name IN ({','.join('?' * len(names))})"
+        for row in self.db.execute(f"SELECT head_id, name, value FROM measures{marks}", tuple(names or ())):
             found.setdefault(row["head_id"], {})[row["name"]] = row["value"]
         return found
+
+    def each_measures(
+        self,
+        head_ids: Iterable[int],
+    ) -> Iterator[dict[str, float | str]]:
+        """All measures of one head after another."""
+        for head_id in head_ids:
+            rows = self.db.execute("SELECT name, value FROM measures WHERE head_id = ?", (head_id,))
+            yield {row["name"]: row["value"] for row in rows}
 
     def put_verdicts(self, verdicts: Iterable[Verdict]) -> None:
         """Write verdicts in one transaction. A person's word is replaced only by a person's."""
@@ -138,7 +178,8 @@ class Catalog:
     def verdicts(self) -> dict[int, Verdict]:
         """All verdicts: head id -> verdict."""
         rows = self.db.execute("SELECT * FROM verdicts")
-        return {row["head_id"]: Verdict(row["head_id"], row["verdict"], row["reason"], row["detail"], row["by"])
+        return {row["head_id"]: Verdict(row["head_id"], row["verdict"], row["reason"], row["detail"], row["by"],
+                                        row["at"])
                 for row in rows}
 
     def kept(self) -> list[Head]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
@@ -79,3 +79,5 @@ class Verdict:
     """The figure against the threshold, or the file that it duplicates."""
     by: str = "rule"
     """`rule`, `model` or `person`."""
+    at: str = field(default="", compare=False)
+    """When, in UTC, as the catalog wrote it; empty before that."""

@@ -42,23 +42,28 @@ def crop(
     say(crop_pictures(pictures, output, **given(options)).line())
 
 
-@app.command(epilog=example("curate heads/", "curate heads/ --min-size 96"))
+@app.command(epilog=example("curate heads/", "curate heads/ --min-size 96 --max-cut 0.2"))
 def curate(
     heads: Annotated[Path, typer.Argument(help="A heads folder made by `figment crop`.")],
     min_size: Annotated[float | None, typer.Option(help=CURATE["min_size"])] = None,
+    min_true_size: Annotated[float | None, typer.Option(help=CURATE["min_true_size"])] = None,
     min_sharpness: Annotated[float | None, typer.Option(help=CURATE["min_sharpness"])] = None,
+    max_blocking: Annotated[float | None, typer.Option(help=CURATE["max_blocking"])] = None,
     min_contrast: Annotated[float | None, typer.Option(help=CURATE["min_contrast"])] = None,
     min_brightness: Annotated[float | None, typer.Option(help=CURATE["min_brightness"])] = None,
     min_headness: Annotated[float | None, typer.Option(help=CURATE["min_headness"])] = None,
+    max_cut: Annotated[float | None, typer.Option(help=CURATE["max_cut"])] = None,
     max_difference: Annotated[float | None, typer.Option(help=CURATE["max_difference"])] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that measure; unset: one a core.")] = None,
 ) -> None:
     """Judge every head by rules; nothing is deleted, and other thresholds start from the same rows."""
     from figment.curate.curate import curate as run_curate
     from figment.curate.verdicts import Thresholds
 
-    options = {"min_size": min_size, "min_sharpness": min_sharpness, "min_contrast": min_contrast,
-             "min_brightness": min_brightness, "min_headness": min_headness, "max_difference": max_difference}
-    say(run_curate(heads, Thresholds(**given(options))).line())
+    options = {"min_size": min_size, "min_true_size": min_true_size, "min_sharpness": min_sharpness,
+               "max_blocking": max_blocking, "min_contrast": min_contrast, "min_brightness": min_brightness,
+               "min_headness": min_headness, "max_cut": max_cut, "max_difference": max_difference}
+    say(run_curate(heads, Thresholds(**given(options)), workers).line())
 
 
 @app.command(epilog=example("pack heads/ -o heads-64.zip --resolution 64"))

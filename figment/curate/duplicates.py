@@ -1,4 +1,4 @@
-"""Groups of crops that show the same picture: copies re-encoded, resized, cut a little differently or mirrored."""
+"""Groups of crops that show the same picture: copies re-encoded, resized, recoloured, cut differently or mirrored."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ import numpy as np
 
 from figment.base.progress import track
 from figment.curate.align import coarse, fine_difference, rough_difference
+from figment.curate.index import near_embeddings, near_pairs
 from figment.curate.prints import HASHES, SIDE, Prints
+from figment.curate.recolour import find_turn, turn_hue
 
 Item = TypeVar("Item", int, str)
 
-FARTHEST = {"phash": 18, "dhash": 15}
-"""Bits of 64 in which a pair may differ to be looked at, by either hash."""
+FARTHEST = {"phash": 18, "dhash": 15, "vhash": 18}
+"""Bits of 64 in which a pair may differ to be looked at, by any hash."""
+ALIKE = 0.8
+"""Cosine of two embeddings from which on a pair is looked at, whatever its hashes."""
 COLOURS = 30.0
 """Mean difference of the 8 x 8 colours, 0 to 255, up to which a pair is looked at."""
+TURNED = 9.0
+"""The same after a turn of hue, which fits any two pictures a little."""
 ROUGH = 4.5
 """Mean difference after alignment, 0 to 255, up to which a pair is looked at closely."""
 WIDEST = 30.0
@@ -24,26 +30,36 @@ WIDEST = 30.0
 BLOCK = 512
 """Rows, or pairs, that are compared at a time, which bounds the memory."""
 
+Pair = tuple[int, int, float]
+
 
 def find_pairs(
     prints: Prints,
-) -> list[tuple[int, int, float]]:
+) -> list[Pair]:
     """Pairs of crops that may show one picture: first, second (as indices into `prints`) and how much they differ.
 
-    Hashes and coarse colours alone can't tell two characters of one cartoon style from a copy that was cut
+    Hashes, embeddings and coarse colours can't tell two characters of one cartoon style from a copy that was cut
     differently, so they only name candidates; the thumbnails, laid over each other, give the difference: the largest
-    at any spot, 0 to 255. Pairs above WIDEST are left out.
+    at any spot, 0 to 255. Where the colours are no match, a turn of hue that makes them one is tried. Pairs above
+    WIDEST are left out.
     """
-    likely, moves = roughly_alike(prints, candidates(prints))
-    pairs: dict[tuple[int, int], float] = {}
-    blocks = [slice(at, at + BLOCK) for at in range(0, len(likely), BLOCK)]
-    for block in track(blocks, "comparing"):
-        first, second, mirrored = likely[block].T
-        difference = fine_difference(prints.thumbs[first], _turn(prints.thumbs[second], mirrored), moves[block])
-        for index in np.flatnonzero(difference <= WIDEST):
-            pair, found = (int(first[index]), int(second[index])), round(float(difference[index]), 2)
-            pairs[pair] = min(found, pairs.get(pair, found))
-    return [(*pair, found) for pair, found in pairs.items()]
+    pairs = candidates(prints)
+    colours = coarse_colours(prints)
+    found: dict[tuple[int, int], float] = {}
+    for at in track(range(0, len(pairs), BLOCK), "comparing"):
+        block = pairs[at:at + BLOCK]
+        first, second, mirrored = block.T
+        one, two = colours[first].astype(np.float32), _mirror(colours[second].astype(np.float32), mirrored)
+        apart = np.abs(one - two).mean((1, 2, 3))
+        _compare(prints, block[apart <= COLOURS], found)
+
+        # What is still open may be a recoloured copy, if it has colours at all.
+        open_ = np.array([found.get((int(row[0]), int(row[1])), WIDEST) >= WIDEST / 2 for row in block], bool)
+        open_ &= (apart > 2) & (np.minimum(np.ptp(one, -1).mean((1, 2)), np.ptp(two, -1).mean((1, 2))) > 4)
+        degrees, ways, left = find_turn(one[open_], two[open_])
+        fits = left <= TURNED
+        _compare(prints, block[open_][fits], found, (degrees[fits], ways[fits]))
+    return [(*pair, difference) for pair, difference in found.items()]
 
 
 def join_groups(
@@ -72,56 +88,50 @@ def candidates(
     prints: Prints,
 ) -> np.ndarray:
     """Pairs that may be copies: int64 [P, 3] of first, second (first < second) and whether the second is mirrored."""
-    thumbs = prints.thumbs.astype(np.float32)
-    cell = SIDE // 8
-    colours = thumbs.reshape(-1, 8, cell, 8, cell, 3).mean((2, 4))          # [N, 8, 8, 3]
-    flipped = colours[:, :, ::-1].reshape(len(prints), 8 * 8 * 3)                  # [N, 192]
-    colours = colours.reshape(len(prints), 8 * 8 * 3)
     found = [np.zeros((0, 3), np.int64)]
-    for start in range(0, len(prints), BLOCK):
-        for mirrored, others in ((0, colours), (1, flipped)):
-            first, second = _near_hashes(prints, start, "_mirror" if mirrored else "")
-            for at in range(0, len(first), 16 * BLOCK):
-                one, two = first[at:at + 16 * BLOCK], second[at:at + 16 * BLOCK]
-                near = np.abs(colours[one] - others[two]).mean(1) <= COLOURS
-                found.append(np.stack([one[near], two[near], np.full(near.sum(), mirrored)], 1))
-    return np.concatenate(found)
-
-
-def _near_hashes(
-    prints: Prints,
-    start: int,     # the block's first row
-    side: str,      # "" or "_mirror": which hash of the second crop is compared
-) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs of a block of rows with all later rows that are near by any hash: first and second, int64."""
-    near = np.zeros((min(BLOCK, len(prints) - start), len(prints) - start), bool)
     for name in HASHES:
-        rows = prints.hashes[name][start:start + BLOCK]
-        bits = np.bitwise_count(rows[:, None] ^ prints.hashes[name + side][None, start:])
-        near |= bits <= FARTHEST[name]
-    first, second = np.nonzero(np.triu(near, 1))
-    return first + start, second + start
+        found.append(near_pairs(prints.hashes[name], FARTHEST[name], prints.hashes[f"{name}_mirror"])[:, :3])
+    if prints.units is not None:
+        near = near_embeddings(prints.units, ALIKE)
+        found += [np.column_stack([near, np.full(len(near), mirrored)]) for mirrored in (0, 1)]
+    return np.unique(np.concatenate(found), axis=0)
 
 
-def roughly_alike(
+def coarse_colours(
     prints: Prints,
-    pairs: np.ndarray,    # as `candidates` gives them
-) -> tuple[np.ndarray, np.ndarray]:
-    """Those pairs that a rough look does not rule out, and the moves [P, 3] that lay the second over the first."""
-    small = coarse(prints.thumbs)
-    likely, found = [np.zeros((0, 3), np.int64)], [np.zeros((0, 3), np.float32)]
-    for at in range(0, len(pairs), BLOCK):
-        block = pairs[at:at + BLOCK]
-        first, second, mirrored = block.T
-        difference, moves = rough_difference(small[first], _turn(small[second], mirrored))
-        near = difference <= ROUGH
-        likely.append(block[near])
-        found.append(moves[near])
-    return np.concatenate(likely), np.concatenate(found)
+) -> np.ndarray:
+    """The 8 x 8 mean colours of every crop, uint8 [N, 8, 8, 3]."""
+    cell = SIDE // 8
+    means = np.empty((len(prints), 8, 8, 3), np.uint8)
+    for at in range(0, len(prints), BLOCK):
+        thumbs = prints.thumbs[at:at + BLOCK].astype(np.float32)
+        means[at:at + BLOCK] = thumbs.reshape(-1, 8, cell, 8, cell, 3).mean((2, 4)).round()      # [n, 8, 8, 3]
+    return means
 
 
-def _turn(
-    images: np.ndarray,      # [P, S, S] or [P, S, S, 3], a copy that may be written to
+def _compare(
+    prints: Prints,
+    pairs: np.ndarray,                                     # [P, 3], at most a block of them
+    found: dict[tuple[int, int], float],                   # what is known so far, lowered where these are nearer
+    turn: tuple[np.ndarray, np.ndarray] | None = None,     # degrees and way of each second's turn of hue; None: none
+) -> None:
+    """Lay the thumbnails of pairs over each other: first a rough look, then a close one at what that leaves."""
+    if not len(pairs):
+        return
+    first, second, mirrored = pairs.T
+    one, two = np.asarray(prints.thumbs[first]), _mirror(np.asarray(prints.thumbs[second]), mirrored)
+    if turn is not None:
+        two = turn_hue(two, *turn).round().astype(np.uint8)
+    difference, moves = rough_difference(coarse(one), coarse(two))
+    near = difference <= ROUGH
+    close = fine_difference(one[near], two[near], moves[near]) if near.any() else np.zeros(0)
+    for (left, right, _), value in zip(pairs[near].tolist(), close.tolist(), strict=True):
+        if value <= WIDEST:
+            found[left, right] = min(round(value, 2), found.get((left, right), WIDEST))
+
+
+def _mirror(
+    images: np.ndarray,      # [P, S, S, 3], a copy that may be written to
     mirrored: np.ndarray,    # 0 or 1 [P]
 ) -> np.ndarray:
     """The pictures, mirrored where asked."""

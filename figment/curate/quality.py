@@ -1,4 +1,4 @@
-"""How good a crop is: the size of its head before any scaling, sharpness, contrast and brightness."""
+"""How good a crop is: the size of its head before any scaling, what it resolves, sharpness, JPEG, contrast, light."""
 
 from __future__ import annotations
 
@@ -7,24 +7,39 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from figment.base.records import Head
+from figment.curate.damage import blocking, resolved_share
+from figment.curate.edges import cut_share
 
 SIDE = 128
 """Sharpness is measured at this side, so that a large soft head, which scales down to a sharp one, is no loss."""
 
 
 def measure_quality(
-    image: Image.Image,    # the crop, RGB
-    head: Head,            # where it came from
+    image: Image.Image,             # the crop, RGB
+    head: Head,                     # where it came from
+    width: int | None = None,       # of its picture, in pixels; None: unknown
+    height: int | None = None,
 ) -> dict[str, float]:
-    """The measures `size`, `sharpness`, `contrast` and `brightness` of a crop."""
+    """The measures `size`, `true_size`, `sharpness`, `blocking`, `contrast`, `brightness` and `cut` of a crop."""
     small = image if image.width <= SIDE else image.resize((SIDE, SIDE), Image.Resampling.BOX)
     grey = np.asarray(small.convert("L"), np.float32)
     low, high = np.percentile(grey, [2, 98])
+    size = float(max(head.box.width, head.box.height))
+
+    # JPEG's blocks and missing frequencies show in the picture's own pixels alone: a crop that was scaled down to be
+    # saved has lost the blocks, and what it resolves at its own size it resolved in its picture at least.
+    whole = np.asarray(image.convert("L"), np.float32)
+    side = head.crop[2] - head.crop[0]
+    scale = image.width / side if side > 0 else 1.0
+    unscaled = image.width == side
     return {
-        "size": round(float(max(head.box.width, head.box.height)), 1),
+        "size": round(size, 1),
+        "true_size": round(size * scale * resolved_share(whole), 1),
         "sharpness": round(sharpness(grey), 4),
+        "blocking": round(blocking(whole, head.crop[:2]), 3) if unscaled else 0.0,
         "contrast": round(float(high - low), 1),
         "brightness": round(float(high), 1),
+        "cut": cut_share(head, width, height),
     }
 
 

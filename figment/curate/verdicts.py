@@ -19,20 +19,27 @@ class Thresholds:
 
     min_size: float = 48.0
     """Least size of a head in its picture, before any scaling: its longer side in pixels."""
+    min_true_size: float = 40.0
+    """Least size that the picture really resolves, in pixels: of an enlarged picture about that before enlarging."""
     min_sharpness: float = 0.2
     """Least sharpness, 0 to 1: clean art has 0.6 and more, clearly blurred art less than 0.2."""
+    max_blocking: float = 1.0
+    """Most that JPEG's blocks stand out, in grey levels: clean files have less than 0.3, quality 10 has 2 and more."""
     min_contrast: float = 24.0
     """Least difference between the lightest and the darkest parts, 0 to 255; below it a crop is flat."""
     min_brightness: float = 48.0
     """Least brightness of the lightest parts, 0 to 255; below it a crop is dark."""
     min_headness: float = 0.4
-    """Least confidence of the detector that this is a head, 0 to 1."""
+    """Least confidence that this is a head, 0 to 1: the network's look at the crop, or else the detector's score."""
+    max_cut: float = 0.3
+    """Largest share of a head that the border of its picture cuts off, 0 to 1."""
     max_difference: float = 14.0
     """Copies of one picture differ by no more than this at any spot, 0 to 30; 0 keeps all but the most exact copies."""
 
     def __post_init__(self) -> None:
-        limits = {"min_size": 1e6, "min_sharpness": 1.0, "min_contrast": 255.0, "min_brightness": 255.0,
-                  "min_headness": 1.0, "max_difference": WIDEST}
+        limits = {"min_size": 1e6, "min_true_size": 1e6, "min_sharpness": 1.0, "max_blocking": 255.0,
+                  "min_contrast": 255.0, "min_brightness": 255.0, "min_headness": 1.0, "max_cut": 1.0,
+                  "max_difference": WIDEST}
         wrong = [f"--{name.replace('_', '-')} {getattr(self, name)}: must be 0 to {most:g}"
                  for name, most in limits.items() if not 0 <= getattr(self, name) <= most]
         if wrong:
@@ -42,11 +49,26 @@ class Thresholds:
 RULES = (
     ("too-small", "size", "min_size"),
     ("blurred", "sharpness", "min_sharpness"),
+    ("enlarged", "true_size", "min_true_size"),
+    ("jpeg", "blocking", "max_blocking"),
     ("flat", "contrast", "min_contrast"),
     ("dark", "brightness", "min_brightness"),
     ("not-a-head", "headness", "min_headness"),
+    ("cut-off", "cut", "max_cut"),
 )
-"""Reason, measure and threshold; the first rule that a crop fails gives its reason."""
+"""Reason, measure and threshold (a least or, by its name, a most); the first that a crop fails gives its reason."""
+FIGURES = tuple(rule[1] for rule in RULES)
+"""The measures that rules look at."""
+
+
+def fails(
+    value: float,
+    threshold: str,            # a field of Thresholds
+    thresholds: Thresholds,
+) -> bool:
+    """Whether a figure lies on the wrong side of its threshold."""
+    limit = float(getattr(thresholds, threshold))
+    return value > limit if threshold.startswith("max_") else value < limit
 
 
 def judge(
@@ -65,15 +87,27 @@ def judge(
     by_id = {head.id: head for head in heads}
 
     # Of each group of copies keep the best; a copy that fails a rule of its own keeps its own reason.
+    for head_id, best in best_of_groups(heads, pairs, thresholds, verdicts, decided).items():
+        if head_id != best and _may_stand(verdicts[head_id], decided.get(head_id)):
+            verdicts[head_id] = Verdict(head_id, "reject", "duplicate", f"of {by_id[best].file}")
+    return list(verdicts.values())
+
+
+def best_of_groups(
+    heads: Iterable[Head],
+    pairs: Pairs,
+    thresholds: Thresholds,
+    verdicts: Mapping[int, Verdict],    # of the rules: who fails one can't be the best of those who don't
+    decided: Mapping[int, Verdict],     # of people
+) -> dict[int, int]:
+    """Head id -> the id of the best of its group of copies, for every head in a group of two and more."""
+    by_id = {head.id: head for head in heads}
+    best = {}
     for group in join_groups(pairs, thresholds.max_difference):
         usable = [by_id[head_id] for head_id in group if _may_stand(verdicts[head_id], decided.get(head_id))]
-        if not usable:
-            continue
-        best = min(usable, key=lambda head: _rank(head, decided))
-        for head in usable:
-            if head is not best:
-                verdicts[head.id] = Verdict(head.id, "reject", "duplicate", f"of {best.file}")
-    return list(verdicts.values())
+        top = min(usable or [by_id[head_id] for head_id in group], key=lambda head: _rank(head, decided))
+        best |= dict.fromkeys(group, top.id)
+    return best
 
 
 def judge_alone(
@@ -86,9 +120,10 @@ def judge_alone(
     if broken or not measures:
         return Verdict(head.id, "reject", "unreadable", broken or "not measured")
     for reason, name, threshold in RULES:
-        value, least = float(measures[name]), getattr(thresholds, threshold)
-        if value < least:
-            return Verdict(head.id, "reject", reason, f"{name} {value:.4g} < {least:g}")
+        value, limit = measures.get(name), getattr(thresholds, threshold)
+        if value is not None and fails(float(value), threshold, thresholds):
+            sign = ">" if threshold.startswith("max_") else "<"
+            return Verdict(head.id, "reject", reason, f"{name} {float(value):.4g} {sign} {limit:g}")
     return Verdict(head.id, "keep")
 
 

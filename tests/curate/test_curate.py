@@ -46,16 +46,18 @@ def test_a_second_run_opens_no_picture_and_compares_nothing(heads, monkeypatch):
 def test_a_run_that_was_stopped_goes_on(heads, monkeypatch):
     measure, calls = stage.measure_quality, []
 
-    def stop(image, head):
+    def stop(image, head, *size):
         if len(calls) == 3:
             raise KeyboardInterrupt
         calls.append(head.file)
-        return measure(image, head)
+        return measure(image, head, *size)
 
     monkeypatch.setattr(stage, "measure_quality", stop)
+    monkeypatch.setattr(stage, "AT_ONCE", 1)
     with pytest.raises(KeyboardInterrupt):
         curate(heads)
-    monkeypatch.setattr(stage, "measure_quality", lambda image, head: calls.append(head.file) or measure(image, head))
+    monkeypatch.setattr(stage, "measure_quality",
+                        lambda image, head, *size: calls.append(head.file) or measure(image, head, *size))
     curate(heads)
     assert len(calls) == len(set(calls)) == 7
     assert reasons(heads) == EXPECTED
@@ -84,3 +86,26 @@ def test_an_empty_catalog_and_none_at_all(tmp_path):
         curate(tmp_path / "nothing")
     Catalog(tmp_path, create=True).db.close()
     assert curate(tmp_path) == CurateSummary(0, {})
+
+
+def test_groups_stand_in_the_catalog_and_verdicts_say_when(heads):
+    curate(heads)
+    with Catalog(heads) as catalog:
+        ids = {head.file.removesuffix(".png"): head.id for head in catalog.heads()}
+        groups = {head_id: values["group"] for head_id, values in catalog.measures(["group"]).items()}
+        assert all(verdict.at > "2020" for verdict in catalog.verdicts().values())
+    assert groups[ids["good"]] == groups[ids["twin"]] == ids["twin"]
+    assert groups[ids["other"]] == ids["other"] and groups[ids["gone"]] == ids["gone"]
+
+
+def test_other_processes_measure_the_same(heads, monkeypatch):
+    curate(heads)
+    with Catalog(heads) as catalog:
+        before = catalog.measures(["true_size", "thumb", "vhash", "cut"])
+        with catalog.db:
+            catalog.db.execute("DELETE FROM measures")
+    monkeypatch.setattr(stage, "FEW", 0)
+    curate(heads, workers=2)
+    with Catalog(heads) as catalog:
+        assert catalog.measures(["true_size", "thumb", "vhash", "cut"]) == before
+    assert reasons(heads) == EXPECTED

@@ -6,7 +6,8 @@ from figment.base.errors import FigmentError
 from figment.base.records import Box, Head, Verdict
 from figment.curate.verdicts import Thresholds, judge
 
-GOOD = {"size": 100.0, "sharpness": 0.7, "contrast": 150.0, "brightness": 240.0, "headness": 0.9}
+GOOD = {"size": 100.0, "true_size": 90.0, "sharpness": 0.7, "blocking": 0.1, "contrast": 150.0, "brightness": 240.0,
+        "headness": 0.9, "cut": 0.0}
 
 
 def head(number, size=100.0, score=0.9):
@@ -19,17 +20,19 @@ def reasons(*args, **more):
 
 @pytest.mark.parametrize(("name", "value", "reason"), [
     ("size", 47.0, "too-small"), ("sharpness", 0.1, "blurred"), ("contrast", 10.0, "flat"),
-    ("brightness", 20.0, "dark"), ("headness", 0.3, "not-a-head")])
+    ("brightness", 20.0, "dark"), ("headness", 0.3, "not-a-head"), ("true_size", 30.0, "enlarged"),
+    ("blocking", 3.0, "jpeg"), ("cut", 0.5, "cut-off")])
 def test_each_rule_has_its_reason_and_shows_the_figures(name, value, reason):
     verdict, = judge([head(1)], {1: {**GOOD, name: value}}, [], Thresholds())
     assert (verdict.verdict, verdict.reason, verdict.by) == ("reject", reason, "rule")
-    assert verdict.detail.startswith(f"{name} {value:g} < ")
+    assert verdict.detail.startswith(f"{name} {value:g} {'>' if name in ('blocking', 'cut') else '<'} ")
 
 
 def test_a_good_head_is_kept_and_zero_thresholds_keep_all():
     assert judge([head(1)], {1: GOOD}, [], Thresholds()) == [Verdict(1, "keep")]
     worst = dict.fromkeys(GOOD, 0.0)
-    assert judge([head(1)], {1: worst}, [], Thresholds(0, 0, 0, 0, 0)) == [Verdict(1, "keep")]
+    lax = Thresholds(0, 0, 0, 255, 0, 0, 0, 1)
+    assert judge([head(1)], {1: worst}, [], lax) == [Verdict(1, "keep")]
 
 
 def test_of_copies_the_largest_is_kept_then_the_surest_then_the_first():
