@@ -5,11 +5,13 @@
 
 One file takes z [N, z_dim] and psi and gives rgb [N, C, H, W] in about [-1, 1] and w [N, L, D]. `--split` writes two,
 net.mapping.onnx (z, psi to w) and net.synthesis.onnx (w to rgb), so that w can be mixed and edited in between.
-Labelled models take c [N, c_dim] as well. What is written was run beside PyTorch first; a file that differs is not kept.
+Labelled models take c [N, c_dim] as well. What is written was run beside PyTorch first; a file that differs is not
+kept.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import warnings
 from collections.abc import Iterator
@@ -106,13 +108,10 @@ def export(
 
 def need_onnx(what: str) -> None:
     """Raise FigmentError where the extra `onnx` is not installed."""
-    try:
-        import onnx
-        import onnxruntime
-        import onnxscript  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise FigmentError(f"{what}: needs the extra `onnx` ({error.name} is missing): pip install "
-                           "'figment-gan[onnx]'") from None
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise FigmentError(f"{what}: needs the extra `onnx` ({missing[0]} is missing): pip install "
+                           "'figment-gan[onnx]'")
 
 
 def to_onnx(

@@ -128,9 +128,9 @@ class Generator(StyleGenerator):
     def synthesis(self, w: Tensor, noise: str = "const", generator: Randomness = None) -> Tensor:
         """The pictures of `w` [N, num_layers, w_dim]: [N, channels, H, W], 0 to 1 in the program, -1 to 1 here."""
         w = w.to(self.w_avg.dtype)
-        maps = self._maps(noise, len(w), generator)
+        maps = self._maps(noise, w.shape[0], generator)
         if self.const is not None:
-            x = self.const[None].expand(len(w), -1, -1, -1)
+            x = self.const[None].expand(w.shape[0], -1, -1, -1)
         else:
             assert self.to_const is not None
             x = self.to_const(w.mean(1)[:, :, None, None])

@@ -72,7 +72,7 @@ class Mapping(nn.Module):
         if self.c_dim:
             if c is None:
                 assert z is not None
-                c = z.new_zeros(len(z), self.c_dim)
+                c = z.new_zeros(z.shape[0], self.c_dim)
             c = c.to(self.dtype)
             label = c @ self.embed_weight if self.embed is None else normalise_rows(self.embed(c))
 

@@ -31,7 +31,7 @@ class FirstBlock(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """[N, latent] to [N, outputs, h, w]."""
         x = F.linear(z, self.weight * self.scale)
-        x = x.reshape(len(z), -1, *self.size)  # [N, C, h, w]
+        x = x.reshape(z.shape[0], -1, *self.size)  # [N, C, h, w]
         x = normalise_rows(lrelu(x + self.bias[:, None, None]))
         return normalise_rows(self.conv1(x))
 
@@ -100,7 +100,7 @@ class Generator(Grown):
         """The latent with its label, [N, 1, z_dim + c_dim]."""
         w = z.to(self.w_avg.dtype)
         if self.c_dim:
-            c = w.new_zeros(len(w), self.c_dim) if c is None else c.to(w.dtype)
+            c = w.new_zeros(w.shape[0], self.c_dim) if c is None else c.to(w.dtype)
             w = torch.cat([w, c], 1)
         return truncate(w[:, None], self.w_avg, truncation_psi, truncation_cutoff)
 

@@ -44,7 +44,7 @@ class StyleLayer(nn.Module):
             x = fir(x + bias if self.bias_first else x, SOFT, pad=1)
         elif self.conv is not None:
             x = self.conv(x)
-        maps = broadcast_noise(noise, self.noise, len(x), generator)
+        maps = broadcast_noise(noise, self.noise, x.shape[0], generator)
         if maps is not None:
             x = torch.addcmul(x, maps.to(x.dtype), self.noise_weight[None, :, None, None])
         x = lrelu(x + bias) if not (self.up and self.bias_first) else F.leaky_relu(x, 0.2)
@@ -131,7 +131,7 @@ class Generator(Grown, StyleGenerator):
         # Features of every level in use; only the last two are kept.
         w = w.to(self.w_avg.dtype)
         finest, fade = self.level()
-        x = self.const[None].expand(len(w), -1, -1, -1)  # [N, C, h, w]
+        x = self.const[None].expand(w.shape[0], -1, -1, -1)  # [N, C, h, w]
         features: dict[int, Tensor] = {}
         for level in range(finest + 1):
             block = self.blocks[level]

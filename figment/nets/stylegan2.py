@@ -61,7 +61,7 @@ class StyledConv(nn.Module):
         x = torch.addcmul(
             (self.bias * SQRT2).to(x.dtype)[None, :, None, None], x, demodulate.to(x.dtype)[:, :, None, None]
         )
-        maps = broadcast_noise(noise, self.noise, len(x), generator)
+        maps = broadcast_noise(noise, self.noise, x.shape[0], generator)
         if maps is not None:
             x = x + (maps * (self.noise_strength * SQRT2)).to(x.dtype)
         return lrelu(x, self.clamp)
@@ -146,7 +146,7 @@ class Generator(StyleGenerator):
     def synthesis(self, w: Tensor, noise: str = "const", generator: Randomness = None) -> Tensor:
         """The pictures of `w` [N, num_layers, w_dim]: [N, channels, H, W] in about [-1, 1]."""
         w = w.to(self.w_avg.dtype)
-        x = lay_out(self.const[None].expand(len(w), -1, -1, -1))  # [N, C, h, w]
+        x = lay_out(self.const[None].expand(w.shape[0], -1, -1, -1))  # [N, C, h, w]
         picture: Tensor | None = None
         layer = 0
         for block in self.blocks:

@@ -1,85 +1,180 @@
-"""A static gallery of what a model draws, for any file host.
+"""A static gallery of what a model draws, for any file host; with `--onnx` it goes on drawing in the visitor's browser.
 
     figment publish runs/00000-heads -o site
+    figment publish runs/00000-heads -o site --onnx
+    python -m http.server --directory site --bind 127.0.0.1
 """
 
 from __future__ import annotations
 
-import html
-import string
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
 from figment.base.errors import FigmentError
-from figment.base.files import write_bytes, write_json, write_text
+from figment.base.files import need_file, write_bytes, write_json, write_text
 from figment.base.pixels import write_png
-from figment.base.progress import track
+from figment.base.progress import say, track
 from figment.base.rundir import is_run
+from figment.draw.best import rank
 from figment.draw.film import film
+from figment.draw.grid import make_grid
 from figment.draw.latents import seeds_to_w
 from figment.draw.morph import morph
 from figment.draw.render import load_generator, render_each
+from figment.web.compose import Composer, digest_of, find_directions
+from figment.web.favourites import Favourites
+from figment.web.recipe import parse_recipe
+from figment.web.site_generator import add_generator
+from figment.web.site_page import PAGES, Face, Kept, facts_line, page
 
-PAGE = Path(__file__).parent / "pages" / "gallery.html"
-FACE = """      <a href="faces/seed{seed:04d}.png" id="s{seed}">\
-<img src="faces/seed{seed:04d}.png" alt="character {seed}" loading="lazy"><span>{seed}</span></a>"""
-FILM = """    <section>
-      <h2>How it learned</h2>
-      <video src="film.mp4" controls loop muted playsinline preload="metadata"></video>
-    </section>"""
+STATIC = ("gallery.css", "gallery.js")
 LOOP_SEEDS = 6
 """How many of the characters the morph passes through."""
+THUMB = 192
+"""Pixels of a side on the wall; faces up to this size are shown as they are."""
+FACES = {64: 240, 128: 180, 256: 120, 512: 72}
+"""Faces on the wall by resolution, about 10 MB of pictures; beyond it 48."""
+MAX_CREDITS = 20_000
 
 
 def publish(
     model: Path,                              # a model file or a run; a run's page has its film too
     site: Path,                               # the folder of the site
     *,
-    seeds: Sequence[int] = tuple(range(64)),
+    seeds: Sequence[int] | None = None,       # on the wall; None: 0 to as many as suit the size
     psi: float = 0.7,                         # truncation
     title: str = "These characters do not exist",
-    loop: Path | None = None,                 # a morph that is already drawn; None draws one
+    loop: Path | None = None,                 # a morph that is already drawn; None draws one of the best faces
     seconds: float = 10.0,                    # its length, where one is drawn
+    favourites: Path | None = None,           # the studio's studio.db, or .npy of w [N, L, D]; None: the run's, if any
+    credits: Path | None = None,              # who made what it learned from; None: CREDITS.md beside it, if any
+    onnx: bool = False,                       # the generator beside the page
+    half: bool = False,                       # its weights in 16 bits
+    runtime: Path | None = None,              # onnxruntime-web's .tgz or folder; None: the cached one, or npm's
 ) -> None:
-    """Write index.html with the faces, the morph and the training film beside it; it asks no other host for more."""
+    """Write index.html and all that it names; it asks no other host for anything."""
+    if site.exists() and not site.is_dir():
+        raise FigmentError(f"--output {site}: must be a folder, but this is a file")
+    if runtime and not onnx:
+        raise FigmentError(f"--runtime {runtime}: only of use with --onnx")
+    g, config = load_generator(model, "cpu")
+    seeds = list(range(_suitable(g.resolution)) if seeds is None else seeds)
     if len(seeds) < 2:
-        raise FigmentError(f"--seeds {list(seeds)}: a site needs two or more")
-    g, config = load_generator(model)
-    ws = seeds_to_w(g, list(seeds), psi)
-    for seed, image in zip(seeds, track(render_each(g, ws), "publishing", len(seeds)), strict=True):
-        write_png(site / "faces" / f"seed{seed:04d}.png", image.transpose(1, 2, 0).squeeze())
+        raise FigmentError(f"--seeds {seeds}: a site needs two or more")
+    thanks = _credits_text(model, credits)
 
+    # What may fail first: the generator for the browser, then the favourites' file.
+    drawing = add_generator(g, config, site, half=half, runtime=runtime) if onnx else None
+    kept = [_keep(site, number, name, image) for number, (name, image) in enumerate(_favourites(model, g, favourites))]
+
+    # The wall, and the best of it for the morph and the page's own picture.
+    ws = seeds_to_w(g, seeds, psi)
+    images = np.stack(list(track(render_each(g, ws), "publishing", len(seeds))))  # [N, C, H, W]
+    faces = [_face(site, seed, image) for seed, image in zip(seeds, images, strict=True)]
+    order = rank(model, ws, images)
+    write_png(site / "hero.png", make_grid(images[order[0]][None], 1))
     if loop:
-        write_bytes(site / "morph.mp4", loop.read_bytes())
+        write_bytes(site / "morph.mp4", need_file(loop, "--loop").read_bytes())
     else:
-        morph(model, site / "morph.mp4", seeds=list(seeds[:LOOP_SEEDS]), psi=psi, seconds=seconds)
+        morph(model, site / "morph.mp4", seeds=[seeds[at] for at in order[:LOOP_SEEDS]], psi=psi, seconds=seconds)
     filmed = is_run(model) and any((model / "fakes").glob("*.png"))
     if filmed:
         film(model, site / "film.mp4")
 
-    write_text(site / "index.html", page(g, config, seeds, psi, title, filmed))
-    write_json(site / "site.json", {"model": model.resolve().name, "seeds": list(seeds), "psi": psi, "title": title})
+    # The page last: where it lies, all that it names does too.
+    for name in STATIC:
+        write_bytes(site / name, (PAGES / name).read_bytes())
+    about = {"model": model.resolve().name, "seeds": seeds, "psi": psi, "title": title, "hero": seeds[order[0]],
+             "favourites": len(kept), "onnx": onnx}
+    write_json(site / "site.json", about)
+    write_text(site / "index.html", page(
+        title=title, facts=facts_line(g, config, psi), faces=faces, side=min(g.resolution, THUMB), psi=psi,
+        favourites=kept, filmed=filmed, drawing=drawing, licence=config.get("licence"), credits=thanks))
 
 
-def page(
-    g: Any,                       # the generator
-    config: dict[str, Any],       # what the model file says of itself
-    seeds: Sequence[int],
-    psi: float,
-    title: str,
-    filmed: bool,                 # whether film.mp4 lies beside the page
-) -> str:
-    """The gallery page; every text in it is escaped."""
-    faces = "\n".join(FACE.format(seed=seed) for seed in seeds)
-    section = FILM if filmed else ""
-    data = config.get("data") or {}
-    facts = [f"{g.resolution} by {g.resolution} pixels", f"truncation {psi:g}"]
-    if data.get("pictures"):
-        facts.insert(0, f"learned from {data['pictures']} pictures")
-    if config.get("kimg") and data.get("pictures"):
-        facts.insert(1, f"in {round(config['kimg'] * 1000):,} looks at them")
-    licence = config.get("licence") or "No licence was noted with this model; its pictures' sources decide."
-    return string.Template(PAGE.read_text()).substitute(
-        title=html.escape(title), faces=faces, film=section, facts=html.escape(" · ".join(facts)),
-        licence=html.escape(str(licence)))
+def _suitable(resolution: int) -> int:
+    """How many faces the wall has where nobody says."""
+    return next((count for size, count in FACES.items() if resolution <= size), 48)
+
+
+def _face(site: Path, seed: int, image: np.ndarray) -> Face:
+    """Write a face, and a small one for the wall where it is large."""
+    picture = make_grid(image[None], 1)
+    name = f"faces/seed{seed:04d}.png"
+    write_png(site / name, picture)
+    if max(picture.size) <= THUMB:
+        return Face(seed, name, name)
+    small = picture.copy()
+    small.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, format="WEBP", quality=86, method=4)
+    thumb = f"thumbs/seed{seed:04d}.webp"
+    write_bytes(site / thumb, buffer.getvalue())
+    return Face(seed, name, thumb)
+
+
+def _keep(site: Path, number: int, name: str, image: np.ndarray) -> Kept:
+    """Write a favourite."""
+    file = f"favourites/{number:04d}.png"
+    write_png(site / file, make_grid(image[None], 1))
+    return Kept(file, name)
+
+
+def _favourites(model: Path, g: Any, given: Path | None) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and pictures of the favourites, as `given` or as the studio keeps them beside the model."""
+    weights = model / "model.safetensors" if model.is_dir() else model
+    path = given or (model / "studio.db" if model.is_dir() else model.with_name(f"{model.stem}.studio.db"))
+    if given:
+        need_file(given, "--favourites")
+    elif not path.is_file():
+        return
+    latents = path.suffix == ".npy"
+    named = [("", w) for w in _saved_latents(path, g)] if latents else _recipes(path, g, weights, model)
+    images = render_each(g, torch.stack([w for _, w in named])) if named else iter(())
+    yield from zip([name for name, _ in named], images, strict=True)
+
+
+def _recipes(path: Path, g: Any, weights: Path, model: Path) -> list[tuple[str, Tensor]]:
+    """The studio's favourites as names and w; those of other models are left out, and said so."""
+    found, digest = [], digest_of(weights)
+    with Favourites(path) as store:
+        composer = Composer(g, store.latent, find_directions(model, g))
+        for each in store.all():
+            try:
+                if each.digest != digest:
+                    raise FigmentError("drawn by another model")
+                found.append((each.name, composer.w(parse_recipe(each.recipe))))
+            except FigmentError as error:
+                say(f"{path}: favourite {each.name or each.recipe!r} left out ({error})")
+    return found
+
+
+def _saved_latents(path: Path, g: Any) -> list[Tensor]:
+    """w [N, L, D] or [L, D] of a .npy file, for this generator."""
+    try:
+        values = np.load(path, allow_pickle=False)
+        ws = torch.from_numpy(np.asarray(values, np.float32)).reshape(-1, *values.shape[-2:])  # [N, L, D]
+    except (OSError, ValueError, EOFError, TypeError) as error:
+        raise FigmentError(f"--favourites {path}: not a readable .npy of numbers ({error})") from None
+    if ws.ndim != 3 or ws.shape[1:] != (g.num_layers, g.w_dim):
+        raise FigmentError(f"--favourites {path}: shape {list(values.shape)}; this model's w is "
+                           f"[N, {g.num_layers}, {g.w_dim}]")
+    return list(ws)
+
+
+def _credits_text(model: Path, given: Path | None) -> str | None:
+    """The credits to show: of the file that is given, or of CREDITS.md in the run or beside the model."""
+    places = [given] if given else [model / "CREDITS.md", model.resolve().parent / "CREDITS.md"]
+    for place in places:
+        if given:
+            need_file(place, "--credits")
+        if place.is_file():
+            return place.read_text(errors="replace")[:MAX_CREDITS].strip()
+    return None
