@@ -50,15 +50,11 @@ class Heads(FeatureNetwork):
         self.device = torch.device(device)
         self.block = GPU_BLOCK if self.device.type == "cuda" else self.block
         self.net: HeadNet = channels_last(fold_norms(load_net(SHIPPED))).to(self.device).requires_grad_(False)
+        self.name = f"heads-{_sha256(SHIPPED)[:8]}"    # statistics that older weights left in a cache are not of these
 
     def levels(self, x: Tensor) -> list[Tensor]:
         """What the network sees in float32 [N, 3, H, W] in [-1, 1]: [N, C, H/4, W/4] to [N, C, H/32, W/32]."""
-        x = self.net.stem(x.contiguous(memory_format=torch.channels_last))
-        found = [x]
-        for down in (self.net.down8, self.net.down16, self.net.down32):
-            x = down(x)
-            found.append(x)
-        return found
+        return self.net.features(x.contiguous(memory_format=torch.channels_last))
 
     @torch.inference_mode()
     def compute(self, pixels: Tensor) -> np.ndarray:
