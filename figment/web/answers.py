@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from figment.web.studio import Studio
 
 PAGES = Path(__file__).parent / "pages"
-ASSETS = {"studio.css": "text/css", "studio.js": "text/javascript", "studio-face.js": "text/javascript",
-          "studio-morph.js": "text/javascript", "studio-live.js": "text/javascript", "studio-parts.js": "text/javascript"}
+SCRIPTS = ("studio.js", "studio-face.js", "studio-morph.js", "studio-live.js", "studio-parts.js")
+ASSETS = {"studio.css": "text/css", **dict.fromkeys(SCRIPTS, "text/javascript")}
 PARENTS = 4
 CHILDREN = 48
 """Most children of one request."""

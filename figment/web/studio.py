@@ -12,12 +12,14 @@ import contextlib
 import ipaddress
 import secrets
 import socket
+import sys
 import webbrowser
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -37,6 +39,12 @@ from figment.web.worker import CACHE_BYTES, QUEUE, Busy, Scene, Worker
 
 MAX_CONNECTIONS = 1000
 """Requests at a time; more are refused by the server itself."""
+THREADS = 8
+"""For files and favourites; each thread keeps memory of its own."""
+SWITCH_SEC = 0.0005
+"""How long the drawing thread may keep the others from answering."""
+KEEP_ALIVE_SEC = 75
+"""How long a visitor's connection stays open between two requests."""
 RETRY_SEC = 2
 """When to try again after a refusal for too much work."""
 
@@ -100,7 +108,9 @@ class Studio:
         directions = [{"name": name, "reach": _reach(direction), "layers": _layers(direction)}
                       for name, direction in self.directions.items()]
         return {"name": self.model.resolve().name, "model": shown, "directions": directions,
-                "run": bool(self.run), "favourites": str(self.favourites.path)}
+                "run": bool(self.run), "favourites": str(self.favourites.path),
+                "drawing": {"pictures": self.worker.drawn, "batches": self.worker.batches,
+                            "largest_batch": self.worker.largest}}
 
     def close(self) -> None:
         """Stop the threads and close the file of favourites."""
@@ -136,6 +146,7 @@ def make_app(
     """The studio as an ASGI application behind its guard; closes `studio` when it ends."""
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         yield
         await asyncio.to_thread(studio.close)
 
@@ -188,6 +199,7 @@ def serve(
     """Serve the studio until Ctrl-C."""
     import uvicorn
 
+    sys.setswitchinterval(SWITCH_SEC)
     listener = listen(host, port)
     local = _is_local(host)
     if not local and not token:
@@ -205,7 +217,8 @@ def serve(
         if browser:
             webbrowser.open(address)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
-                                limit_concurrency=MAX_CONNECTIONS, timeout_graceful_shutdown=3, ws="none")
+                                limit_concurrency=MAX_CONNECTIONS, timeout_keep_alive=KEEP_ALIVE_SEC,
+                                timeout_graceful_shutdown=3, ws="none")
         uvicorn.Server(config).run(sockets=[listener])
 
 

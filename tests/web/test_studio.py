@@ -105,7 +105,7 @@ def test_only_what_is_offered_is_served(visit, address):
 
 def test_a_flood_is_told_to_come_back(tiny_model, tmp_path, visitor, monkeypatch):
     opened, entered, draw = threading.Event(), threading.Event(), worker_module.draw
-    monkeypatch.setattr(worker_module, "draw", lambda g, ws: entered.set() or opened.wait(20) and draw(g, ws))
+    monkeypatch.setattr(worker_module, "draw", lambda g, ws: entered.set() or (opened.wait(20) and draw(g, ws)))
     studio = Studio(tiny_model, device="cpu", queue=3, favourites=tmp_path / "studio.db")
     try:
         waiting = [studio.worker.ask(answers.parse_recipe(str(seed))) for seed in range(3)]
@@ -128,10 +128,11 @@ def test_favourites_are_kept_named_and_let_go(visit):
     assert [row["id"] for row in visit.get("/api/favourites").json()] == [kept.json()["id"]]
     for body in ({}, {"recipe": 5}, {"recipe": "x", "name": ""}, {"recipe": "1", "name": "n" * 99}, [], "x",
                  {"recipe": "1", "name": "\ud800"}):
-        assert visit.post("/api/favourites", json=body).status_code == 400
+        assert visit.post("/api/favourites", content=json.dumps(body).encode()).status_code == 400
     assert visit.post("/api/favourites", content=b"{").status_code == 400
     assert visit.post("/api/favourites", content=b"[" * 100_000).status_code == 400
-    assert visit.post("/api/favourites", json={"recipe": "1"}, headers={"origin": "http://evil.example"}).status_code == 403
+    foreign = visit.post("/api/favourites", json={"recipe": "1"}, headers={"origin": "http://evil.example"})
+    assert foreign.status_code == 403
     assert visit.delete(f"/api/favourites/{kept.json()['id']}").status_code == 204
     assert visit.delete(f"/api/favourites/{kept.json()['id']}").status_code == 404
     assert visit.delete("/api/favourites/99999999999999999999").status_code == 404
@@ -262,7 +263,7 @@ def test_the_page_asks_no_other_host(visit):
         page += asset.text if name.endswith("css") else ""
     assert "http" not in page and "style=" not in page and "<script>" not in page
     facts = visit.get("/api/about").json()
-    assert facts["model"]["resolution"] == 16 and facts["model"]["pictures"] == 12 and facts["name"] == "tiny.safetensors"
+    assert (facts["name"], facts["model"]["resolution"], facts["model"]["pictures"]) == ("tiny.safetensors", 16, 12)
 
 
 def test_wrong_methods_and_faults_are_json(studio, visit, monkeypatch):

@@ -24,7 +24,8 @@ def test_kept_ones_are_there_again(tmp_path):
         assert kept.add("1@0.7", "", "d2").name == "Mira"
         kept.add("2@0.7", "", "d1")
     with Favourites(tmp_path / "a" / "studio.db") as kept:
-        assert [(row.recipe, row.name, row.digest) for row in kept.all()] == [("2@0.7", "", "d1"), ("1@0.7", "Mira", "d2")]
+        rows = [(row.recipe, row.name, row.digest) for row in kept.all()]
+        assert rows == [("2@0.7", "", "d1"), ("1@0.7", "Mira", "d2")]
         assert kept.remove(first.id) and not kept.remove(first.id)
         assert len(kept.all()) == 1
         with pytest.raises(FigmentError, match="name"):

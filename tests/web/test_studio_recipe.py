@@ -20,9 +20,9 @@ def test_what_says_the_same_is_the_same_recipe():
 
 
 @pytest.mark.parametrize("text", [
-    "", "x", "-1", "4294967296", "17@nan", "17@inf", "17@1e99", "17@3", "17@0.7@1", "17:nan", "17:9", "17:", "17,", "17;22",
-    "1;2;3;4", "17!smile", "17!:1", "17!smile:inf", "17!smile:21", "17!../x:1", "p123", "٣", "17@٠", "1_000",
-    ",".join(map(str, range(MAX_TERMS + 1))), "1" * 3000, "17!" + ",".join(f"d{i}:1" for i in range(17))])
+    "", "x", "-1", "4294967296", "17@nan", "17@inf", "17@1e99", "17@3", "17@0.7@1", "17:nan", "17:9", "17:", "17,",
+    "17;22", "1;2;3;4", "17!smile", "17!:1", "17!smile:inf", "17!smile:21", "17!../x:1", "p123", "\u0663", "17@\u0660",
+    "1_000", ",".join(map(str, range(MAX_TERMS + 1))), "1" * 3000, "17!" + ",".join(f"d{i}:1" for i in range(17))])
 def test_bad_recipes_are_one_line(text):
     with pytest.raises(FigmentError) as caught:
         parse_recipe(text)

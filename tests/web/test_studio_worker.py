@@ -138,7 +138,8 @@ def test_another_model_or_size_is_another_tag():
 
 
 def test_bands_come_from_their_sources_and_psi_draws_in(scene):
-    w = {text: scene.composer.w(parse_recipe(text)) for text in ("1@0.7", "2@0.7", "1;2;1@0.7", "1:0.5@1", "1@0.5", "1@0")}
+    texts = ("1@0.7", "2@0.7", "1;2;1@0.7", "1:0.5@1", "1@0.5", "1@0")
+    w = {text: scene.composer.w(parse_recipe(text)) for text in texts}
     mixed = w["1;2;1@0.7"]
     assert torch.equal(mixed[:4], w["1@0.7"][:4]) and torch.equal(mixed[4:8], w["2@0.7"][4:8])
     assert torch.allclose(w["1:0.5@1"], w["1@0.5"], atol=1e-6)

@@ -104,7 +104,7 @@ function node(name, attributes, ...children) {
 }
 
 function ticks(low, high) {
-  const rough = (high - low) / 3, power = 10 ** Math.floor(Math.log10(rough)), step = power * ([1, 2, 5, 10].find((times) => times * power >= rough) ?? 10);
+  const rough = (high - low) / 4, power = 10 ** Math.floor(Math.log10(rough)), step = power * ([1, 2, 2.5, 5, 10].find((times) => times * power >= rough) ?? 10);
   const found = [];
   for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-6; value += step) found.push(value);
   return found;
