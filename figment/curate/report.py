@@ -84,7 +84,8 @@ class _Report:
     def _figures(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Each measure with a threshold [N], and the reason of each head [N]: empty for kept, "?" for not judged."""
         rows = self.desk.db.execute("SELECT h.id, CASE v.verdict WHEN 'keep' THEN '' WHEN 'reject' THEN v.reason"
-                                    " ELSE '?' END FROM heads h LEFT JOIN verdicts v ON v.head_id = h.id ORDER BY h.id").fetchall()
+                                    " ELSE '?' END FROM heads h LEFT JOIN verdicts v ON v.head_id = h.id"
+                                    " ORDER BY h.id").fetchall()
         row_of = {row[0]: index for index, row in enumerate(rows)}
         values = {}
         for name in dict.fromkeys(name for name, _ in self.desk.limits.values()):
@@ -227,7 +228,7 @@ class _Report:
         buffer = io.BytesIO()
         image.save(buffer, "WEBP", quality=80)
         data = base64.b64encode(buffer.getvalue()).decode()
-        return f'<img alt="" loading="lazy" src="data:image/webp;base64,{data}">'
+        return f'<img alt="" src="data:image/webp;base64,{data}">'
 
 
 def _short(detail: str) -> str:

@@ -64,26 +64,26 @@ def advice(facts: Facts) -> list[str]:
         if reason in facts.limits and reason in facts.flags:
             say.append(_rule_advice(facts, reason, lost))
         elif reason == "duplicate" and lost > MANY * facts.heads:
-            say.append(f"{count(lost, 'copy', 'copies')} of other heads set aside, the best of each group kept: nothing is "
-                       "lost. Where two that differ were taken for one, keep both in <code>figment review</code>.")
+            say.append(f"{count(lost, 'copy', 'copies')} of other heads set aside, the best of each group kept: nothing"
+                       " is lost. Where two that differ were taken for one, keep both in <code>figment review</code>.")
         elif reason == "unreadable":
-            say.append(f"{count(lost, 'crop')} missing or damaged: run <code>figment crop</code> on these pictures again.")
+            say.append(f"{count(lost, 'crop')} missing or damaged: run <code>figment crop</code> again.")
     if facts.bad:
-        say.append(f"{count(sum(facts.bad.values()), 'file')} could not be read ({_list(facts.bad)}): their names are at "
-                   "the end; fetch them again or do without.")
+        say.append(f"{count(sum(facts.bad.values()), 'file')} could not be read ({_list(facts.bad)}): their names are"
+                   " at the end; fetch them again or do without.")
     if facts.empty > MANY * facts.pictures:
-        say.append(f"{count(facts.empty, 'picture')} without a head that the detector is sure of. If some do hold heads,"
-                   " draw boxes on fifty or more pictures"
+        say.append(f"{count(facts.empty, 'picture')} without a head that the detector is sure of. If some do hold"
+                   " heads, draw boxes on fifty or more pictures"
                    f" (<code>figment review {where} --pictures PICTURES</code>) and fit the detector to them"
                    " (<code>figment heads train</code>).")
     if facts.borderline:
-        say.append(f"{count(facts.borderline, 'verdict')} hang on a figure close to its threshold: "
+        say.append(f"{count(facts.borderline, 'verdict hangs', 'verdicts hang')} on a figure close to its threshold: "
                    f"<code>figment review {where}</code> shows them first.")
 
     # What is kept, and what it is good for.
     if facts.kept and facts.kept < FEW:
-        say.append(f"{count(facts.kept, 'kept head')} are few to learn from: more pictures help most, then starting from"
-                   " a trained network (<code>figment train --init</code>); mirroring doubles them.")
+        say.append(f"{count(facts.kept, 'kept head is', 'kept heads are')} few to learn from: more pictures help most,"
+                   " then starting from a trained network (<code>figment train --init</code>); mirroring doubles them.")
     if facts.fills:
         say.append(f"Three in four kept crops fill {facts.fills} pixels: <code>figment pack {where} -o "
                    f"heads-{facts.fills}.zip --resolution {facts.fills}</code>")
