@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from figment.base.catalog import Catalog
 from figment.base.errors import FigmentError, UnreadableImage
@@ -20,7 +21,8 @@ from figment.base.files import need_folder
 from figment.base.pixels import open_image, write_png
 from figment.base.progress import track
 from figment.base.records import Head, Picture
-from figment.heads.detect import SHIPPED, THRESHOLD, Detector, list_pictures
+from figment.heads.describe import Describer, open_describer
+from figment.heads.detect import SHIPPED, THRESHOLD, Finder, list_pictures, open_detector
 from figment.heads.squares import cut_square, square_around
 
 MARGIN = 0.25
@@ -56,7 +58,8 @@ class _Job:
 
     pictures: Path
     heads: Path
-    detector: Detector
+    detector: Finder
+    describer: Describer | None
     threshold: float
     margin: float
     largest: int
@@ -80,7 +83,7 @@ def crop_pictures(
     _check(pictures, heads, threshold, margin, largest)
     files = list_pictures(pictures, leave_out=heads)
     weights = detector or SHIPPED
-    job = _Job(pictures, heads, Detector.load(weights), threshold, margin, largest)
+    job = _Job(pictures, heads, open_detector(detector), open_describer(detector), threshold, margin, largest)
     settings = _settings_mark(weights, threshold, margin, largest)
 
     with Catalog(heads, create=True) as catalog:
@@ -100,12 +103,12 @@ def crop_pictures(
         pool = ThreadPoolExecutor(workers or threads, initializer=torch.set_num_threads, initargs=(1,))
         try:
             done = pool.map(lambda path: crop_picture(job, path, names[path], marks[path]), todo)
-            for picture, found in track(done, "cropping", len(todo)):
+            for picture, found, measures in track(done, "cropping", len(todo)):
                 new = {head.file for head in found}
                 for file in crops.get(picture.path, ()):
                     if file not in new:
                         (heads / file).unlink(missing_ok=True)
-                catalog.put_picture(picture, found)
+                catalog.put_picture(picture, found, measures)
         finally:
             pool.shutdown(cancel_futures=True)
             torch.set_num_threads(threads)
@@ -117,8 +120,11 @@ def crop_picture(
     path: Path,
     name: str,     # its path as the catalog has it
     mark: str,     # its stamp
-) -> tuple[Picture, list[Head]]:
-    """Read one picture, find its heads, write their crops; its rows. A bad picture gives a row, never an error."""
+) -> tuple[Picture, list[Head], list[dict[str, float | str]]]:
+    """Read one picture, find its heads, write their crops; its rows, and each head's headness and embedding.
+
+    A bad picture gives a row, never an error.
+    """
     try:
         if not path.is_file():
             raise UnreadableImage("unreadable", f"{path}: not a regular file")
@@ -126,14 +132,15 @@ def crop_picture(
         found = job.detector.detect(image, job.threshold)
         squares = [square_around(detection.box, image.size, job.margin) for detection in found]
         crops = [cut_square(image, square, job.largest) for square in squares]
+        measures = describe_crops(job.describer, crops)
     except UnreadableImage as error:
-        return Picture(name, mark, None, None, "bad", error.reason, str(error)), []
+        return Picture(name, mark, None, None, "bad", error.reason, str(error)), [], []
     except Exception as error:    # whatever else one picture in a million does, the others go on
         message = f"{path}: {type(error).__name__}: {error}".splitlines()[0]
-        return Picture(name, mark, None, None, "bad", "unreadable", message), []
+        return Picture(name, mark, None, None, "bad", "unreadable", message), [], []
 
     if not found:
-        return Picture(name, mark, *image.size, "empty", "no-head", f"{path}: no head found"), []
+        return Picture(name, mark, *image.size, "empty", "no-head", f"{path}: no head found"), [], []
     heads = []
     for k, (detection, square, crop) in enumerate(zip(found, squares, crops, strict=True)):
         head = Head(crop_name(name, k), detection.box, detection.score, square)
@@ -142,7 +149,16 @@ def crop_picture(
         except OSError as error:
             raise FigmentError(f"--output {job.heads}: can't write {head.file} ({error.strerror})") from None
         heads.append(head)
-    return Picture(name, mark, *image.size, "heads"), heads
+    return Picture(name, mark, *image.size, "heads"), heads, measures
+
+
+def describe_crops(describer: Describer | None, crops: list[Image.Image]) -> list[dict[str, float | str]]:
+    """For each crop its `headness`, and its `embedding` as hex text of float16 numbers; nothing without a describer."""
+    if describer is None:
+        return [{} for _ in crops]
+    headness, embedding = describer.describe(crops)
+    return [{"headness": round(float(sure), 4), "embedding": vector.astype("<f2").tobytes().hex()}
+            for sure, vector in zip(headness, embedding, strict=True)]
 
 
 def crop_name(

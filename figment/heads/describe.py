@@ -68,6 +68,16 @@ class Describer:
         return self.net.features(images.contiguous(memory_format=torch.channels_last))
 
 
+def open_describer(
+    detector: Path | None,    # the detector that crops; None: the shipped one
+) -> Describer | None:
+    """Who describes the crops of this detector: itself where it can, else the shipped one, else nobody."""
+    for path in (detector, SHIPPED):
+        if path is not None and path.suffix != ".onnx" and (net := load_net(path)).portrait is not None:
+            return Describer(net)
+    return None
+
+
 def crop_pixels(crop: Image.Image) -> np.ndarray:
     """A crop as uint8 [CROP, CROP, 3]."""
     small = crop.convert("RGB").resize((CROP, CROP), Image.Resampling.BILINEAR, reducing_gap=2.0)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from figment.base.errors import FigmentError, UnreadableImage
-from figment.base.files import list_files, need_folder, write_json
+from figment.base.files import list_files, need_folder
 from figment.base.pixels import open_image, to_unit
 from figment.base.progress import track
 from figment.base.records import Box
+from figment.heads.boxes import write_boxes
+from figment.heads.fuse import fuse, mirror_box
 from figment.heads.network import HeadNet, Level, channels_last, fold_norms, load_net
 from figment.heads.views import FILL
 
@@ -25,7 +28,11 @@ SHIPPED = Path(__file__).parent / "weights" / "detector.safetensors"
 THRESHOLD = 0.55
 """Detections below this score are dropped unless a caller asks for another threshold."""
 LONG_SIDES = (320, 640)
-"""Each picture is looked at once at each of these sizes of its longer side, as far as it has the pixels."""
+"""Each picture is looked at at each of these sizes of its longer side, as far as it has the pixels."""
+AGAIN = 0.7
+"""The first look is taken mirrored, and once more at this share of its size; the two are fused, which steadies both."""
+LEAST = 0.04
+"""Scores below this are noise."""
 FINE = 96
 """The second, finer look is there for small heads: in pixels of its input, larger ones are left to the first."""
 DOUBT = 0.93
@@ -44,6 +51,13 @@ class Detection:
     """The detector's confidence, 0 to 1."""
 
 
+class Finder(Protocol):
+    """Whatever finds heads: figment's detector, or another's."""
+
+    def detect(self, image: Image.Image, threshold: float = ...) -> list[Detection]:
+        """The heads in an RGB picture, best first, in its own pixels."""
+
+
 class Detector:
     """A head detector ready for use; safe to share between threads."""
 
@@ -51,9 +65,11 @@ class Detector:
         self,
         net: HeadNet,
         long_sides: Sequence[int] = LONG_SIDES,    # the sizes at which to look at a picture, rising
+        again: float | None = AGAIN,               # a share of the first size; None: no second look there
     ) -> None:
         self.net = channels_last(fold_norms(net))
         self.long_sides = tuple(long_sides)
+        self.again = again
 
     @classmethod
     def load(
@@ -73,7 +89,7 @@ class Detector:
         for i, side in enumerate(self._sides(max(image.size))):
             scale = side / max(image.size)
             if i == 0:
-                found += self._look(image, scale, threshold)
+                found += self._look_twice(image, scale, threshold)
             else:
                 fine = self._look(image, scale, threshold / DOUBT)
                 found += [Detection(head.box, head.score * DOUBT) for head in fine
@@ -83,6 +99,22 @@ class Detector:
     def _sides(self, longest: int) -> list[int]:
         """The sizes worth looking at: the first always, a larger one where the picture has at least that detail."""
         return [side for smaller, side in pairwise((0, *self.long_sides)) if smaller == 0 or longest > smaller * 1.3]
+
+    def _look_twice(
+        self,
+        image: Image.Image,
+        scale: float,
+        threshold: float,
+    ) -> list[Detection]:
+        """What a look at `scale`, mirrored, and a coarser one agree on; one look alone where there is no second."""
+        if self.again is None:
+            return self._look(image, scale, threshold)
+        least = min(threshold, max(2 * threshold - 1, LEAST))    # what the mean of two scores can still lift
+        plain = suppress(self._look(image, scale * self.again, least))
+        other = suppress(self._look(ImageOps.mirror(image), scale, least))
+        both = fuse([[(head.box, head.score) for head in plain],
+                     [(mirror_box(head.box, image.width), head.score) for head in other]])
+        return [Detection(box, score) for box, score in both if score >= threshold]
 
     @torch.no_grad()
     def _look(
@@ -172,50 +204,48 @@ def list_pictures(
 
 def detect_folder(
     pictures: Path,                       # every picture below this folder
-    out: Path,                            # boxes.json: {"relative/path.png": [[x0, y0, x1, y1, score], ...]}
+    out: Path | None = None,              # boxes.json, x.coco.json or a folder for YOLO labels; None: no file
     *,
-    detector: Detector | None = None,     # None: the shipped one
+    detector: Finder | None = None,       # None: the shipped one
     threshold: float = THRESHOLD,
+    tell: Callable[[str], None] = lambda line: None,    # told of each file that can't be read
 ) -> dict[str, list[list[float]]]:
-    """Find the heads of a folder; write them to `out` and, for other tools, beside it as COCO; return them.
+    """Find the heads of a folder; returns {"relative/path.png": [[x0, y0, x1, y1, score], ...]}.
 
-    Files that can't be read are left out of both.
+    Beside a boxes.json the same boxes are written as COCO. Files that can't be read are told and left out.
     """
     detector = detector or Detector.load()
     files = list_pictures(pictures)
     boxes: dict[str, list[list[float]]] = {}
     sizes: dict[str, tuple[int, int]] = {}
     with ThreadPoolExecutor(2) as pool:
-        for path, image in zip(files, track(pool.map(_open_or_none, files), "detecting", len(files)), strict=True):
-            if image is None:
+        for path, image in zip(files, track(pool.map(_open, files), "detecting", len(files)), strict=True):
+            if isinstance(image, UnreadableImage):
+                tell(f"left out: {image}")
                 continue
             name = path.relative_to(pictures).as_posix()
             sizes[name] = image.size
             boxes[name] = [[round(float(x), 2) for x in found.box] + [round(found.score, 4)]
                            for found in detector.detect(image, threshold)]
-    write_json(out, boxes)
-    write_json(out.with_suffix(".coco.json"), to_coco(boxes, sizes))
+    if out is not None:
+        write_boxes(out, boxes, sizes)
+        if out.suffix == ".json" and not out.name.endswith(".coco.json"):
+            write_boxes(out.with_suffix(".coco.json"), boxes, sizes)
     return boxes
 
 
-def _open_or_none(path: Path) -> Image.Image | None:
-    """The picture, or None where it is no usable picture."""
+def _open(path: Path) -> Image.Image | UnreadableImage:
+    """The picture, or what is wrong with it."""
     try:
         return open_image(path)
-    except UnreadableImage:
-        return None
+    except UnreadableImage as error:
+        return error
 
 
-def to_coco(
-    boxes: dict[str, list[list[float]]],
-    sizes: dict[str, tuple[int, int]],      # width and height of each picture
-) -> dict[str, object]:
-    """The detections as a COCO data set with one category, `head`; boxes are [x, y, width, height] there."""
-    images = [{"id": i, "file_name": name, "width": sizes[name][0], "height": sizes[name][1]}
-              for i, name in enumerate(boxes, 1)]
-    flat = [(i, box) for i, found in enumerate(boxes.values(), 1) for box in found]
-    annotations = [
-        {"id": k, "image_id": i, "category_id": 1, "bbox": [x0, y0, round(x1 - x0, 2), round(y1 - y0, 2)],
-         "area": round((x1 - x0) * (y1 - y0), 2), "iscrowd": 0, "score": score}
-        for k, (i, (x0, y0, x1, y1, score)) in enumerate(flat, 1)]
-    return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "head"}]}
+def open_detector(path: Path | None) -> Finder:
+    """figment's own detector (None: the shipped one), or someone's ONNX export."""
+    if path is not None and path.suffix.lower() == ".onnx":
+        from figment.heads.onnx import OnnxDetector
+
+        return OnnxDetector(path)
+    return Detector.load(path)

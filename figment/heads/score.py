@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,9 +11,7 @@ import numpy as np
 from figment.base.errors import FigmentError
 from figment.base.files import read_json
 from figment.base.records import Box
-
-Boxes = Mapping[str, Sequence[Sequence[float]]]
-"""Relative path -> [x0, y0, x1, y1] or [x0, y0, x1, y1, score] of each head."""
+from figment.heads.boxes import Boxes
 
 
 @dataclass(frozen=True)
@@ -116,15 +114,3 @@ def read_truth(path: Path) -> Truth:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise FigmentError(f"{path}: not a truth.json of demo art ({type(error).__name__}: {error})") from None
     return Truth(heads, ignored)
-
-
-def read_boxes(path: Path) -> dict[str, list[list[float]]]:
-    """The boxes in a boxes.json as `figment heads detect` writes it; raises FigmentError that names the file."""
-    value = read_json(path)
-    try:
-        boxes = {str(name): [[float(x) for x in box] for box in found] for name, found in value.items()}
-        if any(len(box) not in (4, 5) for found in boxes.values() for box in found):
-            raise ValueError("a box must be [x0, y0, x1, y1] or [x0, y0, x1, y1, score]")
-    except (AttributeError, TypeError, ValueError) as error:
-        raise FigmentError(f"{path}: not a boxes.json ({error})") from None
-    return boxes

@@ -53,3 +53,14 @@ def test_a_missing_or_damaged_catalog_is_one_line(tmp_path):
     (tmp_path / "catalog.db").write_bytes(b"this is no database at all" * 100)
     with pytest.raises(FigmentError, match="not a readable catalog"):
         Catalog(tmp_path)
+
+
+def test_a_persons_word_follows_the_head_into_a_new_crop(tmp_path):
+    with Catalog(tmp_path, create=True) as catalog:
+        catalog.put_picture(PICTURE, HEADS)
+        catalog.put_verdicts([Verdict(head.id, "reject", "ugly", "", "person") for head in catalog.heads()[:1]])
+        moved = Head("aa/new.png", Box(2, 3, 31, 41), 0.8, (0, 0, 51, 51))
+        catalog.put_picture(PICTURE, [moved, HEADS[1]], [{"headness": 0.7}])
+        by_file = {head.file: head.id for head in catalog.heads()}
+        assert catalog.verdicts()[by_file["aa/new.png"]].reason == "ugly" and len(catalog.verdicts()) == 1
+        assert catalog.measures() == {by_file["aa/new.png"]: {"headness": 0.7}}

@@ -34,10 +34,18 @@ class RedIsAHead:
         return [Detection(box, 0.9)] if threshold < 0.9 else []
 
 
+class RedDescriber:
+    """Every crop is surely a head that looks like its size."""
+
+    def describe(self, crops: list[Image.Image]) -> tuple[np.ndarray, np.ndarray]:
+        return np.full(len(crops), 0.75, np.float32), np.array([[crop.width, 0.5] for crop in crops], np.float32)
+
+
 @pytest.fixture(autouse=True)
 def fake_detector(monkeypatch: pytest.MonkeyPatch) -> None:
     RedIsAHead.looked = 0
-    monkeypatch.setattr(crop.Detector, "load", lambda path=None: RedIsAHead())
+    monkeypatch.setattr(crop, "open_detector", lambda path=None: RedIsAHead())
+    monkeypatch.setattr(crop, "open_describer", lambda path=None: RedDescriber())
 
 
 def draw(
@@ -206,3 +214,14 @@ def test_wrong_folders_are_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(FigmentError, match="--output"):
         crop_pictures(tmp_path, tmp_path / "a.png")
     assert not (tmp_path / "heads").exists()
+
+
+def test_headness_and_embedding_are_measures_of_each_head(tmp_path: Path) -> None:
+    draw(tmp_path / "pictures" / "a.png")
+    crop_pictures(tmp_path / "pictures", tmp_path / "heads")
+    with Catalog(tmp_path / "heads") as catalog:
+        (head,) = catalog.heads()
+        values = catalog.measures()[head.id]
+    assert values["headness"] == 0.75
+    side = head.crop[2] - head.crop[0]
+    assert np.frombuffer(bytes.fromhex(str(values["embedding"])), "<f2").tolist() == [side, 0.5]

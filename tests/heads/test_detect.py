@@ -10,7 +10,8 @@ from PIL import Image
 
 from figment.base.errors import FigmentError
 from figment.base.records import Box
-from figment.heads.detect import DOUBT, Detection, Detector, detect_folder, list_pictures, suppress, to_coco
+from figment.heads.boxes import to_coco
+from figment.heads.detect import DOUBT, Detection, Detector, detect_folder, list_pictures, suppress
 from figment.heads.network import HeadNet, Level, NetConfig
 from figment.heads.score import Truth, score_boxes
 
@@ -29,24 +30,32 @@ class OneHead(HeadNet):
 
 
 def test_boxes_come_back_in_the_pictures_pixels() -> None:
-    found = Detector(OneHead(), (320,)).detect(Image.new("RGB", (640, 480)))
+    found = Detector(OneHead(), (320,), None).detect(Image.new("RGB", (640, 480)))
     assert len(found) == 1
     assert found[0].box == Box(16, 0, 144, 96)    # (8, 0, 72, 48) at half size
     assert found[0].score == pytest.approx(0.8808, abs=1e-3)
 
 
 def test_boxes_do_not_leave_the_picture() -> None:
-    found = Detector(OneHead(), (320,)).detect(Image.new("RGB", (320, 30)))
+    found = Detector(OneHead(), (320,), None).detect(Image.new("RGB", (320, 30)))
     assert found[0].box == Box(8, 0, 72, 30)
 
 
 def test_large_pictures_are_looked_at_twice() -> None:
-    detector = Detector(OneHead(), (320, 640))
+    detector = Detector(OneHead(), (320, 640), None)
     assert len(detector.detect(Image.new("RGB", (320, 320)))) == 1
     coarse, fine = detector.detect(Image.new("RGB", (1280, 1280)))
     assert coarse.box == Box(32, 0, 288, 192)    # seen at a quarter of the size
     assert fine.box == Box(16, 0, 144, 96)       # seen at half of it
     assert fine.score == pytest.approx(coarse.score * DOUBT)
+
+
+def test_a_second_look_mirrored_halves_what_one_look_alone_finds() -> None:
+    found = Detector(OneHead(), (320,)).detect(Image.new("RGB", (320, 320)), 0.3)
+    assert len(found) == 2    # it points at the left top of whatever it sees: no two looks agree
+    assert {round(head.score, 4) for head in found} == {round(0.8808 / 2, 4)}
+    assert found[0].box.x1 < 160 < found[1].box.x0 or found[1].box.x1 < 160 < found[0].box.x0
+    assert Detector(OneHead(), (320,)).detect(Image.new("RGB", (320, 320)), 0.5) == []
 
 
 def test_the_weaker_of_two_boxes_of_one_head_goes() -> None:
@@ -62,7 +71,7 @@ def test_a_folder_becomes_boxes_and_coco(tmp_path: Path) -> None:
     Image.new("RGB", (320, 320)).save(pictures / "sub" / "a.png")
     (pictures / "bad.png").write_text("no picture")
     (pictures / "truth.json").write_text("{}")
-    boxes = detect_folder(pictures, tmp_path / "boxes.json", detector=Detector(OneHead(), (320,)))
+    boxes = detect_folder(pictures, tmp_path / "boxes.json", detector=Detector(OneHead(), (320,), None))
     assert boxes == {"sub/a.png": [[8, 0, 72, 48, 0.8808]]}
     assert json.loads((tmp_path / "boxes.json").read_text()) == boxes
     coco = json.loads((tmp_path / "boxes.coco.json").read_text())

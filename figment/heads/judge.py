@@ -1,0 +1,59 @@
+"""A detector's figures on labelled pictures, as a table.
+
+    figment heads score pictures/ truth.json --detector mine.safetensors
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from figment.base.errors import FigmentError
+from figment.base.files import read_json
+from figment.base.progress import say
+from figment.base.records import Box
+from figment.heads.boxes import Boxes, read_boxes
+from figment.heads.detect import detect_folder, open_detector
+from figment.heads.score import Scores, Truth, read_truth, score_boxes
+from figment.heads.tune import LEAST_SCORE
+
+Rows = list[tuple[str, str]]
+
+
+def judge(
+    found: Path,                        # boxes in any format, or a folder of pictures to find them in
+    truth: Path,                        # true boxes in any format, or demo art's truth.json
+    *,
+    pictures: Path | None = None,       # the pictures, for YOLO labels; None: `found` where that is their folder
+    detector: Path | None = None,       # None: the shipped one
+) -> Rows:
+    """The figures of all pictures, and of each folder where there are several."""
+    holds_pictures = found.is_dir() and not any(found.rglob("*.txt"))
+    pictures = pictures or (found if holds_pictures else None)
+    true = open_truth(truth, pictures)
+    if holds_pictures:
+        boxes: Boxes = detect_folder(found, detector=open_detector(detector), threshold=LEAST_SCORE, tell=say)
+    else:
+        boxes = read_boxes(found, pictures)
+    if not set(boxes) & set(true.heads):
+        raise FigmentError(f"{found}: none of its pictures is named in {truth}; both must be relative to one folder")
+
+    rows = describe("all", score_boxes(boxes, true))
+    folders = sorted({str(PurePosixPath(name).parent) for name in true.heads})
+    for folder in folders if len(folders) > 1 else []:
+        heads = {name: found for name, found in true.heads.items() if str(PurePosixPath(name).parent) == folder}
+        rows += describe(folder, score_boxes(boxes, Truth(heads, true.ignored)))[:1]
+    return rows
+
+
+def open_truth(path: Path, pictures: Path | None) -> Truth:
+    """True boxes of any format."""
+    if path.is_file() and "pictures" in (value := read_json(path)) and isinstance(value["pictures"], dict):
+        return read_truth(path)
+    return Truth({name: [Box(*box[:4]) for box in found] for name, found in read_boxes(path, pictures).items()})
+
+
+def describe(name: str, scores: Scores) -> Rows:
+    """The rows of one set of pictures."""
+    return [(f"{name}: AP50", f"{scores.ap50:.3f}   {scores.heads} heads, {scores.boxes} boxes"),
+            ("recall at precision 0.9", f"{scores.recall_at_90:.3f}"),
+            ("recall, all boxes", f"{scores.recall:.3f}"), ("precision, all boxes", f"{scores.precision:.3f}")]
