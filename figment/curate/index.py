@@ -54,7 +54,7 @@ def near_pairs(
     mirrored = (packed >> (SHIFT - np.uint64(1)) & np.uint64(1)).astype(np.int64)
     bits = np.bitwise_count(hashes[first] ^ values[second + mirrored * count]).astype(np.int64)
     pairs = np.stack([first, second, mirrored, bits], 1)
-    return pairs[_nearest(pairs, count, most)]
+    return np.asarray(pairs[_nearest(pairs, count, most)])
 
 
 def group_hashes(
@@ -82,13 +82,15 @@ def near_embeddings(
     count, dim = units.shape
     if count < 2:
         return np.zeros((0, 2), np.int64)
-    index = faiss.IndexFlatIP(dim)
+    flat = faiss.IndexFlatIP(dim)
+    index: faiss.Index = flat
     if count > 30_000:
         cells = int(2 * count ** 0.5)
-        index = faiss.IndexIVFFlat(index, dim, cells, faiss.METRIC_INNER_PRODUCT)
-        index.cp.max_points_per_centroid = 64
-        index.train(units)
-        index.nprobe = max(8, cells // 40)
+        inverted = faiss.IndexIVFFlat(flat, dim, cells, faiss.METRIC_INNER_PRODUCT)
+        inverted.cp.max_points_per_centroid = 64
+        inverted.train(units)
+        inverted.nprobe = max(8, cells // 40)
+        index = inverted
     index.add(units)
     found = []
     for start in range(0, count, 10_000):
@@ -145,7 +147,7 @@ def _fold(first: np.ndarray, second: np.ndarray, count: int) -> tuple[np.ndarray
 def _once(packed: np.ndarray) -> np.ndarray:
     """Each of the packed pairs once, in rising order."""
     packed.sort()
-    return packed[np.concatenate([[True], packed[1:] != packed[:-1]])[:len(packed)]]
+    return np.asarray(packed[np.concatenate([[True], packed[1:] != packed[:-1]])[:len(packed)]])
 
 
 def _nearest(pairs: np.ndarray, count: int, most: int) -> np.ndarray:

@@ -15,7 +15,7 @@ def find_turn(
     fixed: np.ndarray,     # float [P, H, W, 3] in 0..255
     moving: np.ndarray,    # float [P, H, W, 3] in 0..255
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The turn of hue that brings each `moving` nearest its `fixed`: degrees, way and the mean difference left, all [P]."""
+    """The turn of hue that brings each `moving` nearest its `fixed`: degrees, way, the mean difference left."""
     pairs = len(fixed)
     degrees, ways, best = np.zeros(pairs), np.zeros(pairs, np.int64), np.full(pairs, np.inf)
     around = [(np.full(pairs, float(turn)), np.full(pairs, way)) for way in range(WAYS) for turn in range(0, 360, STEP)]

@@ -102,7 +102,7 @@ def best_of_groups(
 ) -> dict[int, int]:
     """Head id -> the id of the best of its group of copies, for every head in a group of two and more."""
     by_id = {head.id: head for head in heads}
-    best = {}
+    best: dict[int, int] = {}
     for group in join_groups(pairs, thresholds.max_difference):
         usable = [by_id[head_id] for head_id in group if _may_stand(verdicts[head_id], decided.get(head_id))]
         top = min(usable or [by_id[head_id] for head_id in group], key=lambda head: _rank(head, decided))
