@@ -4,8 +4,8 @@
 
 Each visitor asks one thing after another: pictures of new seeds and of ones drawn before, children, steps of morphs,
 mixes, favourites, and now and then a film, a bad value, a forged Host. Nothing but the answer that is due counts as
-right. The clock starts after one film and some pictures. Prints requests per second, the median and the 95th percentile of the time to an answer, errors by kind, and the
-server's memory at 10 s and at the end.
+right. The clock starts after one film and some pictures. Prints requests per second, the median and the 95th percentile
+of the time to an answer, errors by kind, and the server's memory at 10 s and at the end.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from torch import Tensor
 from figment.base.errors import FigmentError
 from figment.draw.latents import BANDS as LAYERS
 from figment.draw.latents import seeds_to_w
-from figment.web.recipe import BANDS, Recipe
+from figment.web.recipe import BANDS, NAME, Recipe
 
 KEPT = 256
 """Mapped seeds that are remembered."""
@@ -93,7 +93,7 @@ def find_directions(model: Path, g: Any) -> dict[str, Any]:
             found = sefa_directions(g, OFFERED)
         except FigmentError:
             found = []
-    return {direction.name: direction for direction in found}
+    return {direction.name: direction for direction in found if NAME.fullmatch(direction.name)}
 
 
 def digest_of(path: Path) -> str:

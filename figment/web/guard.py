@@ -26,6 +26,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 MAX_ADDRESS = 16_000
 """Characters of a path with its query."""
 MAX_BODY = 32 << 20
+MAX_ACTIVE = 700
+"""Requests at a time."""
+RETRY_SEC = 2
+"""When to try again after a refusal for too much at a time."""
 BODY_SEC = 60.0
 """A body must have arrived by then."""
 COOKIE = "figment"
@@ -63,7 +67,7 @@ class Guard:
         token: str | None = None,               # what a visitor must bring; None asks for nothing
         max_body: int = MAX_BODY,
     ) -> None:
-        self.app, self.token, self.max_body = app, token, max_body
+        self.app, self.token, self.max_body, self.active = app, token, max_body, 0
         self.hosts, self.addresses = hosts | {"localhost", "127.0.0.1", "::1"}, addresses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,6 +76,7 @@ class Guard:
                 await self.app(scope, receive, send)
             return
         started = False
+        self.active += 1
 
         async def guarded_send(message: Message) -> None:
             nonlocal started
@@ -82,6 +87,8 @@ class Guard:
 
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         try:
+            if self.active > MAX_ACTIVE:
+                raise Refused(503, f"too many requests at a time; try again in {RETRY_SEC} s")
             self._check_address(scope)
             self._check_host(headers)
             self._check_origin(scope, headers)
@@ -94,6 +101,8 @@ class Guard:
             if started:
                 raise
             await refuse(guarded_send, error.status, str(error))
+        finally:
+            self.active -= 1
 
     # ------------------------------------------------------------------ checks
 
@@ -198,5 +207,6 @@ async def refuse(send: Send, status: int, message: str) -> None:
     body = json.dumps({"error": message}).encode()
     await send({"type": "http.response.start", "status": status, "headers": [
         (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"), (b"connection", b"close")]})
+        (b"cache-control", b"no-store"), (b"connection", b"close"),
+        *([(b"retry-after", str(RETRY_SEC).encode())] if status == 503 else [])]})
     await send({"type": "http.response.body", "body": body})

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
 import tempfile
 import threading
@@ -273,10 +274,9 @@ class Jobs:
         if self.spare is None or self.spare[0] != scene.digest:
             from figment import load
 
-            model = load(str(self.model))
-            place = next(scene.g.parameters()).device
+            model, place = load(str(self.model)), next(scene.g.parameters()).device
             d = model.d.to(place).eval().requires_grad_(False) if model.d is not None else None
-            self.spare = (scene.digest, model.generator.to(place).eval().requires_grad_(False), d)
+            self.spare = (scene.digest, copy.deepcopy(scene.g).requires_grad_(False), d)
         return self.spare[1], self.spare[2]
 
 

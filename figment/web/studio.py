@@ -13,6 +13,7 @@ import ipaddress
 import secrets
 import socket
 import sys
+import threading
 import webbrowser
 from collections.abc import AsyncIterator
 from http import HTTPStatus
@@ -33,20 +34,18 @@ from figment.draw.render import load_generator
 from figment.web.answers import ROUTES
 from figment.web.compose import Composer, digest_of, find_directions
 from figment.web.favourites import Favourites, favourites_path
-from figment.web.guard import Guard, Refused
+from figment.web.guard import RETRY_SEC, Guard, Refused
 from figment.web.jobs import Jobs
 from figment.web.worker import CACHE_BYTES, QUEUE, Busy, Scene, Worker
 
-MAX_CONNECTIONS = 1000
-"""Requests at a time; more are refused by the server itself."""
+MAX_CONNECTIONS = 900
+"""Connections at a time, idle ones too; more are refused by the server itself."""
 THREADS = 8
 """For files and favourites; each thread keeps memory of its own."""
 SWITCH_SEC = 0.0005
 """How long the drawing thread may keep the others from answering."""
 KEEP_ALIVE_SEC = 75
 """How long a visitor's connection stays open between two requests."""
-RETRY_SEC = 2
-"""When to try again after a refusal for too much work."""
 
 
 class Studio:
@@ -68,7 +67,7 @@ class Studio:
         self.file = self.model / "model.safetensors" if self.model.is_dir() else need_file(self.model, "MODEL")
         self.config: dict[str, Any] = {}
         self.directions: dict[str, Any] = {}
-        self.decoding = asyncio.Semaphore(1)
+        self.decoding, self.loading = asyncio.Semaphore(1), threading.Lock()
         self.stamp: tuple[int, int] | None = None
         self.newest = ""
         digest = digest_of(self.file) if self.file.is_file() else ""
@@ -84,10 +83,15 @@ class Studio:
 
     def reload(self) -> None:
         """Show what the model's file holds now."""
-        digest = digest_of(need_file(self.file, "MODEL"))
-        g, self.config = load_generator(self.model, self.device)
-        self.directions = find_directions(self.model, g)
-        self.worker.show(Scene(g, Composer(g, self.favourites.latent, self.directions), digest))
+        with self.loading:
+            digest = digest_of(need_file(self.file, "MODEL"))
+            if self.worker.scene is not None and self.worker.scene.digest == digest:
+                return
+            g, config = load_generator(self.model, self.device)
+            while (written := digest_of(self.file)) != digest:      # a training wrote it anew meanwhile
+                digest, (g, config) = written, load_generator(self.model, self.device)
+            self.config, self.directions = config, find_directions(self.model, g)
+            self.worker.show(Scene(g, Composer(g, self.favourites.latent, self.directions), digest))
 
     def newer(self) -> bool:
         """Whether a run has written a model since it was loaded."""

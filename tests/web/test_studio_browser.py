@@ -57,7 +57,7 @@ def test_looking_keeping_breeding_and_morphing(page, address, studio):
     expect(page.locator("#wall .tile img.here").first).to_be_visible()
     before = page.locator("#wall .tile").count()
     page.mouse.wheel(0, 20_000)
-    page.wait_for_function("before => document.querySelectorAll('#wall .tile').length > before", arg=before)
+    expect(page.locator("#wall .tile").nth(before)).to_be_attached()
 
     # A linked character is kept by a key, and its sliders redraw it and rewrite the address.
     page.goto(f"{address}/?r=17@0.7")
@@ -70,7 +70,7 @@ def test_looking_keeping_breeding_and_morphing(page, address, studio):
     page.wait_for_url(re.compile("r=17@0.4"))
     page.locator("[data-band='1']").fill("1")
     page.wait_for_url(re.compile(r"r=17;\d+;17@0.4"))
-    page.wait_for_function("drawn => document.getElementById('portrait').getAttribute('src') !== drawn", arg=drawn)
+    expect(page.locator("#portrait")).not_to_have_attribute("src", drawn)
     page.keyboard.press("Escape")
     expect(page.locator("#face")).not_to_be_visible()
 
@@ -91,14 +91,14 @@ def test_looking_keeping_breeding_and_morphing(page, address, studio):
 
     # A drag over the picture morphs.
     page.goto(f"{address}/?r=1@0.7&r=2@0.7&view=morph")
-    page.wait_for_function("document.getElementById('frame').complete && document.getElementById('frame').src")
+    expect(page.locator("#frame")).to_have_attribute("src", re.compile("at="))
     box = page.locator("#stage").bounding_box()
     page.mouse.move(box["x"] + 20, box["y"] + 50)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] - 10, box["y"] + 50, steps=8)
     page.mouse.up()
     assert float(page.locator("#along").input_value()) > 0.9
-    page.wait_for_function("/at=(1|0.9)/.test(document.getElementById('frame').src)")
+    expect(page.locator("#frame")).to_have_attribute("src", re.compile("at=(1|0.9)"))
     assert page.locator("#stage").get_attribute("aria-valuenow") is not None
 
     # Favourites are there.

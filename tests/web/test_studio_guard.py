@@ -61,6 +61,12 @@ def test_large_bodies_are_refused_before_they_are_read(client):
     assert MAX_BODY <= 64 << 20
 
 
+def test_too_many_at_a_time_are_told_to_come_back(client, monkeypatch):
+    monkeypatch.setattr("figment.web.guard.MAX_ACTIVE", 0)
+    answer = client().get("/")
+    assert answer.status_code == 503 and answer.headers["retry-after"] == "2"
+
+
 def test_long_addresses_are_refused(client):
     assert client().get("/?r=" + "1" * 20_000).status_code == 414
 

@@ -98,6 +98,10 @@ function marks() {
 const actions = {
   f: async () => { await keep(current); marks(); },
   x: () => { choose(current); marks(); },
+  n: async () => {
+    const name = prompt("What is the name of this character?", state.kept.get(current)?.name ?? "")?.trim().slice(0, 80);
+    if (name) { await keep(current, name); settle(current); }
+  },
   d: () => $("png").click(),
   c: async () => {
     const link = new URL("/" + query([["r", current]]), location.href).href;
@@ -116,6 +120,7 @@ export function faceKey(event) {
 
 $("keep").onclick = () => actions.f().catch(() => {});
 $("pick").onclick = actions.x;
+$("title").onclick = () => actions.n().catch(() => {});
 $("copy").onclick = actions.c;
 $("close").onclick = leaveFace;
 $("face").addEventListener("cancel", (event) => { event.preventDefault(); leaveFace(); });

@@ -92,13 +92,13 @@ function litter() {
   go([...now.getAll("r").map((recipe) => ["r", recipe]), ["view", "breed"], ["seed", Math.floor(Math.random() * 1e6)], ["mutation", $("mutation").value]], true);
 }
 
-export async function keep(recipe) {
+export async function keep(recipe, name = "") {
   const kept = state.kept.get(recipe);
-  if (kept) {
+  if (kept && !name) {
     await ask(`/api/favourites/${kept.id}`, { method: "DELETE" });
     state.kept.delete(recipe);
   } else {
-    const row = await post("/api/favourites", { recipe, name: "" });
+    const row = await post("/api/favourites", { recipe, name });
     state.kept.set(recipe, row);
     if (row.recipe !== recipe) state.kept.set(row.recipe, row);
   }
