@@ -10,6 +10,7 @@ from torch import Tensor
 
 from figment.base.errors import FigmentError
 from figment.base.seeds import seed_to_z
+from figment.draw.render import one_thread
 
 BANDS = {"coarse": (0, 4), "middle": (4, 8), "fine": (8, 99)}
 """Layers by what they decide (Karras 2019, 3.1): pose and hair shape; features and eyes; colour and detail."""
@@ -23,9 +24,22 @@ def seeds_to_w(
     cutoff: int | None = None,     # truncate only layers below this one; None truncates all
 ) -> Tensor:
     """The mapped latents of `seeds`, [N, L, D] on the CPU; each alone, so that a seed never depends on its company."""
+    z = torch.from_numpy(np.stack([seed_to_z(seed, g.z_dim) for seed in seeds])).float()    # [N, z_dim]
+    return z_to_w(g, z, psi, cutoff)
+
+
+@torch.inference_mode()
+def z_to_w(
+    g: Any,                        # a generator of any family
+    z: Tensor,                     # [N, z_dim]
+    psi: float = 0.7,
+    cutoff: int | None = None,
+) -> Tensor:
+    """The mapped latents of `z`, [N, L, D] on the CPU; each alone and on one thread, so that bits never change."""
     device = next(g.parameters()).device
-    z = [torch.from_numpy(seed_to_z(seed, g.z_dim)[None]).float().to(device) for seed in seeds]
-    return torch.cat([g.mapping(one, truncation_psi=psi, truncation_cutoff=cutoff).cpu() for one in z])
+    with one_thread():
+        return torch.cat([g.mapping(one[None].to(device, copy=True), truncation_psi=psi,
+                                    truncation_cutoff=cutoff).cpu() for one in z])
 
 
 def closed_spline(

@@ -1,16 +1,30 @@
-"""From w to pictures, the same bytes whatever else is drawn beside them."""
+"""From w to pictures, the same bytes whatever else is drawn beside them and however many threads there are.
+
+    g, _ = load_generator(Path("model.safetensors"))
+    pictures = draw_pictures(g, seeds_to_w(g, [1, 2, 3]))        # uint8 [3, H, W, C]
+    png = picture_png(pictures[0])                               # what `figment sample --seeds 1` writes
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from figment.base.pixels import to_uint8
+from figment.base.pixels import png_bytes, to_uint8
+
+NOISES = ("const", "random", "none")
+_ALONE = threading.RLock()
+"""Held while a CPU draws: the number of threads belongs to the whole process."""
 
 
 def load_generator(path: Path, device: str | None = None) -> tuple[Any, dict[str, Any]]:
@@ -23,17 +37,78 @@ def load_generator(path: Path, device: str | None = None) -> tuple[Any, dict[str
     return model.generator.to(place).eval(), model.config
 
 
-@torch.inference_mode()
-def render_each(g: Any, ws: Tensor, noise: str = "const") -> Iterator[np.ndarray]:
-    """The pictures of `ws` [N, L, D] one by one, each uint8 [C, H, W].
+@contextmanager
+def one_thread() -> Iterator[int]:
+    """Compute on one thread, as kernels split sums differently over more; yields how many threads there were."""
+    with _ALONE:
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield before
+        finally:
+            torch.set_num_threads(before)
 
-    One sample at a time: convolution kernels round differently for other batch sizes.
+
+def render_each(
+    g: Any,
+    ws: Tensor,                                  # [N, L, D]
+    noise: str = "const",                        # const, random or none
+    noise_seeds: Sequence[int] | None = None,    # of random noise, one a picture; None draws it anew each time
+) -> Iterator[np.ndarray]:
+    """The pictures of `ws` one by one, each uint8 [C, H, W].
+
+    One sample at a time on one thread each, since convolution kernels round differently for other batch sizes and
+    numbers of threads. Several threads draw several samples beside one another.
     """
+    jobs = zip(ws, noise_seeds if noise_seeds is not None else [None] * len(ws), strict=True)
+    if next(g.parameters()).is_cuda:
+        for w, seed in jobs:
+            yield _draw(g, w, noise, seed)
+        return
+    workers = max(1, min(torch.get_num_threads(), len(ws)))
+    with ThreadPoolExecutor(workers, "figment-render", torch.set_num_threads, (1,)) as pool:
+        while chunk := list(islice(jobs, 2 * workers)):
+            with one_thread():
+                pictures = ([_draw(g, w, noise, seed) for w, seed in chunk] if workers == 1 else
+                            list(pool.map(lambda job: _draw(g, job[0], noise, job[1]), chunk)))
+            yield from pictures
+
+
+@torch.inference_mode()
+def _draw(g: Any, w: Tensor, noise: str, seed: int | None) -> np.ndarray:
+    """One picture, uint8 [C, H, W]."""
     device = next(g.parameters()).device
-    for w in ws:
-        yield to_uint8(g.synthesis(w[None].to(device), noise=noise))[0].cpu().numpy()
+    randomness = None
+    if noise == "random" and seed is not None:
+        randomness = torch.Generator(device).manual_seed(seed)
+    # A copy, for an address that doesn't depend on the sample's place in its batch.
+    alone = w[None].to(device, copy=True).contiguous()    # [1, L, D]
+    picture: np.ndarray = to_uint8(g.synthesis(alone, noise=noise, generator=randomness))[0].cpu().numpy()
+    return picture
 
 
-def render(g: Any, ws: Tensor, noise: str = "const") -> np.ndarray:
-    """The pictures of `ws` [N, L, D]: uint8 [N, C, H, W]."""
-    return np.stack(list(render_each(g, ws, noise)))
+def render(
+    g: Any,
+    ws: Tensor,                                  # [N, L, D]
+    noise: str = "const",
+    noise_seeds: Sequence[int] | None = None,
+) -> np.ndarray:
+    """The pictures of `ws`: uint8 [N, C, H, W]."""
+    return np.stack(list(render_each(g, ws, noise, noise_seeds)))
+
+
+def draw_pictures(
+    g: Any,                                      # a generator of any family
+    ws: Tensor,                                  # [N, L, D]
+    noise: str = "const",
+    noise_seeds: Sequence[int] | None = None,
+) -> np.ndarray:
+    """The pictures of `ws`: uint8 [N, H, W, C], the same bytes for any batch size and number of threads."""
+    return np.ascontiguousarray(render(g, ws, noise, noise_seeds).transpose(0, 2, 3, 1))
+
+
+def picture_png(
+    picture: np.ndarray,                         # uint8 [H, W, C]
+) -> bytes:
+    """The PNG file of one picture, the same bytes from the command line, the library and the server."""
+    return png_bytes(Image.fromarray(picture.squeeze()))
