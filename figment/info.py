@@ -24,6 +24,8 @@ def describe(path: Path) -> Rows:
         return describe_run(path)
     if (path / "catalog.db").is_file():
         return describe_heads(path)
+    if path.is_dir() and any(path.glob("*.tfrecords")):
+        return describe_data(path)
     if path.is_file() and path.suffix == ".zip" and _holds_pictures(path):
         return describe_data(path)
     from figment.legacy.formats import describe as describe_model
@@ -66,6 +68,10 @@ def describe_data(path: Path) -> Rows:
     count, channels, height, width = data.shape
     rows = [("data set", str(path)), ("pictures", f"{count} of {width}x{height}, {channels} channels"),
             ("digest", data.digest)]
+    labels = data.labels
+    if labels is not None:
+        classes = len(set(labels.tolist())) if labels.ndim == 1 else 0
+        rows.append(("labels", f"{classes} classes" if classes else f"{labels.shape[1]} numbers a picture"))
     return rows + [("damaged", line) for line in data.damaged]
 
 

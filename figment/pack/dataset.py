@@ -1,4 +1,4 @@
-"""Read a data set: the zip of `figment pack` or any zip that StyleGAN2's and StyleGAN3's tools wrote."""
+"""Read a data set: a zip of `figment pack` or of StyleGAN2's and StyleGAN3's tools, or StyleGAN1's TFRecords."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import threading
-import zipfile
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,17 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from figment.base.errors import FigmentError, UnreadableImage
-from figment.base.files import need_file
-from figment.base.pixels import decode_image
 from figment.base.progress import say
+from figment.pack.stores import Label, Store, open_store
 
 MEMORY_SHARE = 0.5
 """Most of the free memory that a data set may take; a larger one stays on the disk."""
-ENDINGS = (".png", ".jpg", ".jpeg")
 
 
 class ImageDataset:
-    """The pictures of one zip, each uint8 [C, H, W]; damaged entries are left out and named in `damaged`.
+    """The pictures of one data set, each uint8 [C, H, W]; damaged ones are left out and named in `damaged`.
 
     A data set that fits into the memory is read at once and lies in `held`. Of a larger one `held` is None: pictures
     are read when they are asked for, and a damaged one, named once, is replaced by its neighbour.
@@ -32,55 +29,47 @@ class ImageDataset:
 
     def __init__(
         self,
-        path: Path,
+        path: Path,                  # a zip, or a folder of TFRecords
         hold: bool | None = None,    # True: read it all; False: leave it on the disk; None: as the memory allows
     ) -> None:
-        self.path = need_file(path, "DATA")
-        self.damaged: list[str] = []
+        self.path = path
+        self._store: Store = open_store(path)
+        self.damaged: list[str] = list(self._store.damaged)
+        self.names = list(self._store.names)
         self.held: np.ndarray | None = None    # uint8 [N, C, H, W]
         self._lock = threading.Lock()
-        try:
-            self._archive = zipfile.ZipFile(path)
-        except zipfile.BadZipFile:
-            raise FigmentError(f"DATA {path}: not a zip file; make one with `figment pack HEADS -o {path}`") from None
-        self.names = sorted(name for name in self._archive.namelist() if name.lower().endswith(ENDINGS))
-        if not self.names:
-            raise FigmentError(f"DATA {path}: holds no pictures; make a data set with `figment pack`")
         self._shape = self._first_shape()
         size = len(self.names) * int(np.prod(self._shape))
         if hold or (hold is None and size < MEMORY_SHARE * free_memory()):
             self.held = self._read_all()
             self._shape = self.held.shape[1:]
-            self._archive.close()
 
     def _first_shape(self) -> tuple[int, ...]:
         """The shape of the first readable picture."""
         for name in self.names:
             try:
-                return self._decode(name).shape
-            except (UnreadableImage, zipfile.BadZipFile, OSError, ValueError):
+                return self._store.decode(name).shape
+            except UnreadableImage:
                 continue
         raise FigmentError(f"DATA {self.path}: none of its {len(self.names)} pictures could be read")
-
-    def _decode(self, name: str) -> np.ndarray:
-        """One picture, [C, H, W]; raises what its damage raises."""
-        with self._lock:
-            data = self._archive.read(name)
-        return np.asarray(decode_image(data, f"{self.path}:{name}", keep_alpha=True)).transpose(2, 0, 1)
 
     def _read_all(self) -> np.ndarray:
         """All readable pictures of the commonest shape; the others are named in `damaged`."""
         arrays = []
         for name in self.names:
             try:
-                arrays.append((name, self._decode(name)))
-            except (UnreadableImage, zipfile.BadZipFile, OSError, ValueError) as error:
+                arrays.append((name, self._store.decode(name)))
+            except UnreadableImage as error:
                 self.damaged.append(f"{name}: {error}")
         shape = Counter(array.shape for _, array in arrays).most_common(1)[0][0]
         self.damaged += [f"{name}: {array.shape} where the others are {shape}"
                          for name, array in arrays if array.shape != shape]
         self.names = [name for name, array in arrays if array.shape == shape]
         return np.stack([array for _, array in arrays if array.shape == shape])
+
+    def decode(self, name: str) -> np.ndarray:
+        """The picture called `name`, uint8 [C, H, W], from the disk; raises UnreadableImage where it is damaged."""
+        return self._store.decode(name)
 
     def read(self, index: int) -> np.ndarray:
         """Picture `index`, uint8 [C, H, W], or the next one that can be read; safe to call from many threads."""
@@ -89,11 +78,11 @@ class ImageDataset:
         for place in range(len(self.names)):
             name = self.names[(index + place) % len(self.names)]
             try:
-                picture = self._decode(name)
+                picture = self._store.decode(name)
                 if picture.shape == self._shape:
                     return picture
                 wrong = f"{picture.shape} where the others are {self._shape}"
-            except (UnreadableImage, zipfile.BadZipFile, OSError, ValueError) as error:
+            except UnreadableImage as error:
                 wrong = str(error)
             self._tell(f"{name}: {wrong}")
         raise FigmentError(f"DATA {self.path}: none of its {len(self.names)} pictures can be read any more")
@@ -121,7 +110,7 @@ class ImageDataset:
 
     @property
     def name(self) -> str:
-        """The zip's name without its suffix."""
+        """The zip's name without its suffix, or the folder's."""
         return self.path.stem
 
     @property
@@ -138,9 +127,34 @@ class ImageDataset:
         return height
 
     @property
+    def labelled(self) -> bool:
+        """Whether the pictures have labels."""
+        try:
+            return self._store.labels() is not None
+        except FigmentError:
+            return True
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Of each picture in `names`: its class, int64 [N], or numbers, float32 [N, K]; None where there are none."""
+        found = self._store.labels()
+        if found is None:
+            return None
+        values: list[Label] = [found[name] for name in self.names]
+        try:
+            if all(isinstance(value, int) for value in values):
+                return np.asarray(values, np.int64)
+            rows = np.asarray(values, np.float32)                           # [N, K]
+            if rows.ndim == 2:
+                return rows
+        except (ValueError, TypeError):
+            pass
+        raise FigmentError(f"DATA {self.path}: labels must all be whole numbers, or rows of equally many numbers")
+
+    @property
     def digest(self) -> str:
         """The first 16 hex digits of the SHA-256 of all names and checksums: what a run remembers its data by."""
-        rows = sorted((info.filename, info.CRC, info.file_size) for info in self._archive.infolist())
+        rows = self._store.rows()
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 

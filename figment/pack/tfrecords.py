@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from figment.base.errors import FigmentError
+from figment.base.errors import UnreadableImage
 
 HEAD = 12
 """Bytes of a record before its data."""
@@ -29,8 +29,11 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """Wire types of protocol buffers."""
 
 
-class DamagedRecord(FigmentError):
+class DamagedRecord(UnreadableImage):
     """A record whose checksum is wrong or whose bytes are no picture."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("truncated", message)
 
 
 # ---------------------------------------------------------------------- records

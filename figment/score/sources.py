@@ -20,6 +20,7 @@ from figment.base.pixels import decode_image, open_image, to_uint8
 from figment.base.rundir import is_run
 from figment.base.seeds import seeds_to_z
 from figment.nets.modelfile import load
+from figment.pack.dataset import ImageDataset
 from figment.score.features import out_of_memory
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
@@ -97,6 +98,26 @@ class ZipSource(Source):
     def digest(self) -> str:
         """Of the entries' names, checksums and sizes, as the zip lists them."""
         return hashlib.sha256(repr(self.entries).encode()).hexdigest()[:16]
+
+
+class RecordSource(Source):
+    """The pictures of a folder of TFRecords, at their largest resolution."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.name, self.data = path.name or str(path), ImageDataset(path, hold=False)
+
+    @property
+    def names(self) -> list[str]:
+        return self.data.names
+
+    def read(self, name: str) -> np.ndarray:
+        return self.data.decode(name)
+
+    @property
+    def digest(self) -> str:
+        """Of the records' checksums."""
+        return self.data.digest
 
 
 class ArraySource(Source):
@@ -220,6 +241,8 @@ def open_source(
         raise FigmentError(f"{flag} {path}: no such file or folder")
     if path.suffix.lower() == ".zip" and path.is_file():
         return ZipSource(path)
+    if path.is_dir() and any(path.glob("*.tfrecords")):
+        return RecordSource(path)
     if path.is_dir() and not is_run(path):
         return FolderSource(path)
     g = load(path).generator.to(device).eval().requires_grad_(False)

@@ -13,7 +13,6 @@ import torch
 
 from figment.base.dist import join_world
 from figment.base.durations import clock
-from figment.base.files import need_file
 from figment.pack.dataset import ImageDataset
 from figment.train.start import plan as plan_run
 from figment.train.trial import measure_sec_per_kimg
@@ -55,7 +54,7 @@ def plan(
 ) -> list[Row]:
     """This machine by a trial of some steps, then the cards whose figures are published for this resolution."""
     world = join_world(device)
-    dataset = ImageDataset(need_file(data, "DATA"))
+    dataset = ImageDataset(data)
     config = plan_run(dataset, world, None, kimg=kimg, **given)
     length = config.schedule.kimg
 

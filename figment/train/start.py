@@ -13,7 +13,6 @@ import numpy as np
 from figment.base.dist import World, join_world
 from figment.base.durations import clock
 from figment.base.errors import FigmentError
-from figment.base.files import need_file
 from figment.base.progress import say
 from figment.base.rundir import find_run, new_run
 from figment.nets.adapt import differences
@@ -41,7 +40,7 @@ def start_training(
 ) -> Path:
     """Start a run below `runs` and train it; returns its folder."""
     world = join_world(device)
-    dataset = ImageDataset(need_file(data, "DATA"))
+    dataset = ImageDataset(data)
     config = plan(dataset, world, sec, **given)
     if dry_run:
         say(json.dumps(config.to_json(), indent=2))
@@ -66,7 +65,7 @@ def resume_training(
     world = join_world(device)
     if config.recipe.batch % world.size:    # 0, by resolution, is shared by 1, 2, 4 and 8
         raise FigmentError(f"--resume {run}: its batch of {config.recipe.batch} can't be shared by {world.size} ranks")
-    _launch(config, run, ImageDataset(need_file(data or Path(config.data), "DATA")), world)
+    _launch(config, run, ImageDataset(data or Path(config.data)), world)
     return run
 
 
@@ -122,6 +121,8 @@ def _launch(config: TrainConfig, run: Path, dataset: ImageDataset, world: World)
     """Print what will run, then run it."""
     networks, recipe = config.networks, config.recipe
     if world.is_main:
+        if dataset.labelled:
+            say(f"DATA {dataset.path}: has labels, which training ignores; they stay in the data set")
         say(f"{run}: {networks.family} {networks.resolution}px, {len(dataset)} pictures, batch {recipe.batch}, "
             f"gamma {recipe.gamma:g}, {config.schedule.kimg:g} kimg on {world.size} x {world.device}")
     try:
