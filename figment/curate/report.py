@@ -39,7 +39,9 @@ GENTLER = 0.75
 """The share of a threshold that the advice tries."""
 NOTES = {"size": "the head's longer side in its picture, in pixels", "sharpness": "0 to 1; clean art has 0.6 and more",
          "contrast": "lightest against darkest parts, 0 to 255", "brightness": "of the lightest parts, 0 to 255",
-         "headness": "how surely it is a head, 0 to 1"}
+         "headness": "how surely it is a head, 0 to 1", "cut": "share of the head that the border cuts off, 0 to 1",
+         "true_size": "pixels that the picture really resolves",
+         "blocking": "how far JPEG's blocks stand out, in grey levels"}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 from figment.base.catalog import Catalog
 from figment.base.errors import FigmentError
-from figment.curate.review_limits import doubt, limits_in_force
+from figment.curate.review_limits import MOST, doubt, limits_in_force
 
 BORDERLINE = 0.5
 """Heads with more doubt than this are borderline: a figure within a quarter of its threshold."""
@@ -235,12 +235,12 @@ class Desk:
         return [dict(row) for row in rows if row]
 
     def figures(self, head_id: int) -> list[dict[str, Any]]:
-        """The figures of a head with a threshold, beside it: name, value, limit."""
+        """The figures of a head that have a threshold: name, value, limit, and whether that is a most or a least."""
         limits = dict(self.limits.values())
         with self.lock:
             rows = self.db.execute("SELECT name, value FROM measures WHERE head_id = ? AND typeof(value) != 'text'",
                                    (head_id,)).fetchall()
-        return [{"name": row["name"], "value": row["value"], "limit": limits[row["name"]]}
+        return [{"name": row["name"], "value": row["value"], "limit": limits[row["name"]], "most": row["name"] in MOST}
                 for row in rows if row["name"] in limits]
 
     def file(self, head_id: int) -> Path:

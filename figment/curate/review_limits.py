@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from figment.curate.verdicts import RULES, Thresholds
 
+MOST = {str(rule[1]) for rule in RULES if str(rule[2]).startswith("max")}
+"""Measures whose threshold is the most they may be; for the others it is the least."""
 NEAR = 0.5
 """A figure that misses its threshold by half of it, or more, is beyond doubt."""
 DETAIL = re.compile(r"(\w+) [-+.\de]+ [<>] ([-+.\de]+)")

@@ -187,7 +187,7 @@ async function select(index) {
   $("figures").replaceChildren();
   const full = await ask(`/api/head?id=${item.id}`).catch(() => null);
   if (!full || mine !== selected) return;
-  const rows = full.figures.map((f) => [f.name, figure(f.value), f.value < f.limit ? "low" : "", `threshold ${figure(f.limit)}`]);
+  const rows = full.figures.map((f) => [f.name, figure(f.value), (f.most ? f.value > f.limit : f.value < f.limit) ? "low" : "", `at ${f.most ? "most" : "least"} ${figure(f.limit)}`]);
   if (full.p !== null) rows.push(["classifier", `${Math.round(100 * full.p)}% a head`, "", ""]);
   $("figures").replaceChildren(...rows.flatMap(([name, value, kind, limit]) =>
     [make("dt", {}, name), make("dd", { className: kind }, value, " ", make("small", {}, limit))]));
