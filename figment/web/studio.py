@@ -42,6 +42,8 @@ MAX_CONNECTIONS = 900
 """Connections at a time, idle ones too; more are refused by the server itself."""
 THREADS = 8
 """For files and favourites; each thread keeps memory of its own."""
+REACH = 3.0
+"""How far a direction's slider goes to each side."""
 SWITCH_SEC = 0.0005
 """How long the drawing thread may keep the others from answering."""
 KEEP_ALIVE_SEC = 75
@@ -109,8 +111,7 @@ class Studio:
         shown = scene and {"digest": scene.digest, "resolution": scene.g.resolution, "channels": scene.g.channels,
                            "layers": scene.g.num_layers, "kimg": self.config.get("kimg"),
                            "pictures": data.get("pictures"), "licence": self.config.get("licence")}
-        directions = [{"name": name, "reach": _reach(direction), "layers": _layers(direction)}
-                      for name, direction in self.directions.items()]
+        directions = [{"name": name, "reach": REACH} for name in self.directions]
         return {"name": self.model.resolve().name, "model": shown, "directions": directions,
                 "run": bool(self.run), "favourites": str(self.favourites.path),
                 "drawing": {"pictures": self.worker.drawn, "batches": self.worker.batches,
@@ -126,16 +127,6 @@ class Studio:
 def _is_bare(folder: Path) -> bool:
     """A folder with a model but no run's config.json."""
     return (folder / "model.safetensors").is_file() and not (folder / "config.json").is_file()
-
-
-def _reach(direction: Any) -> float:
-    """How far its slider goes to each side."""
-    return 3.0
-
-
-def _layers(direction: Any) -> str:
-    layers = getattr(direction, "layers", None)
-    return "" if layers is None else str(layers)
 
 
 # ---------------------------------------------------------------------- the server

@@ -1,5 +1,8 @@
+import sys
 import threading
+import types
 from concurrent.futures import CancelledError
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,7 +10,7 @@ import torch
 from figment.base.errors import FigmentError
 from figment.draw.render import load_generator
 from figment.web import worker as worker_module
-from figment.web.compose import Composer
+from figment.web.compose import Composer, find_directions
 from figment.web.recipe import parse_recipe
 from figment.web.worker import Busy, PictureCache, Scene, Worker, etag
 
@@ -135,6 +138,22 @@ def test_the_cache_keeps_to_its_bytes():
 
 def test_another_model_or_size_is_another_tag():
     assert len({etag(("a", "1@0.7", None)), etag(("b", "1@0.7", None)), etag(("a", "1@0.7", 96))}) == 3
+
+
+def test_edits_move_along_named_directions(scene, monkeypatch):
+    fake = types.ModuleType("figment.draw.directions")
+    fake.apply_directions = lambda w, moves: w + sum(direction.vector * amount for direction, amount in moves)
+    fake.load_directions = lambda model: []
+    fake.sefa_directions = lambda g, count: [
+        types.SimpleNamespace(name=name, vector=torch.full((8,), 2.0)) for name in ("sefa-1", "not / a name")]
+    monkeypatch.setitem(sys.modules, "figment.draw.directions", fake)
+    offered = find_directions(Path("model"), scene.g)
+    assert list(offered) == ["sefa-1"]
+    composer = Composer(scene.g, lambda key: None, offered)
+    plain, moved = composer.w(parse_recipe("1")), composer.w(parse_recipe("1!sefa-1:1.5"))
+    assert torch.allclose(moved, plain + 3)
+    with pytest.raises(FigmentError, match="no such direction"):
+        composer.w(parse_recipe("1!strange:1"))
 
 
 def test_bands_come_from_their_sources_and_psi_draws_in(scene):
