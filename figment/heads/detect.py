@@ -195,8 +195,8 @@ def list_pictures(
     """Every file below `pictures` that may be a picture, sorted; raises FigmentError where there is none."""
     need_folder(pictures, "PICTURES")
     out = leave_out.resolve() if leave_out else None
-    found = [path for path in list_files(pictures)
-             if path.suffix.lower() not in SIDECARS and not (out and out in path.resolve().parents)]
+    found = [path for path in list_files(pictures) if path.suffix.lower() not in SIDECARS
+             and not (out and out in (path.parent.resolve(), *path.parent.resolve().parents))]
     if not found:
         raise FigmentError(f"PICTURES {pictures}: holds no files")
     return found

@@ -225,3 +225,12 @@ def test_headness_and_embedding_are_measures_of_each_head(tmp_path: Path) -> Non
     assert values["headness"] == 0.75
     side = head.crop[2] - head.crop[0]
     assert np.frombuffer(bytes.fromhex(str(values["embedding"])), "<f2").tolist() == [side, 0.5]
+
+
+def test_a_link_to_itself_is_a_row_with_a_reason(tmp_path: Path) -> None:
+    draw(tmp_path / "pictures" / "a.png")
+    (tmp_path / "pictures" / "loop.png").symlink_to("loop.png")
+    crop_pictures(tmp_path / "pictures", tmp_path / "heads")
+    with Catalog(tmp_path / "heads") as catalog:
+        found = {picture.path: picture.status for picture in catalog.pictures()}
+    assert found == {"a.png": "heads", "loop.png": "bad"}
