@@ -24,8 +24,8 @@ from PIL import Image
 from torch import Tensor
 
 from figment.base.errors import FigmentError
-from figment.base.pixels import png_bytes, resize_square
-from figment.draw.render import render
+from figment.base.pixels import resize_square
+from figment.draw.render import draw_pictures, picture_png
 from figment.web.compose import Composer
 from figment.web.recipe import Recipe
 
@@ -208,7 +208,7 @@ class Worker:
         if not ready:
             return
         try:
-            pictures = draw(scene.g, torch.stack([w for _, w in ready if w is not None]))
+            pictures = draw_pictures(scene.g, torch.stack([w for _, w in ready if w is not None]))
         except Exception as error:
             for pending, _ in ready:
                 self._settle(pending, error=error)
@@ -223,8 +223,9 @@ class Worker:
     def _pack(self, pending: Pending, picture: np.ndarray) -> None:
         """A picture's PNG, remembered and handed on."""
         try:
-            image = Image.fromarray(picture.squeeze())
-            data = png_bytes(resize_square(image, pending.size) if pending.size else image)
+            if pending.size:
+                picture = np.asarray(resize_square(Image.fromarray(picture.squeeze()), pending.size))
+            data = picture_png(picture)
             self.cache.put(pending.key, data)
             self._settle(pending, data)
         except Exception as error:
@@ -242,11 +243,6 @@ class Worker:
         if pending.future.set_running_or_notify_cancel():
             finish: Callable[..., None] = pending.future.set_exception if error else pending.future.set_result
             finish(error or result)
-
-
-def draw(g: Any, ws: Tensor) -> np.ndarray:
-    """The pictures of `ws` [N, L, D], uint8 [N, H, W, C]: the bytes that `figment sample` writes."""
-    return np.ascontiguousarray(render(g, ws).transpose(0, 2, 3, 1))
 
 
 def etag(key: tuple[str, str, int | None]) -> str:

@@ -11,13 +11,13 @@ import torch
 
 pytest.importorskip("starlette", reason="the studio needs the extra `web`")
 from PIL import Image
+from typer.testing import CliRunner
 
 from figment.base.errors import FigmentError
 from figment.base.files import write_json, write_text
-from figment.base.pixels import png_bytes
+from figment.cli import app
 from figment.draw.latents import seeds_to_w
-from figment.draw.render import load_generator, render
-from figment.draw.sample import sample
+from figment.draw.render import draw_pictures, load_generator, picture_png
 from figment.web import answers
 from figment.web import worker as worker_module
 from figment.web.guard import MAX_BODY
@@ -38,14 +38,14 @@ def ended(visit, job):
 
 # ---------------------------------------------------------------------- pictures
 
-def test_the_same_bytes_through_files_library_and_server(tiny_model, visit, tmp_path):
-    sample(tiny_model, tmp_path / "out", seeds=[3, 17], psi=0.65)
+def test_the_same_bytes_through_command_library_and_server(tiny_model, visit, tmp_path):
+    command = ["sample", str(tiny_model), "-o", str(tmp_path / "out"), "--seeds", "3,17", "--psi", "0.65"]
+    assert CliRunner().invoke(app, command).exit_code == 0
     g, _ = load_generator(tiny_model)
     for seed in (3, 17):
         data = visit.get(f"/face.png?r={seed}@0.65").content
         assert data == (tmp_path / "out" / f"seed{seed:04d}.png").read_bytes()
-        picture = render(g, seeds_to_w(g, [seed], 0.65))[0].transpose(1, 2, 0)
-        assert data == png_bytes(Image.fromarray(picture))
+        assert data == picture_png(draw_pictures(g, seeds_to_w(g, [seed], 0.65))[0])
 
 
 def test_a_link_draws_the_same_again(studio, visit, tiny_model, visitor, tmp_path):
@@ -104,8 +104,9 @@ def test_only_what_is_offered_is_served(visit, address):
 
 
 def test_a_flood_is_told_to_come_back(tiny_model, tmp_path, visitor, monkeypatch):
-    opened, entered, draw = threading.Event(), threading.Event(), worker_module.draw
-    monkeypatch.setattr(worker_module, "draw", lambda g, ws: entered.set() or (opened.wait(20) and draw(g, ws)))
+    opened, entered, draw = threading.Event(), threading.Event(), worker_module.draw_pictures
+    held = lambda g, ws: entered.set() or (opened.wait(20) and draw(g, ws))  # noqa: E731
+    monkeypatch.setattr(worker_module, "draw_pictures", held)
     studio = Studio(tiny_model, device="cpu", queue=3, favourites=tmp_path / "studio.db")
     try:
         waiting = [studio.worker.ask(answers.parse_recipe(str(seed))) for seed in range(3)]
@@ -268,7 +269,7 @@ def test_the_page_asks_no_other_host(visit):
 
 def test_wrong_methods_and_faults_are_json(studio, visit, monkeypatch):
     assert visit.post("/face.png").status_code == 405 and "method" in visit.post("/face.png").json()["error"]
-    monkeypatch.setattr(worker_module, "draw", lambda g, ws: 1 / 0)
+    monkeypatch.setattr(worker_module, "draw_pictures", lambda g, ws: 1 / 0)
     answer = visit.get("/face.png?r=123")
     assert answer.status_code == 500 and "ZeroDivision" not in answer.text and "error" in answer.json()
 

@@ -32,14 +32,14 @@ def worker(scene):
 @pytest.fixture
 def gate(monkeypatch):
     """Holds the worker's drawing until it is opened; `entered` tells that it got there."""
-    opened, entered, draw = threading.Event(), threading.Event(), worker_module.draw
+    opened, entered, draw = threading.Event(), threading.Event(), worker_module.draw_pictures
 
     def held(g, ws):
         entered.set()
         assert opened.wait(20)
         return draw(g, ws)
 
-    monkeypatch.setattr(worker_module, "draw", held)
+    monkeypatch.setattr(worker_module, "draw_pictures", held)
     opened.entered = entered
     yield opened
     opened.set()
