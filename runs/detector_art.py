@@ -42,6 +42,8 @@ class Sources:
 
     wesnoth: Path | None
     renpy: Path | None
+    everything: bool = False
+    """Train on what is held out too: for a last round after the scores were taken."""
 
     def cutouts(self, held: bool) -> list[Cutout]:
         """The labelled characters, those held out for scoring or those to train on."""
@@ -49,7 +51,9 @@ class Sources:
         for folder, name in ((self.wesnoth, "wesnoth.json"), (self.renpy, "renpy.json")):
             if folder is not None:
                 labels = json.loads((LABELS / name).read_text())
-                found += read_cutouts(folder, {key: boxes for key, boxes in labels.items() if held_out(key) == held})
+                wanted = {key: boxes for key, boxes in labels.items()
+                          if held_out(key) == held or (self.everything and not held)}
+                found += read_cutouts(folder, wanted)
         fitting = ((cutout.name, *shrink(cutout.image, cutout.boxes)) for cutout in found)
         return [Cutout(name, image, tuple(boxes)) for name, image, boxes in fitting]
 

@@ -2,6 +2,7 @@
 
     python runs/train_detector.py --wesnoth /usr/share/games/wesnoth/1.16/data --renpy /usr/share/games/renpy
     python runs/train_detector.py --start figment/heads/weights/detector.safetensors --steps 2300 --rate 1e-3 ...
+    python runs/train_detector.py --start boxes.safetensors --steps 500 --rate 3e-4 --everything ...    # a last round
     python runs/train_detector.py --start boxes.safetensors --steps 0 --describe-steps 800 ...   # the second part alone
     python runs/train_detector.py --wesnoth ... --score              # train nothing: score the weights on held-out art
     python runs/train_detector.py --steps 200 --describe-steps 50 -o /tmp/quick.safetensors        # demo art alone
@@ -145,7 +146,8 @@ def train_boxes(options: argparse.Namespace, sources: Sources, net: HeadNet) -> 
                 print(f"step {step.number:5d}  {tell(scores)}", flush=True)
 
     drawn = ((Image.fromarray(pixels), boxes) for pixels, boxes in elsewhere(draw_scenes, sources, options.seed))
-    config = TrainConfig(steps=options.steps, rate=options.rate, fresh=options.fresh, seed=options.seed, large=320)
+    config = TrainConfig(steps=options.steps, rate=options.rate, fresh=options.fresh, seed=options.seed, large=320,
+                         backbone=not options.boxes_only)
     return train_detector(drawn, config=config, start=net, on_step=report)
 
 
@@ -178,10 +180,12 @@ def main() -> None:
     parser.add_argument("--fresh", type=int, default=4, help="new scenes for each batch")
     parser.add_argument("--seed", type=int, default=1000, help="demo art for scoring uses other seeds")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--boxes-only", action="store_true", help="leave backbone, headness and embedding")
     parser.add_argument("--score", action="store_true", help="score -o or --start on the held-out pictures and stop")
+    parser.add_argument("--everything", action="store_true", help="a last round, on the held-out pictures too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    sources = Sources(options.wesnoth, options.renpy)
+    sources = Sources(options.wesnoth, options.renpy, options.everything)
     if options.score:
         path = options.start or options.output
         for kind in (["core/"] if sources.wesnoth else []) + (["demo/"] if sources.renpy else []):

@@ -36,6 +36,8 @@ class TrainConfig:
     """New scenes taken from the iterator for each batch, while it gives any."""
     pool: int = 400
     """Scenes held at a time."""
+    backbone: bool = True
+    """False: the features stay as they are, to the bit, and with them headness and embedding; only boxes learn."""
     ema: float = 0.997
     """Decay of the averaged weights, which are what training returns."""
     seed: int = 0
@@ -74,8 +76,12 @@ def train_detector(
     # The network that learns and the slow average of it that is kept.
     net = copy.deepcopy(start) if start is not None else HeadNet()
     channels_last(net).train()
+    if not config.backbone:
+        for part in (net.stem, net.down8, net.down16, net.down32):
+            part.eval().requires_grad_(False)
     kept = copy.deepcopy(net).eval()
-    optimizer = torch.optim.AdamW(net.parameters(), lr=config.rate, weight_decay=1e-2)
+    learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=config.rate, weight_decay=1e-2)
 
     # Enough scenes for a varied first batch; later each batch brings a few more.
     pool = ScenePool(scenes, config.pool)
@@ -94,7 +100,7 @@ def train_detector(
         average(kept, net, min(config.ema, number / (number + 10)))
         if on_step:
             on_step(Step(number, heat, sides, time.monotonic() - began, kept))
-    return kept
+    return kept.requires_grad_(True)
 
 
 def learning_rate(

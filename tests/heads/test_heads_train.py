@@ -72,3 +72,12 @@ def test_every_second_batch_is_of_larger_and_fewer_views(monkeypatch: pytest.Mon
     monkeypatch.setattr(ScenePool, "draw", counted)
     train_detector(ellipses(), config=replace(SMALL, steps=2, large=128), start=tiny())
     assert drawn == [64, 64, 64, 64, 128]
+
+
+def test_boxes_alone_can_learn_and_the_features_stay() -> None:
+    start = tiny()
+    tuned = train_detector(ellipses(), config=replace(SMALL, steps=2, backbone=False), start=start)
+    for name, old in start.state_dict().items():
+        same = torch.equal(old, tuned.state_dict()[name])
+        assert same == name.startswith(("stem", "down")), name
+    assert all(parameter.requires_grad for parameter in tuned.parameters())
