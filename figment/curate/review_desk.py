@@ -88,8 +88,8 @@ class Desk:
             with self.db:
                 self.db.execute(LOG)
                 self.db.execute("CREATE INDEX IF NOT EXISTS decisions_by_head ON decisions (head_id)")
-                # Counts and filters by reason read this index instead of every row.
-                self.db.execute("CREATE INDEX IF NOT EXISTS verdicts_by_reason ON verdicts (verdict, reason, by)")
+                # Counts read this index instead of every row.
+                self.db.execute("CREATE INDEX IF NOT EXISTS verdicts_by_who ON verdicts (by, verdict, reason)")
         self.probabilities: dict[int, float] = {}
         self.rank()
 
@@ -119,6 +119,10 @@ class Desk:
                 self.db.executemany("INSERT INTO ranking VALUES (?, ?, ?, ?, ?)", rows)
                 self.db.execute("CREATE INDEX temp.ranking_place ON ranking (place DESC, head_id)")
                 self.db.execute("CREATE INDEX temp.ranking_bunch ON ranking (bunch) WHERE bunch IS NOT NULL")
+                self.db.execute(f"CREATE INDEX temp.ranking_doubt ON ranking (head_id) WHERE doubt > {BORDERLINE}")
+                self.db.execute("CREATE INDEX temp.ranking_p ON ranking (head_id)"
+                                f" WHERE p BETWEEN {UNSURE[0]} AND {UNSURE[1]}")
+            self.total, self.bunches = len(rows), (len(set(bunches.values())), len(bunches))
             self.seen, self.looked = self._version(), time.monotonic()
 
     def _figures(self) -> dict[int, dict[str, float]]:
@@ -165,23 +169,22 @@ class Desk:
     def counts(self) -> dict[str, Any]:
         """How many heads there are by filter and by reason, and how many are decided by whom."""
         with self.lock:
-            total = self.db.execute("SELECT count(*) FROM ranking").fetchone()[0]
             reasons: dict[str, int] = {}
             by: dict[str, int] = {}
             kept = 0
             for verdict, reason, who, count in self.db.execute(
-                    "SELECT verdict, reason, by, count(*) FROM verdicts GROUP BY verdict, reason, by"):
+                    "SELECT verdict, reason, by, count(*) FROM verdicts GROUP BY by, verdict, reason"):
                 by[who] = by.get(who, 0) + count
                 kept += count if verdict == "keep" else 0
                 if verdict == "reject":
                     reasons[reason] = reasons.get(reason, 0) + count
-            doubtful, unsure = self.db.execute(
-                f"SELECT count(*) FILTER (WHERE r.doubt > {BORDERLINE}),"
-                f" count(*) FILTER (WHERE r.p BETWEEN {UNSURE[0]} AND {UNSURE[1]})"
-                f" FROM ranking r WHERE (r.doubt > {BORDERLINE} OR r.p IS NOT NULL) AND NOT EXISTS"
-                " (SELECT 1 FROM verdicts v WHERE v.head_id = r.head_id AND v.by = 'person')").fetchone()
-            groups, members = self.db.execute(
-                "SELECT count(DISTINCT bunch), count(*) FROM ranking WHERE bunch IS NOT NULL").fetchone()
+            # Of those in doubt, all less what people decided: the second is a short list.
+            doubtful, unsure = (
+                self.db.execute(f"SELECT count(*) FROM ranking r WHERE {condition}").fetchone()[0]
+                - self.db.execute("SELECT count(*) FROM verdicts v CROSS JOIN ranking r ON r.head_id = v.head_id"
+                                  f" WHERE v.by = 'person' AND {condition}").fetchone()[0]
+                for condition in (f"r.doubt > {BORDERLINE}", f"r.p BETWEEN {UNSURE[0]} AND {UNSURE[1]}"))
+            total, (groups, members) = self.total, self.bunches
         return {"total": total, "by": by, "groups": groups, "reasons": dict(sorted(reasons.items(), key=_most_first)),
                 "filters": {"all": total, "borderline": doubtful, "duplicates": members, "kept": kept, "unsure": unsure,
                             "rejected": sum(reasons.values()), "yours": by.get("person", 0)}}
