@@ -33,12 +33,13 @@ def crop(
     output: Out,
     threshold: Annotated[float | None, typer.Option(help="Least confidence of a head, 0 to 1.")] = None,
     margin: Annotated[float | None, typer.Option(help="Margin around a head, as a share of its longer side.")] = None,
-    detector: Annotated[Path | None, typer.Option(help="Detector weights; unset takes the shipped ones.")] = None,
+    detector: Annotated[Path | None, typer.Option(help="Detector or ONNX export; unset: the shipped one.")] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray for a cluster that sees the same folders.")] = "local",
 ) -> None:
     """Find the heads in a folder of pictures and cut them out as squares."""
     from figment.heads.crop import crop_pictures
 
-    options = {"threshold": threshold, "margin": margin, "detector": detector}
+    options = {"threshold": threshold, "margin": margin, "detector": detector, "engine": engine}
     say(crop_pictures(pictures, output, **given(options)).line())
 
 
@@ -66,16 +67,30 @@ def curate(
     say(run_curate(heads, Thresholds(**given(options)), workers).line())
 
 
-@app.command(epilog=example("pack heads/ -o heads-64.zip --resolution 64"))
+@app.command(epilog=example(
+    "pack heads/ -o heads-64.zip --resolution 64", "pack heads/ -o heads-512 --format tfrecord --resolution 512",
+    "pack art/ -o art.zip --labels folders --alpha keep",
+    "pack heads/ -o heads.zip --upscale 'realesrgan-ncnn-vulkan -i {in} -o {out}'"))
 def pack(
     heads: Annotated[Path, typer.Argument(help="A curated heads folder, or any folder of pictures.")],
     output: Out,
     resolution: Annotated[int | None, typer.Option(help="Side in pixels; unset takes what the crops fill.")] = None,
+    form: Annotated[str, typer.Option("--format", help="zip, or tfrecord: a folder as StyleGAN1's.")] = "zip",
+    labels: Annotated[str | None, typer.Option(
+        help="`folders` takes the first sub-folder as the class; or a CSV: file,label or file,l0,l1,...")] = None,
+    alpha: Annotated[str, typer.Option(help="keep makes RGBA; or what to lay transparent pixels over.")] = "white",
+    upscale: Annotated[str, typer.Option(
+        help="What enlarges small heads: lanczos, a command with {in} and {out}, or none, which leaves them out.",
+    )] = "lanczos",
+    shuffle: Annotated[bool, typer.Option(help="TFRecords in the original tool's shuffled order.")] = True,
+    workers: Annotated[int | None, typer.Option(help="Processes; unset: one a core. The bytes are the same.")] = None,
 ) -> None:
-    """Pack the kept heads into a data set for training."""
+    """Pack the kept heads into a data set for training; killed at any moment, the same command goes on."""
     from figment.pack.zips import pack as run_pack
 
-    summary = run_pack(heads, output, resolution=resolution)
+    summary = run_pack(heads, output, resolution=resolution, form=form, labels=labels, alpha=alpha, upscale=upscale,
+                       shuffle=shuffle, workers=workers)
     for line in summary.failed:
         say(f"left out: {line}")
-    say(f"{output}: {summary.packed} heads at {summary.resolution}x{summary.resolution}")
+    larger = f", {summary.enlarged} of them enlarged" if summary.enlarged else ""
+    say(f"{output}: {summary.packed} heads at {summary.resolution}x{summary.resolution}{larger}")

@@ -14,7 +14,8 @@ import numpy as np
 
 from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.progress import say
-from figment.pack.stores import Label, Store, open_store
+from figment.pack.labels import Label
+from figment.pack.stores import Store, open_store
 
 MEMORY_SHARE = 0.5
 """Most of the free memory that a data set may take; a larger one stays on the disk."""

@@ -15,15 +15,13 @@ import numpy as np
 from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import need_file
 from figment.base.pixels import decode_image
+from figment.pack.labels import Label
 from figment.pack.tfrecords import DamagedRecord, Place, checked, decode_picture, index_records
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 
 DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError, RuntimeError)
 """What reading a damaged zip raises."""
-
-Label = int | list[float]
-"""A class, or numbers."""
 
 
 class Store(Protocol):

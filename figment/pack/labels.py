@@ -1,0 +1,117 @@
+"""A label for every picture: the sub-folder that it lies in, or a table.
+
+    figment pack art/ -o art.zip --labels folders
+    figment pack heads/ -o heads.zip --labels labels.csv      # file,label or file,l0,l1,...
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from figment.base.errors import FigmentError
+from figment.base.files import need_file
+
+Label = int | list[float]
+"""A class, or numbers."""
+
+
+MOST_CLASSES = 10000
+"""A table of larger numbers lists something else than classes."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A picture that goes into a data set."""
+
+    path: Path
+    """Where it lies."""
+    name: str
+    """Its path in its folder."""
+    source: str = ""
+    """The picture that it was cut from, relative to the pictures folder; empty where it was not."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of some items, in their order."""
+
+    values: list[Label]
+    classes: list[str] | None
+    """What class 0, 1, ... are called; None where labels are numbers."""
+
+    def one_hot(self, chosen: list[int]) -> np.ndarray:
+        """Of the chosen items float32 [n, K]: a 1 at the class, or the numbers as they are."""
+        if isinstance(self.values[0], list):
+            return np.asarray([self.values[index] for index in chosen], np.float32)
+        numbers = np.asarray(self.values)
+        rows = np.zeros((len(chosen), int(numbers.max()) + 1), np.float32)   # [n, K]
+        rows[np.arange(len(chosen)), numbers[chosen]] = 1
+        return rows
+
+
+def find_labels(
+    option: str,            # `folders`, or the path of a CSV file
+    items: list[Item],
+) -> Labels:
+    """A label for each item; raises FigmentError that names the first item without one."""
+    if option != "folders":
+        return _from_table(need_file(Path(option), "--labels"), items)
+    names = []
+    for item in items:
+        parts = Path(item.source or item.name).parts
+        if len(parts) < 2:
+            raise FigmentError(f"--labels folders: {item.source or item.name} lies in no sub-folder")
+        names.append(parts[0])
+    return _numbered(names)
+
+
+def _numbered(names: list[str]) -> Labels:
+    """Classes by name, numbered in the order of their names."""
+    classes = sorted(set(names))
+    numbers = {name: number for number, name in enumerate(classes)}
+    return Labels([numbers[name] for name in names], classes)
+
+
+def _from_table(path: Path, items: list[Item]) -> Labels:
+    """The labels of a CSV file, looked up by an item's name, then by its source. A first line of titles is skipped."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise FigmentError(f"--labels {path}: not a readable CSV file ({error})") from None
+    known = {item.name for item in items} | {item.source for item in items}
+    table: dict[str, list[str]] = {}
+    for number, row in enumerate(rows, 1):
+        name = row[0].strip().replace("\\", "/").removeprefix("./")
+        if number == 1 and name not in known:
+            continue
+        if len(row) != len(rows[-1]) or len(row) < 2:
+            raise FigmentError(f"--labels {path}: line {number} has {len(row)} columns; all must have a file and "
+                               "equally many labels")
+        table[name] = [cell.strip() for cell in row[1:]]
+
+    found = [table.get(item.name) or table.get(item.source) for item in items]
+    missing = [item.name for item, cells in zip(items, found, strict=True) if cells is None]
+    if missing:
+        raise FigmentError(f"--labels {path}: no line for {missing[0]} and {len(missing) - 1} others")
+    return _as_labels(path, [cells for cells in found if cells is not None])
+
+
+def _as_labels(path: Path, cells: list[list[str]]) -> Labels:
+    """One column: class numbers if all are whole, else names of classes. More columns: numbers."""
+    if len(cells[0]) == 1:
+        names = [row[0] for row in cells]
+        if all(name.isdecimal() for name in names):
+            numbers = [int(name) for name in names]
+            if max(numbers) >= MOST_CLASSES:
+                raise FigmentError(f"--labels {path}: class {max(numbers)}; must be below {MOST_CLASSES}")
+            return Labels([*numbers], None)
+        return _numbered(names)
+    try:
+        return Labels([[float(cell) for cell in row] for row in cells], None)
+    except ValueError as error:
+        raise FigmentError(f"--labels {path}: with more than one label a file all must be numbers ({error})") from None

@@ -1,0 +1,67 @@
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from figment.base.errors import FigmentError
+from figment.base.pixels import write_png
+from figment.pack.dataset import ImageDataset
+from figment.pack.labels import Item, find_labels
+from figment.pack.zips import pack
+
+ITEMS = [Item(Path("x/b/1.png"), "b/1.png"), Item(Path("x/a/2.png"), "a/2.png"), Item(Path("x/b/c/3.png"), "b/c/3.png")]
+
+
+def table(path, text):
+    path.write_text(text)
+    return str(path)
+
+
+def test_folders_are_classes_in_the_order_of_their_names():
+    labels = find_labels("folders", ITEMS)
+    assert labels.values == [1, 0, 1] and labels.classes == ["a", "b"]
+    assert labels.one_hot([0, 1]).tolist() == [[0, 1], [1, 0]]
+    crops = find_labels("folders", [Item(Path("h/1.png"), "1.png", "hero/1.jpg")])
+    assert crops.classes == ["hero"]
+    with pytest.raises(FigmentError, match=r"--labels folders: 1\.png lies in no sub-folder"):
+        find_labels("folders", [Item(Path("h/1.png"), "1.png")])
+
+
+def test_tables_of_numbers_names_and_vectors(tmp_path):
+    path = tmp_path / "l.csv"
+    text = "file,label\nb/1.png,4\na/2.png, 0\nb/c/3.png,4\nother.png,x\n"
+    assert find_labels(table(path, text), ITEMS).values == [4, 0, 4]
+    named = find_labels(table(path, "b/1.png,elf\na/2.png,orc\nb\\c\\3.png,elf\n"), ITEMS)
+    assert named.values == [0, 1, 0] and named.classes == ["elf", "orc"]
+    rows = find_labels(table(path, "b/1.png,0.5,1\na/2.png,0,2\nb/c/3.png,1,1\n"), ITEMS)
+    assert rows.values == [[0.5, 1], [0, 2], [1, 1]] and rows.one_hot([2]).dtype == np.float32
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("b/1.png,1\n", "no line for a/2.png and 1 others"), ("b/1.png,1\na/2.png,1,2\n", "line 1 has 2 columns"),
+    ("b/1.png,1,x\na/2.png,1,2\nb/c/3.png,1,1\n", "must be numbers"), ("b/1.png\n", "line 1 has 1 columns"),
+    ("b/1.png,10000\na/2.png,1\nb/c/3.png,1\n", "class 10000")])
+def test_mistakes_in_a_table_are_one_line(tmp_path, text, says):
+    with pytest.raises(FigmentError, match=says):
+        find_labels(table(tmp_path / "l.csv", text), ITEMS)
+    with pytest.raises(FigmentError, match="--labels .*no such file"):
+        find_labels(str(tmp_path / "none.csv"), ITEMS)
+
+
+def test_labels_make_the_round_trip_through_a_zip(tmp_path):
+    for i in range(4):
+        write_png(tmp_path / "in" / f"{'ba'[i // 2]}" / f"{i}.png", np.full((16, 16, 3), i, np.uint8))
+    (tmp_path / "in" / "a" / "2.png").write_text("no picture")
+    pack(tmp_path / "in", tmp_path / "a.zip", labels="folders", workers=1)
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        about = json.loads(archive.read("dataset.json"))
+    assert about["classes"] == ["a", "b"]
+    assert about["labels"] == [[f"00000/img{i:08d}.png", label] for i, label in enumerate([0, 1, 1])]
+    data = ImageDataset(tmp_path / "a.zip")
+    assert data.labels.tolist() == [0, 1, 1] and data.held[:, 0, 0, 0].tolist() == [3, 0, 1]
+
+    csv = table(tmp_path / "in" / "labels.csv", "a/2.png,0,0\na/3.png,0.25,3\nb/0.png,0.5,2\nb/1.png,1,1\n")
+    pack(tmp_path / "in", tmp_path / "b.zip", labels=csv, workers=1)
+    assert ImageDataset(tmp_path / "b.zip").labels.tolist() == [[0.25, 3], [0.5, 2], [1, 1]]
