@@ -5,17 +5,20 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 
 from figment.base.catalog import Catalog
+from figment.base.engine import check_engine, run_on_ray
 from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import need_folder
 from figment.base.pixels import open_image, write_png
@@ -25,6 +28,8 @@ from figment.heads.describe import Describer, open_describer
 from figment.heads.detect import SHIPPED, THRESHOLD, Finder, list_pictures, open_detector
 from figment.heads.squares import cut_square, square_around
 
+_Rows = tuple[Picture, list[Head], list[dict[str, float | str]]]
+"""A picture's row, its heads' and their measures."""
 MARGIN = 0.25
 """Room around a head on each side, as a share of its longer side."""
 LARGEST = 1024
@@ -74,6 +79,7 @@ def crop_pictures(
     margin: float = MARGIN,           # room around a head, as a share of its longer side
     largest: int = LARGEST,           # crops larger than this side, in pixels, are scaled down to it
     workers: int | None = None,       # threads; None: as many as torch would use
+    engine: str = "local",            # or ray: a cluster that sees the same folders
 ) -> CropSummary:
     """Cut the heads out of a folder of pictures, with a row in heads/catalog.db for each picture and head.
 
@@ -81,9 +87,10 @@ def crop_pictures(
     file and settings are as they were are not read again.
     """
     _check(pictures, heads, threshold, margin, largest)
+    check_engine(engine)
     files = list_pictures(pictures, leave_out=heads)
     weights = detector or SHIPPED
-    job = _Job(pictures, heads, open_detector(detector), open_describer(detector), threshold, margin, largest)
+    job = _open_job(pictures, heads, detector, threshold, margin, largest)
     settings = _settings_mark(weights, threshold, margin, largest)
 
     with Catalog(heads, create=True) as catalog:
@@ -102,7 +109,13 @@ def crop_pictures(
         threads = torch.get_num_threads()
         pool = ThreadPoolExecutor(workers or threads, initializer=torch.set_num_threads, initargs=(1,))
         try:
-            done = pool.map(lambda path: crop_picture(job, path, names[path], marks[path]), todo)
+            tasks = [(path, names[path], marks[path]) for path in todo]
+            if engine == "ray":
+                wishes = (pictures.resolve(), heads.resolve(), detector, threshold, margin, largest)
+                tasks = [(path.absolute(), name, mark) for path, name, mark in tasks]
+                done = run_on_ray(functools.partial(_crop_elsewhere, wishes), tasks)
+            else:
+                done = pool.map(lambda task: crop_picture(job, *task), tasks)
             for picture, found, measures in track(done, "cropping", len(todo)):
                 new = {head.file for head in found}
                 for file in crops.get(picture.path, ()):
@@ -115,12 +128,33 @@ def crop_pictures(
         return _summary(catalog, set(names.values()), len(files) - len(todo))
 
 
+def _open_job(
+    pictures: Path,
+    heads: Path,
+    detector: Path | None,
+    threshold: float,
+    margin: float,
+    largest: int,
+) -> _Job:
+    """The run's settings with its networks loaded."""
+    return _Job(pictures, heads, open_detector(detector), open_describer(detector), threshold, margin, largest)
+
+
+_job_elsewhere = functools.lru_cache(maxsize=1)(_open_job)
+"""In another process the networks are loaded once."""
+
+
+def _crop_elsewhere(wishes: tuple[Any, ...], task: tuple[Path, str, str]) -> _Rows:
+    """`crop_picture` in a process that has nothing but the run's settings."""
+    return crop_picture(_job_elsewhere(*wishes), *task)
+
+
 def crop_picture(
     job: _Job,
     path: Path,
     name: str,     # its path as the catalog has it
     mark: str,     # its stamp
-) -> tuple[Picture, list[Head], list[dict[str, float | str]]]:
+) -> _Rows:
     """Read one picture, find its heads, write their crops; its rows, and each head's headness and embedding.
 
     A bad picture gives a row, never an error.

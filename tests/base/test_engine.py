@@ -1,0 +1,56 @@
+"""The Ray engine; starting a cluster takes too long for every run of the tests, so it is stood for here."""
+
+import sys
+import types
+
+import pytest
+
+from figment.base.engine import check_engine, run_on_ray
+from figment.base.errors import FigmentError
+
+
+class Rows:
+    """What of ray.data is used: rows, a function over them, and an iterator."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def map(self, function):
+        return Rows([function(row) for row in self.rows])
+
+    def iter_rows(self):
+        return iter(self.rows)
+
+
+@pytest.fixture
+def fake_ray(monkeypatch):
+    context = types.SimpleNamespace(execution_options=types.SimpleNamespace(preserve_order=False),
+                                    enable_progress_bars=True)
+    data = types.ModuleType("ray.data")
+    data.from_items, data.DataContext = Rows, types.SimpleNamespace(get_current=lambda: context)
+    ray = types.ModuleType("ray")
+    ray.data, ray.is_initialized, ray.init = data, lambda: False, lambda **given: None
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setitem(sys.modules, "ray.data", data)
+    return context
+
+
+def test_results_come_in_the_order_of_the_items(fake_ray):
+    assert list(run_on_ray(str, [3, 1, 2])) == ["3", "1", "2"]
+    assert fake_ray.execution_options.preserve_order
+
+
+def test_nothing_to_do_starts_no_cluster(fake_ray):
+    assert list(run_on_ray(str, [])) == []
+
+
+def test_without_the_extra_one_line_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(FigmentError, match="figment-gan\\[ray\\]"):
+        list(run_on_ray(str, [1]))
+
+
+def test_engines_have_names():
+    check_engine("ray")
+    with pytest.raises(FigmentError, match="--engine spark"):
+        check_engine("spark")
