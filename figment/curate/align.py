@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, uniform_filter
+from scipy.ndimage import gaussian_filter, minimum_filter, uniform_filter
 
 Floats = np.ndarray
 """float32 unless said otherwise."""
 
 REACH = 0.25
-"""Largest shift (in half sides) and change of size (as a logarithm) that is looked for."""
+"""Largest shift (in half sides) and change of size (as a logarithm) that is looked for, from where it begins."""
+OVERLAP = 0.5
+"""Least share of a picture that the other must cover to be compared with it."""
 EDGE = 4
 """Pixels along the edges of a thumbnail that are not compared: another crop may not hold them."""
 SLOPE = 0.35
@@ -28,7 +30,8 @@ def align(
     compositional method of Baker and Matthews 2004, "Lucas-Kanade 20 years on".
     """
     pairs, side = fixed.shape[:2]
-    moves = np.zeros((pairs, 3), np.float32) if start is None else start.copy()
+    begin = np.zeros((pairs, 3), np.float32) if start is None else start
+    moves = begin.copy()
     place = _places(side)
 
     # How each pixel of the fixed picture changes with size and shift; the outermost ones have no say.
@@ -41,11 +44,12 @@ def align(
     normal = slopes.transpose(0, 2, 1) @ slopes + np.eye(3, dtype=np.float32) * (side * side * 1e-3)
 
     for _ in range(steps):
-        error = (warp(moving[..., None], moves)[..., 0] - fixed).reshape(pairs, -1, 1)      # [P, S*S, 1]
+        error = (warp(moving[..., None], moves)[..., 0] - fixed) * covered(moves, side)
+        error = error.reshape(pairs, -1, 1)                                                 # [P, S*S, 1]
         step = np.linalg.solve(normal, slopes.transpose(0, 2, 1) @ error)[..., 0]           # [P, 3]
         moves[:, 1:] -= np.exp(moves[:, :1] - step[:, :1]) * step[:, 1:]
         moves[:, 0] -= step[:, 0]
-        np.clip(moves, -REACH, REACH, out=moves)
+        moves = np.clip(moves, begin - REACH, begin + REACH)
     return moves
 
 
@@ -74,6 +78,16 @@ def warp(
     return np.asarray(left_part + np.take_along_axis(rows, column + 1, 2) * right)
 
 
+def covered(
+    moves: Floats,    # [P, 3] as `align` gives them
+    side: int,
+) -> np.ndarray:
+    """Where a moved picture has pixels of its own to show, bool [P, S, S]."""
+    at = _places(side)[None] * np.exp(moves[:, :1])
+    across, down = (np.abs(at + moves[:, axis:axis + 1]) <= 1 for axis in (1, 2))      # [P, S]
+    return np.asarray(down[:, :, None] & across[:, None, :])
+
+
 def _places(side: int) -> Floats:
     """The pixels' centres along an axis, from -1 to 1."""
     return (np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1
@@ -89,13 +103,16 @@ def coarse(
 
 
 def rough_difference(
-    fixed: Floats,     # [P, S, S] from `coarse`
-    moving: Floats,    # [P, S, S] from `coarse`
+    fixed: Floats,                   # [P, S, S] from `coarse`
+    moving: Floats,                  # [P, S, S] from `coarse`
+    start: Floats | None = None,     # [P, 3] to begin with; None: begin with no change
 ) -> tuple[Floats, Floats]:
     """The mean difference of coarse pictures, 0 to 255 [P], and the moves that brought it about [P, 3]."""
-    moves = align(fixed, moving, steps=5)
-    error = np.abs(warp(moving[..., None], moves)[..., 0] - fixed)
-    return error[:, 2:-2, 2:-2].mean((1, 2)), moves
+    moves = align(fixed, moving, start, steps=5)
+    seen = covered(moves, fixed.shape[1])[:, 2:-2, 2:-2]
+    error = np.abs(warp(moving[..., None], moves)[..., 0] - fixed)[:, 2:-2, 2:-2] * seen
+    share = seen.mean((1, 2))
+    return np.where(share >= OVERLAP, error.mean((1, 2)) / np.maximum(share, OVERLAP), 255.0), moves
 
 
 def fine_difference(
@@ -110,11 +127,14 @@ def fine_difference(
     """
     first, second = fixed.astype(np.float32), moving.astype(np.float32)
     there, back = _halves(align(first.mean(-1), second.mean(-1), moves, steps=4))
+    seen = covered(back, first.shape[1]) & covered(there, first.shape[1])
     first, second = (gaussian_filter(images, (0, 0.7, 0.7, 0)) for images in (warp(first, back), warp(second, there)))
 
     slope = np.maximum(_slope(first), _slope(second))
-    differs = np.maximum(np.abs(first - second).max(-1) - SLOPE * slope, 0)[:, EDGE:-EDGE, EDGE:-EDGE]
-    return np.asarray(uniform_filter(differs, (0, 3, 3)).max((1, 2)))
+    seen = minimum_filter(seen, (1, 5, 5))    # beyond an edge it repeats, which the softening draws in
+    differs = np.maximum(np.abs(first - second).max(-1) - SLOPE * slope, 0) * seen
+    differs = differs[:, EDGE:-EDGE, EDGE:-EDGE]
+    return np.asarray(uniform_filter(differs, (1, 3, 3)).max((1, 2)))
 
 
 def _halves(moves: Floats) -> tuple[Floats, Floats]:

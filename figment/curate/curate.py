@@ -29,7 +29,7 @@ from figment.curate.prints import Prints, fingerprint
 from figment.curate.quality import measure_quality
 from figment.curate.verdicts import FIGURES, Thresholds, best_of_groups, judge
 
-VERSION = 2
+VERSION = 3
 """Counts up when a measure changes its meaning; older ones are then taken again."""
 SHEET = "rejects.png"
 FEW = 400
@@ -102,7 +102,7 @@ def measure_one(job: _Job) -> tuple[int, dict[str, float | str] | str]:
     except UnreadableImage as error:
         return job.head.id, error.reason if job.path.exists() else "missing file"
     return job.head.id, {"measured": VERSION, **measure_quality(image, job.head, *job.size),
-                         **measure_headness(job.head, job.known), **fingerprint(image)}
+                         **measure_headness(job.head, job.known), **fingerprint(image, job.head)}
 
 
 def measure_all(

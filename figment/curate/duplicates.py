@@ -15,15 +15,15 @@ from figment.curate.recolour import find_turn, turn_hue
 
 Item = TypeVar("Item", int, str)
 
-FARTHEST = {"phash": 18, "dhash": 15, "vhash": 18}
+FARTHEST = {"phash": 18, "dhash": 15, "vhash": 18, "bhash": 14}
 """Bits of 64 in which a pair may differ to be looked at, by any hash."""
 ALIKE = 0.8
 """Cosine of two embeddings from which on a pair is looked at, whatever its hashes."""
-COLOURS = 30.0
+COLOURS = 45.0
 """Mean difference of the 8 x 8 colours, 0 to 255, up to which a pair is looked at."""
-TURNED = 9.0
+TURNED = 24.0
 """The same after a turn of hue, which fits any two pictures a little."""
-ROUGH = 4.5
+ROUGH = 6.0
 """Mean difference after alignment, 0 to 255, up to which a pair is looked at closely."""
 WIDEST = 30.0
 """Largest difference at any spot, 0 to 255, that is reported; thresholds lie below it."""
@@ -56,9 +56,12 @@ def find_pairs(
         # What is still open may be a recoloured copy, if it has colours at all.
         open_ = np.array([found.get((int(row[0]), int(row[1])), WIDEST) >= WIDEST / 2 for row in block], bool)
         open_ &= (apart > 2) & (np.minimum(np.ptp(one, -1).mean((1, 2)), np.ptp(two, -1).mean((1, 2))) > 4)
-        degrees, ways, left = find_turn(one[open_], two[open_])
-        fits = left <= TURNED
-        _compare(prints, block[open_][fits], found, (degrees[fits], ways[fits]))
+        # A turn loses what leaves the gamut, so only the original can be turned into the copy: try both.
+        rest = block[open_]
+        for turned, (degrees, ways, left) in enumerate((find_turn(one[open_], two[open_]),
+                                                        find_turn(two[open_], one[open_]))):
+            fits = left <= TURNED
+            _compare(prints, rest[fits], found, (turned == 0, degrees[fits], ways[fits]))
     return [(*pair, difference) for pair, difference in found.items()]
 
 
@@ -113,7 +116,7 @@ def _compare(
     prints: Prints,
     pairs: np.ndarray,                                     # [P, 3], at most a block of them
     found: dict[tuple[int, int], float],                   # what is known so far, lowered where these are nearer
-    turn: tuple[np.ndarray, np.ndarray] | None = None,     # degrees and way of each second's turn of hue; None: none
+    turn: tuple[bool, np.ndarray, np.ndarray] | None = None,    # turn the second's (or first's) hue: degrees, ways
 ) -> None:
     """Lay the thumbnails of pairs over each other: first a rough look, then a close one at what that leaves."""
     if not len(pairs):
@@ -121,13 +124,31 @@ def _compare(
     first, second, mirrored = pairs.T
     one, two = np.asarray(prints.thumbs[first]), _mirror(np.asarray(prints.thumbs[second]), mirrored)
     if turn is not None:
-        two = turn_hue(two, *turn).round().astype(np.uint8)
-    difference, moves = rough_difference(coarse(one), coarse(two))
+        turned = turn_hue(two if turn[0] else one, turn[1], turn[2]).round().astype(np.uint8)
+        one, two = (one, turned) if turn[0] else (turned, two)
+    # Begin with the crops as they are, and with the heads' boxes upon each other: a border may have shifted one crop.
+    soft = coarse(one), coarse(two)
+    difference, moves = rough_difference(*soft)
+    boxed, box_moves = rough_difference(*soft, _from_boxes(prints.places[first], prints.places[second], mirrored))
+    better = boxed < difference
+    difference, moves = np.where(better, boxed, difference), np.where(better[:, None], box_moves, moves)
     near = difference <= ROUGH
     close = fine_difference(one[near], two[near], moves[near]) if near.any() else np.zeros(0)
     for (left, right, _), value in zip(pairs[near].tolist(), close.tolist(), strict=True):
         if value <= WIDEST:
             found[left, right] = min(round(value, 2), found.get((left, right), WIDEST))
+
+
+def _from_boxes(
+    first: np.ndarray,       # [P, 3] of `Prints.places`
+    second: np.ndarray,      # [P, 3]
+    mirrored: np.ndarray,    # 0 or 1 [P]: whether the second is to be mirrored
+) -> np.ndarray:
+    """The moves that lay the second's head upon the first's, by their boxes: float32 [P, 3]."""
+    scale = np.clip(np.log(second[:, :1] / first[:, :1]), -0.4, 0.4)
+    middle = second[:, 1:] * np.column_stack([1 - 2 * mirrored, np.ones(len(mirrored))])
+    shift = np.clip(middle - first[:, 1:] * np.exp(scale), -0.6, 0.6)
+    return np.concatenate([scale, shift], 1).astype(np.float32)
 
 
 def _mirror(
