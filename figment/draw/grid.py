@@ -11,6 +11,8 @@ from figment.base.errors import FigmentError
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 MAX_SIDE = 1000
+SQUARES = (178, 216)
+"""The two greys behind transparent pictures."""
 
 
 def make_grid(
@@ -31,6 +33,20 @@ def make_grid(
     sheet = tiles.transpose(0, 3, 1, 4, 2)                              # [R, H, K, W, C]
     sheet = sheet.reshape(rows * height, columns * width, channels)     # [R*H, K*W, C]
     return Image.fromarray(sheet[:, :, 0] if channels == 1 else sheet)
+
+
+def on_squares(
+    images: np.ndarray,    # uint8 [N, C, H, W]
+) -> np.ndarray:
+    """RGBA pictures laid over grey squares, to show transparency: uint8 [N, 3, H, W]; others as they are."""
+    if images.shape[1] != 4:
+        return images
+    height, width = images.shape[2:]
+    square = max(height // 16, 1)
+    odd = (np.arange(height)[:, None] // square + np.arange(width) // square) % 2      # [H, W]
+    back = np.where(odd, *SQUARES).astype(np.float32)
+    alpha = images[:, 3:].astype(np.float32) / 255                                     # [N, 1, H, W]
+    return np.rint(images[:, :3] * alpha + back * (1 - alpha)).astype(np.uint8)
 
 
 def grid_shape(

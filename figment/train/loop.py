@@ -26,7 +26,7 @@ from figment.base.files import write_json, write_text
 from figment.base.pixels import to_uint8, write_png
 from figment.base.progress import say
 from figment.base.seeds import seeds_to_z
-from figment.draw.grid import make_grid
+from figment.draw.grid import make_grid, on_squares
 from figment.nets.modelfile import Model, save
 from figment.pack.dataset import ImageDataset
 from figment.pack.readahead import hold_images
@@ -191,7 +191,7 @@ def _begin(config: TrainConfig, run: Path, state: State, dataset: ImageDataset, 
         say(f"left out: {line}")
     write_json(run / "config.json", config.to_json())
     columns = _grid_columns(dataset.resolution)
-    write_png(run / "reals.png", make_grid(dataset.take(range(min(columns**2, len(dataset)))), columns))
+    write_png(run / "reals.png", make_grid(on_squares(dataset.take(range(min(columns**2, len(dataset))))), columns))
     last = state.history[-1]["kimg"] if state.history else config.schedule.start_kimg
     if state.nimg == round(last * 1000):    # at a tick; what was not written before a crash is written now
         _publish(config, run, state, dataset, world)
@@ -202,7 +202,7 @@ def _publish(config: TrainConfig, run: Path, state: State, dataset: ImageDataset
     if not world.is_main:
         return np.empty(0)
     columns = _grid_columns(dataset.resolution)
-    fakes = make_grid(draw_fakes(state, columns**2), columns)
+    fakes = make_grid(on_squares(draw_fakes(state, columns**2)), columns)
     write_png(run / "fakes" / f"img{state.nimg:09d}.png", fakes)
     save_checkpoint(run, state, config.schedule.keep, best_kimg(run))
     data = {"name": dataset.name, "pictures": len(dataset), "digest": dataset.digest}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from figment.base.errors import FigmentError
-from figment.draw.grid import grid_shape, make_grid
+from figment.draw.grid import SQUARES, grid_shape, make_grid, on_squares
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
@@ -22,6 +22,17 @@ def test_every_picture_lands_in_its_place(channels, mode):
 
 def test_few_pictures_make_a_narrow_grid():
     assert make_grid(np.zeros((2, 3, 8, 8), np.uint8), columns=8).size == (16, 8)
+
+
+def test_transparent_pictures_are_laid_over_squares():
+    images = np.zeros((1, 4, 32, 32), np.uint8)
+    images[0, 0, :16], images[0, 3, :16], images[0, 3, 8:16] = 200, 255, 128
+    shown = on_squares(images)[0]
+    assert shown.shape == (3, 32, 32) and shown[:, 0, 0].tolist() == [200, 0, 0]
+    assert sorted(set(shown[0, 16:].flatten().tolist())) == list(SQUARES)
+    assert shown[0, 8, 0] == round(200 * 128 / 255 + int(shown[0, 16, 0]) * 127 / 255)
+    opaque = images[:, :3]
+    assert on_squares(opaque) is opaque
 
 
 def test_shape_is_columns_then_rows():
