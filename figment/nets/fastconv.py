@@ -103,7 +103,7 @@ def _half() -> Scheme:
 def conv_same(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.conv2d(x, weight, bias, padding=1)`: [N, C, H, W] and [K, C, 3, 3] to [N, K, H, W]."""
     height, width = x.shape[2:]
-    if not _pays(x, weight, _same(), height, width):
+    if not _on or not _pays(x, weight, _same(), height, width):
         return F.conv2d(x, weight, bias, padding=1)
     tiles = _cut(x.permute(0, 2, 3, 1), _same().tile, _same().step, 1)
     return _join(tiles, weight, bias, _same(), (len(x), height, width, len(weight)))
@@ -112,7 +112,7 @@ def conv_same(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def conv_half(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.conv2d(x, weight, bias, stride=2)`: [N, C, 2 h + 1, 2 w + 1] and [K, C, 3, 3] to [N, K, h, w]."""
     height, width = x.shape[2] // 2, x.shape[3] // 2
-    if not _pays(x, weight, _half(), height, width) or x.shape[2] % 2 == 0 or x.shape[3] % 2 == 0:
+    if not _on or not _pays(x, weight, _half(), height, width) or x.shape[2] % 2 == 0 or x.shape[3] % 2 == 0:
         return F.conv2d(x, weight, bias, stride=2)
     tiles = _cut(x.permute(0, 2, 3, 1), _half().tile, _half().step, 0)
     return _join(tiles, weight, bias, _half(), (len(x), height, width, len(weight)))
@@ -121,7 +121,7 @@ def conv_half(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def conv_double(x: Tensor, weight: Tensor) -> Tensor:
     """`F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)`: [N, C, h, w] to [N, K, 2 h + 1, 2 w + 1]."""
     n, _, height, width = x.shape
-    if not _pays(x, weight, _half(), height, width):
+    if not _on or not _pays(x, weight, _half(), height, width):
         return F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
 
     # The transpose of `conv_half`: each linear map is turned around, and tiles are added where they overlap.
