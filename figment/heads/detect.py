@@ -25,8 +25,10 @@ from figment.heads.views import FILL
 
 SHIPPED = Path(__file__).parent / "weights" / "detector.safetensors"
 """The weights in the package; MODEL_CARD.md beside their folder says what they were trained on."""
-THRESHOLD = 0.55
+THRESHOLD = 0.45
 """Detections below this score are dropped unless a caller asks for another threshold."""
+LISTED = 0.3
+"""What a list of boxes begins at: it tells scores, so a reader can choose; below this hardly anything is a head."""
 LONG_SIDES = (320, 640)
 """Each picture is looked at at each of these sizes of its longer side, as far as it has the pixels."""
 AGAIN = 0.7
@@ -207,7 +209,7 @@ def detect_folder(
     out: Path | None = None,              # boxes.json, x.coco.json or a folder for YOLO labels; None: no file
     *,
     detector: Finder | None = None,       # None: the shipped one
-    threshold: float = THRESHOLD,
+    threshold: float = LISTED,
     tell: Callable[[str], None] = lambda line: None,    # told of each file that can't be read
 ) -> dict[str, list[list[float]]]:
     """Find the heads of a folder; returns {"relative/path.png": [[x0, y0, x1, y1, score], ...]}.
