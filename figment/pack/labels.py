@@ -39,6 +39,10 @@ class Item:
 class Labels:
     """The labels of some items, in their order."""
 
+    items: list[Item]
+    """Those that have a label."""
+    missing: list[str]
+    """A line for each that has none."""
     values: list[Label]
     classes: list[str] | None
     """What class 0, 1, ... are called; None where labels are numbers."""
@@ -57,27 +61,22 @@ def find_labels(
     option: str,            # `folders`, or the path of a CSV file
     items: list[Item],
 ) -> Labels:
-    """A label for each item; raises FigmentError that names the first item without one."""
-    if option != "folders":
-        return _from_table(need_file(Path(option), "--labels"), items)
-    names = []
-    for item in items:
-        parts = Path(item.source or item.name).parts
-        if len(parts) < 2:
-            raise FigmentError(f"--labels folders: {item.source or item.name} lies in no sub-folder")
-        names.append(parts[0])
-    return _numbered(names)
+    """A label for each item; those without one are named in `missing`. Raises FigmentError where none has one."""
+    cells: list[list[str] | None]
+    if option == "folders":
+        parts = [Path(item.source or item.name).parts for item in items]
+        cells, what = [[names[0]] if len(names) > 1 else None for names in parts], "lies in no sub-folder"
+    else:
+        cells, what = _from_table(need_file(Path(option), "--labels"), items), f"has no line in {option}"
+    missing = [f"{item.name}: {what}" for item, row in zip(items, cells, strict=True) if row is None]
+    if len(missing) == len(items):
+        raise FigmentError(f"--labels {option}: no picture has a label; {missing[0]}")
+    values, classes = _as_labels(option, [row for row in cells if row is not None])
+    return Labels([item for item, row in zip(items, cells, strict=True) if row is not None], missing, values, classes)
 
 
-def _numbered(names: list[str]) -> Labels:
-    """Classes by name, numbered in the order of their names."""
-    classes = sorted(set(names))
-    numbers = {name: number for number, name in enumerate(classes)}
-    return Labels([numbers[name] for name in names], classes)
-
-
-def _from_table(path: Path, items: list[Item]) -> Labels:
-    """The labels of a CSV file, looked up by an item's name, then by its source. A first line of titles is skipped."""
+def _from_table(path: Path, items: list[Item]) -> list[list[str] | None]:
+    """The cells of a CSV file, looked up by an item's name, then by its source. A first line of titles is skipped."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = [row for row in csv.reader(file) if row]
@@ -94,24 +93,22 @@ def _from_table(path: Path, items: list[Item]) -> Labels:
                                "equally many labels")
         table[name] = [cell.strip() for cell in row[1:]]
 
-    found = [table.get(item.name) or table.get(item.source) for item in items]
-    missing = [item.name for item, cells in zip(items, found, strict=True) if cells is None]
-    if missing:
-        raise FigmentError(f"--labels {path}: no line for {missing[0]} and {len(missing) - 1} others")
-    return _as_labels(path, [cells for cells in found if cells is not None])
+    return [table.get(item.name) or table.get(item.source) for item in items]
 
 
-def _as_labels(path: Path, cells: list[list[str]]) -> Labels:
-    """One column: class numbers if all are whole, else names of classes. More columns: numbers."""
+def _as_labels(option: str, cells: list[list[str]]) -> tuple[list[Label], list[str] | None]:
+    """One column: class numbers if all are whole, else names, numbered by their order. More columns: numbers."""
     if len(cells[0]) == 1:
         names = [row[0] for row in cells]
-        if all(name.isdecimal() for name in names):
+        if option != "folders" and all(name.isdecimal() for name in names):
             numbers = [int(name) for name in names]
             if max(numbers) >= MOST_CLASSES:
-                raise FigmentError(f"--labels {path}: class {max(numbers)}; must be below {MOST_CLASSES}")
-            return Labels([*numbers], None)
-        return _numbered(names)
+                raise FigmentError(f"--labels {option}: class {max(numbers)}; must be below {MOST_CLASSES}")
+            return [*numbers], None
+        classes = sorted(set(names))
+        places = {name: number for number, name in enumerate(classes)}
+        return [places[name] for name in names], classes
     try:
-        return Labels([[float(cell) for cell in row] for row in cells], None)
+        return [[float(cell) for cell in row] for row in cells], None
     except ValueError as error:
-        raise FigmentError(f"--labels {path}: with more than one label a file all must be numbers ({error})") from None
+        raise FigmentError(f"--labels {option}: several labels a file must be numbers ({error})") from None

@@ -73,6 +73,7 @@ def pack(
     if form == "tfrecord" and shuffle:
         items = [items[index] for index in original_order(len(items))]
     found = find_labels(labels, items) if labels else None
+    items, missing = (found.items, found.missing) if found else (items, [])
 
     # Parts first; they are put together in order, and go when the data set is whole.
     fit = Fit(resolution or _natural_resolution(sorted(item.path for item in items)), alpha, upscale, form)
@@ -82,7 +83,7 @@ def pack(
     else:
         count, failed, larger = write_records(items, found, parts, out)
     shutil.rmtree(parts)
-    return PackSummary(count, fit.resolution, tuple(failed), larger)
+    return PackSummary(count, fit.resolution, (*missing, *failed), larger)
 
 
 def _write_zip(

@@ -25,7 +25,9 @@ def test_folders_are_classes_in_the_order_of_their_names():
     assert labels.one_hot([0, 1]).tolist() == [[0, 1], [1, 0]]
     crops = find_labels("folders", [Item(Path("h/1.png"), "1.png", "hero/1.jpg")])
     assert crops.classes == ["hero"]
-    with pytest.raises(FigmentError, match=r"--labels folders: 1\.png lies in no sub-folder"):
+    some = find_labels("folders", [*ITEMS, Item(Path("h/1.png"), "1.png")])
+    assert some.items == ITEMS and some.missing == ["1.png: lies in no sub-folder"] and some.values == labels.values
+    with pytest.raises(FigmentError, match=r"no picture has a label; 1\.png: lies in no sub-folder"):
         find_labels("folders", [Item(Path("h/1.png"), "1.png")])
 
 
@@ -40,7 +42,8 @@ def test_tables_of_numbers_names_and_vectors(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "says"), [
-    ("b/1.png,1\n", "no line for a/2.png and 1 others"), ("b/1.png,1\na/2.png,1,2\n", "line 1 has 2 columns"),
+    ("z/1.png,1\n", "no picture has a label; b/1.png: has no line in"),
+    ("b/1.png,1\na/2.png,1,2\n", "line 1 has 2 columns"),
     ("b/1.png,1,x\na/2.png,1,2\nb/c/3.png,1,1\n", "must be numbers"), ("b/1.png\n", "line 1 has 1 columns"),
     ("b/1.png,10000\na/2.png,1\nb/c/3.png,1\n", "class 10000")])
 def test_mistakes_in_a_table_are_one_line(tmp_path, text, says):
@@ -62,6 +65,7 @@ def test_labels_make_the_round_trip_through_a_zip(tmp_path):
     data = ImageDataset(tmp_path / "a.zip")
     assert data.labels.tolist() == [0, 1, 1] and data.held[:, 0, 0, 0].tolist() == [3, 0, 1]
 
-    csv = table(tmp_path / "in" / "labels.csv", "a/2.png,0,0\na/3.png,0.25,3\nb/0.png,0.5,2\nb/1.png,1,1\n")
-    pack(tmp_path / "in", tmp_path / "b.zip", labels=csv, workers=1)
-    assert ImageDataset(tmp_path / "b.zip").labels.tolist() == [[0.25, 3], [0.5, 2], [1, 1]]
+    csv = table(tmp_path / "in" / "labels.csv", "a/2.png,0,0\na/3.png,0.25,3\nb/0.png,0.5,2\n")
+    summary = pack(tmp_path / "in", tmp_path / "b.zip", labels=csv, workers=1)
+    assert ImageDataset(tmp_path / "b.zip").labels.tolist() == [[0.25, 3], [0.5, 2]]
+    assert [line.split(": ")[0].split("/")[-1] for line in summary.failed] == ["1.png", "2.png"]
