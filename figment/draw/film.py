@@ -14,7 +14,7 @@ from figment.base.errors import FigmentError
 from figment.base.pixels import open_image
 from figment.base.progress import track
 from figment.base.rundir import find_run
-from figment.draw.video import write_mp4
+from figment.draw.video import film_fps, need_film, write_film
 
 FPS = 24
 SECONDS = 12.0
@@ -27,22 +27,22 @@ LARGEST = 1080
 
 def film(
     run: Path,     # a run's folder
-    out: Path,     # the .mp4 to write
+    out: Path,     # the .mp4, .gif or .webp to write
 ) -> None:
     """Write the run's grids of fakes in order, each shown equally long, the last for two seconds more."""
-    if out.suffix != ".mp4":
-        raise FigmentError(f"--output {out}: must end in .mp4")
+    need_film(out)
     run = find_run(run, "RUN")
     grids = sorted((run / "fakes").glob("*.png"))
     if not grids:
         raise FigmentError(f"RUN {run}: has no grids in fakes/ yet")
-    hold = max(1, min(FPS // 2, round(SECONDS * FPS / len(grids))))
+    fps = film_fps(out, FPS)
+    hold = max(1, min(round(fps / 2), round(SECONDS * fps / len(grids))))
     side = min(max(open_image(grids[-1]).size), LARGEST)
 
     def frames() -> Iterator[Image.Image]:
         for path in track(grids, "filming"):
             image = open_image(path)
             yield from [image] * hold
-        yield from [image] * round(LAST * FPS)
+        yield from [image] * round(LAST * fps)
 
-    write_mp4(out, frames(), FPS, side)
+    write_film(out, frames(), fps, side)

@@ -1,44 +1,65 @@
 """The table of style mixes (Karras 2019, figure 3): source rows times style columns.
 
-    figment mix runs/00000-heads -o mix.png --rows 0-3 --columns 10-15 --layers middle
+    figment mix runs/00000-heads -o mix.png --rows 0-3 --columns 10-15
+    figment mix runs/00000-heads -o mix.png --rows hero.npz --columns 10-15 --layers middle
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from figment.base.files import write_json
 from figment.base.pixels import write_png
+from figment.draw.blend import Blend, load_blended
+from figment.draw.characters import Characters, characters
 from figment.draw.grid import make_grid
-from figment.draw.latents import mix_styles, parse_layers, seeds_to_w
-from figment.draw.render import load_generator, render
+from figment.draw.latents import BANDS, mix_styles, parse_layers
+from figment.draw.render import render
 
 
 def mix(
-    model: Path,                    # a model file or a run
-    out: Path,                      # the PNG to write; its settings go beside it as .json
+    model: Path,                         # a model file or a run
+    out: Path,                           # the PNG to write; its settings go beside it as .json
     *,
-    rows: list[int],                # seeds that give all layers but those of `layers`
-    columns: list[int],             # seeds that give the layers of `layers`
-    layers: str = "middle",         # coarse, middle, fine, or a range such as 4-9
-    psi: float = 0.7,               # truncation
+    rows: str | Sequence[int],           # seeds or a file of latents: they give all layers but those of the band
+    columns: str | Sequence[int],        # seeds or a file of latents: they give the layers of the band
+    layers: str | None = None,           # coarse, middle, fine, or a range such as 4-9; None: all three
+    psi: float = 0.7,                    # truncation
+    cutoff: int | None = None,           # truncate only layers below this one; None truncates all
+    blends: tuple[Blend, ...] = (),      # layers of other models
 ) -> None:
     """Draw the sources along the top and the left, and in each cell the row's character with the column's style."""
-    g, _ = load_generator(model)
-    band = parse_layers(layers, g.num_layers)
-    row_ws, column_ws = seeds_to_w(g, rows, psi), seeds_to_w(g, columns, psi)
-    mixed = torch.stack([mix_styles(row, column, band) for row in row_ws for column in column_ws])
+    g = load_blended(model, blends)
+    names = [layers] if layers else [name for name, (first, _) in BANDS.items() if first < g.num_layers]
+    bands = [parse_layers(name, g.num_layers) for name in names]
+    left, top = characters(g, rows, psi, cutoff, "--rows"), characters(g, columns, psi, cutoff, "--columns")
 
-    # Sources first, then the cells row by row; the corner stays empty.
-    top, left, cells = render(g, column_ws), render(g, row_ws), render(g, mixed)
-    cells = cells.reshape(len(rows), len(columns), *cells.shape[1:])          # [R, K, C, H, W]
-    corner = np.zeros_like(top[:1])
-    lines = [corner, top]
-    for source, line in zip(left, cells, strict=True):
+    sources = render(g, left.w), render(g, top.w)
+    tables = [_table(g, left, top, band, sources) for band in bands]
+    write_png(out, make_grid(np.concatenate(tables), len(top) + 1))
+    write_json(out.with_suffix(".json"), {
+        "model": str(model), "rows": list(left.names), "columns": list(top.names), "layers": names,
+        "bands": [[first, stop - 1] for first, stop in bands], "psi": psi, "cutoff": cutoff,
+        "blend": [{"model": str(each.model), "layers": each.layers, "amount": each.amount} for each in blends]})
+
+
+def _table(
+    g: Any,
+    left: Characters,
+    top: Characters,
+    band: tuple[int, int],                         # first layer, and the one after the last
+    sources: tuple[np.ndarray, np.ndarray],        # pictures of `left` and `top`
+) -> np.ndarray:
+    """The pictures of one table, row by row: uint8 [(1 + rows) * (1 + columns), C, H, W]; the corner stays empty."""
+    mixed = torch.stack([mix_styles(row, column, band) for row in left.w for column in top.w])
+    cells = render(g, mixed)
+    cells = cells.reshape(len(left), len(top), *cells.shape[1:])    # [R, K, C, H, W]
+    lines = [np.zeros_like(sources[1][:1]), sources[1]]
+    for source, line in zip(sources[0], cells, strict=True):
         lines += [source[None], line]
-    write_png(out, make_grid(np.concatenate(lines), len(columns) + 1))
-    write_json(out.with_suffix(".json"), {"model": str(model), "rows": rows, "columns": columns, "layers": layers,
-                                          "psi": psi})
+    return np.concatenate(lines)

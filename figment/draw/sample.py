@@ -1,45 +1,83 @@
-"""Characters by seed: a PNG each and a grid of all.
+"""Characters by seed or from saved latents: a PNG each with its settings, and a grid of all.
 
     figment sample runs/00000-heads -o out --seeds 0-63 --grid 8x8 --psi 0.7
+    figment sample runs/00000-heads -o out --latents hero.npz
+    figment sample runs/00000-heads -o out --noise-strength 0-3:0,fine:2
 """
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 
 import numpy as np
 
 from figment.base.errors import FigmentError
-from figment.base.files import write_json
+from figment.base.files import write_bytes, write_json
 from figment.base.pixels import write_png
 from figment.base.progress import track
+from figment.draw.blend import Blend, load_blended
+from figment.draw.characters import characters
 from figment.draw.grid import make_grid
-from figment.draw.latents import seeds_to_w
-from figment.draw.render import load_generator, render_each
+from figment.draw.layers import scale_noise
+from figment.draw.render import NOISES, picture_png, render_each
 
 
 def sample(
     model: Path,                             # a model file or a run
-    out: Path,                               # folder for the PNGs, grid.png and sample.json
+    out: Path,                               # folder for the PNGs, grid.png, sample.json and latents.npz
     *,
-    seeds: list[int],
+    seeds: list[int] | None = None,          # None: `latents`, or 0 to 63
+    latents: Path | None = None,             # a .npz or .json of z or w, in the place of seeds
     grid: tuple[int, int] | None = None,     # columns and rows; None: about as wide as high
     psi: float = 0.7,                        # truncation
     cutoff: int | None = None,               # truncate only layers below this one; None truncates all
-    noise: str = "const",                    # const, random or none
+    noise: str = "const",                    # const, random (of the seed) or none
+    noise_strength: str | None = None,       # a factor, or layers with theirs: "0-3:0,fine:2"; None leaves it
+    blends: tuple[Blend, ...] = (),          # layers of other models
 ) -> None:
-    """Draw `seeds`, each to seed0000.png and so on, and as many as fit into grid.png."""
-    if grid and grid[0] * grid[1] > len(seeds):
-        raise FigmentError(f"--grid {grid[0]}x{grid[1]}: needs {grid[0] * grid[1]} seeds, --seeds names {len(seeds)}")
-    g, _ = load_generator(model)
-    ws = seeds_to_w(g, seeds, psi, cutoff)
+    """Draw characters, each to seed0000.png with seed0000.json and so on, and as many as fit into grid.png.
+
+    latents.npz holds their w, so that they can be drawn, mixed and edited later without their seeds.
+    """
+    if seeds is not None and latents is not None:
+        raise FigmentError("--seeds and --latents: give one of the two")
+    if noise not in NOISES:
+        raise FigmentError(f"--noise {noise}: must be one of {', '.join(NOISES)}")
+    if grid and seeds is not None:
+        _need_enough(grid, len(seeds), "--seeds")
+    g = load_blended(model, blends)
+    g = scale_noise(g, noise_strength) if noise_strength is not None else g
+    drawn = characters(g, latents or (range(64) if seeds is None else seeds), psi, cutoff,
+                       "--latents" if latents else "--seeds")
+    if grid:
+        _need_enough(grid, len(drawn), "--latents" if latents else "--seeds")
+
+    # Each character by itself, its random noise its seed's own.
+    noise_seeds = [at if seed is None else seed for at, seed in enumerate(drawn.seeds)]
+    settings = {"model": str(model), "psi": psi, "cutoff": cutoff, "noise": noise, "noise_strength": noise_strength,
+                "latents": str(latents) if latents else None,
+                "blend": [{"model": str(each.model), "layers": each.layers, "amount": each.amount} for each in blends]}
     images = []
-    for seed, image in zip(seeds, track(render_each(g, ws, noise), "drawing", len(seeds)), strict=True):
-        write_png(out / f"seed{seed:04d}.png", image.transpose(1, 2, 0).squeeze())
+    pictures = track(render_each(g, drawn.w, noise, noise_seeds), "drawing", len(drawn))
+    for name, seed, noise_seed, image in zip(drawn.names, drawn.seeds, noise_seeds, pictures, strict=True):
+        write_bytes(out / f"{name}.png", picture_png(image.transpose(1, 2, 0)))
+        write_json(out / f"{name}.json", {"seed": seed, **settings,
+                                          "noise_seed": noise_seed if noise == "random" else None})
         images.append(image)
-    columns = grid[0] if grid else math.ceil(math.sqrt(len(seeds)))
+
+    # All of them: the grid, their latents, their settings.
+    columns = grid[0] if grid else math.ceil(math.sqrt(len(images)))
     shown = images[: grid[0] * grid[1]] if grid else images
     write_png(out / "grid.png", make_grid(np.stack(shown), columns))
-    write_json(out / "sample.json", {"model": str(model), "seeds": seeds, "psi": psi, "cutoff": cutoff, "noise": noise,
+    data = io.BytesIO()
+    np.savez(data, w=drawn.w.numpy())
+    write_bytes(out / "latents.npz", data.getvalue())
+    write_json(out / "sample.json", {"seeds": list(drawn.seeds), "names": list(drawn.names), **settings,
                                      "columns": columns})
+
+
+def _need_enough(grid: tuple[int, int], count: int, flag: str) -> None:
+    if grid[0] * grid[1] > count:
+        raise FigmentError(f"--grid {grid[0]}x{grid[1]}: needs {grid[0] * grid[1]} characters, {flag} names {count}")

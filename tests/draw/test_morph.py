@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 
 from figment.base.errors import FigmentError
-from figment.draw.latents import seeds_to_w
-from figment.draw.morph import changes, even_loop, morph, respace
-from figment.draw.render import load_generator
+from figment.draw.characters import Characters
+from figment.draw.latents import closed_spline, seeds_to_w
+from figment.draw.morph import changes, even_loop, even_positions, key_marks, morph, respace
+from figment.draw.render import load_generator, render_each
 
 
 def test_changes_close_the_loop():
@@ -41,3 +42,27 @@ def test_mistakes_name_the_flag(tmp_path, model):
             morph(model, tmp_path / "m.mp4", **options)
     with pytest.raises(FigmentError, match="--output"):
         morph(model, tmp_path / "m.avi", seeds=[1, 2])
+
+
+def test_times_of_key_frames_are_kept_and_the_pace_between_them_is_even(tmp_path, model):
+    g, _ = load_generator(model)
+    keys = Characters(("a", "b"), (0, 1), seeds_to_w(g, [0, 1], psi=1.0), times=(0.0, 0.75))
+    marks = key_marks(keys, 40, 1.0)
+    assert marks == ((0, 0.0), (30, 0.5), (40, 1.0))
+    loop = even_positions(lambda at: render_each(g, closed_spline(keys.w, at)), 40, marks)
+    assert loop.at[0] == 0 and loop.at[30] == pytest.approx(0.5, abs=1e-6)
+    assert loop.pace.after < 1.15
+    with pytest.raises(FigmentError, match="--keys"):
+        key_marks(Characters(("a", "b"), (0, 1), keys.w, times=(0.0, 2.0)), 40, 1.0)
+
+
+def test_a_loop_too_large_to_hold_is_drawn_again(tmp_path, model, monkeypatch):
+    morph(model, tmp_path / "a.gif", keys="0,1", path="circle", seconds=0.5, size=16)
+    monkeypatch.setattr("figment.draw.morph.MEMORY", 1000)
+    morph(model, tmp_path / "b.gif", keys="0,1", path="circle", seconds=0.5, size=16)
+    assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
+
+
+def test_uncorrected_steps_are_equal_in_latent_space(tmp_path, model):
+    pace = morph(model, tmp_path / "a.webp", seeds=[0, 1, 2], seconds=1, fps=10, even=False)
+    assert pace.before == pace.after

@@ -1,16 +1,21 @@
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from figment.base.errors import FigmentError
 from figment.base.files import read_json
 from figment.base.pixels import open_image
+from figment.cli import app
+from figment.draw.latents import seeds_to_w
+from figment.draw.render import draw_pictures, load_generator, picture_png
 from figment.draw.sample import sample
 
 
 def test_singles_grid_and_settings(tmp_path, model):
     sample(model, tmp_path, seeds=[0, 1, 2, 7], grid=(2, 2), psi=0.5)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "seed0000.png", "seed0001.png", "seed0002.png", "seed0007.png", "grid.png", "sample.json"}
+        *(f"seed{seed:04d}.{ending}" for seed in (0, 1, 2, 7) for ending in ("png", "json")), "grid.png", "sample.json",
+        "latents.npz"}
     grid = np.asarray(open_image(tmp_path / "grid.png"))
     assert grid.shape == (32, 32, 3)
     assert np.array_equal(grid[16:, 16:], np.asarray(open_image(tmp_path / "seed0007.png")))
@@ -27,3 +32,27 @@ def test_a_seed_is_the_same_picture_in_any_call(tmp_path, model):
 def test_a_grid_larger_than_the_seeds_is_one_line(tmp_path, model):
     with pytest.raises(FigmentError, match="--grid 3x3"):
         sample(model, tmp_path, seeds=[0, 1], grid=(3, 3))
+
+
+def test_latents_draw_again_what_their_seeds_drew(tmp_path, model):
+    sample(model, tmp_path / "a", seeds=[4, 9], psi=0.6, cutoff=3)
+    sample(model, tmp_path / "b", latents=tmp_path / "a" / "latents.npz", psi=0.1)
+    for seed, name in ((4, "latents-0000"), (9, "latents-0001")):
+        assert (tmp_path / "a" / f"seed{seed:04d}.png").read_bytes() == (tmp_path / "b" / f"{name}.png").read_bytes()
+
+
+def test_the_library_gives_the_bytes_that_sample_writes(tmp_path, model):
+    sample(model, tmp_path, seeds=[3, 4], psi=0.6)
+    g, _ = load_generator(model)
+    png = picture_png(draw_pictures(g, seeds_to_w(g, [4], 0.6))[0])
+    assert (tmp_path / "seed0004.png").read_bytes() == png
+    ran = CliRunner().invoke(app, ["sample", str(model), "-o", str(tmp_path / "c"), "--seeds", "4", "--psi", "0.6"])
+    assert ran.exit_code == 0, ran.output
+    assert (tmp_path / "c" / "seed0004.png").read_bytes() == png
+
+
+def test_mistakes_are_one_line(tmp_path, model):
+    for options, flag in (({"seeds": [1], "latents": tmp_path / "w.npz"}, "--latents"), ({"noise": "loud"}, "--noise"),
+                          ({"seeds": [1], "noise_strength": "much"}, "--noise-strength")):
+        with pytest.raises(FigmentError, match=flag):
+            sample(model, tmp_path, **options)

@@ -1,0 +1,91 @@
+import pytest
+import torch
+
+from figment.base.errors import FigmentError
+from figment.draw.blend import Blend, blend_layers, load_blended
+from figment.draw.latents import seeds_to_w
+from figment.draw.layers import count_layers, layer_of, scale_noise
+from figment.draw.render import load_generator, render
+from figment.nets.modelfile import Model, save
+from figment.nets.registry import build_generator
+
+FAMILIES = {"stylegan2": {"channel_base": 128, "z_dim": 8, "w_dim": 8, "map_depth": 2},
+            "stylegan1": {"channel_base": 128, "z_dim": 8, "w_dim": 8, "map_depth": 2},
+            "progan": {"channel_base": 128, "z_dim": 8},
+            "lucidrains": {"widths": [8, 8, 8], "z_dim": 8, "map_depth": 2}}
+
+
+def build(family, seed=0):
+    torch.manual_seed(seed)
+    g = build_generator({"family": family, "resolution": 16, "channels": 3, **FAMILIES[family]}).eval()
+    for name, value in g.named_parameters():
+        if "noise" in name:
+            torch.nn.init.constant_(value, 0.3)
+    return g
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_layers_weights_are_those_that_its_latent_reaches(family):
+    g = build(family)
+    assert count_layers(g) == (3 if family in ("progan", "lucidrains") else 6)
+    if family == "progan":
+        return
+    # Only the weights of a layer's own style answer to that layer's latent.
+    styles = [name for name, _ in g.named_parameters() if any(
+        part in name for part in ("affine.weight", "style.weight", "conv1.style", "conv2.style"))
+        and name.endswith("weight")]
+    assert styles
+    for layer in range(g.num_layers):
+        w = torch.zeros(1, g.num_layers, g.w_dim)
+        w[:, layer] = 1
+        g.zero_grad()
+        g.synthesis(w, noise="none").square().sum().backward()
+        touched = [name for name in styles if g.get_parameter(name).grad.abs().sum() > 0]
+        # The colours of StyleGAN2 share their latent with the next block's first layer.
+        assert touched and {layer_of(family, name) for name in touched} == {layer}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_all_layers_of_another_model_are_its_pictures(family):
+    g, other = build(family, 0), build(family, 1)
+    ws = seeds_to_w(g, [1, 2])
+    mine, theirs = render(g, ws), render(other, ws)
+    blend_layers(g, other, f"0-{count_layers(g) - 1}", 0.0)
+    assert (render(g, ws) == mine).all()
+    blend_layers(g, other, "1-1")
+    assert (render(g, ws) != mine).any() and (render(g, ws) != theirs).any()
+    blend_layers(g, other, f"0-{count_layers(g) - 1}")
+    if family != "lucidrains":    # whose noise belongs to no layer
+        assert (render(g, ws) == theirs).all()
+
+
+def test_models_are_blended_from_their_files(tmp_path, model):
+    torch.manual_seed(5)
+    config = load_generator(model)[0].config
+    save(tmp_path / "b.safetensors", Model(g_ema=build_generator(config).eval(), config={}))
+    g = load_blended(model, (Blend(tmp_path / "b.safetensors", "0-3", 0.5),))
+    a, b = load_generator(model)[0], load_generator(tmp_path / "b.safetensors")[0]
+    assert torch.allclose(g.const, (a.const + b.const) / 2) and torch.equal(g.w_avg, a.w_avg)
+    assert torch.equal(g.blocks[2].conv1.weight, a.blocks[2].conv1.weight)
+
+
+def test_unlike_models_are_one_line():
+    g = build("stylegan2")
+    for other, layers, amount, flag in ((build("stylegan1"), "0-1", 1.0, "--blend"), (build("stylegan2"), "9-9", 1.0,
+                                        "--blend-layers"), (build("stylegan2"), "0-1", 2.0, "--blend-amount")):
+        with pytest.raises(FigmentError, match=flag):
+            blend_layers(g, other, layers, amount)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_noise_is_scaled_by_layer(family):
+    g = build(family)
+    if family == "progan":
+        with pytest.raises(FigmentError, match="--noise-strength"):
+            scale_noise(g, "0")
+        return
+    ws = seeds_to_w(g, [1])
+    silent, none = render(scale_noise(g, "0"), ws), render(g, ws, "none")
+    assert (silent == none).all() and (render(g, ws) != none).any()
+    assert (render(scale_noise(g, "1"), ws) == render(g, ws)).all()
+    assert (render(scale_noise(g, "0-1:0"), ws) != none).any()
