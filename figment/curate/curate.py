@@ -29,7 +29,7 @@ from figment.curate.prints import Prints, fingerprint
 from figment.curate.quality import measure_quality
 from figment.curate.verdicts import FIGURES, Thresholds, best_of_groups, judge
 
-VERSION = 3
+VERSION = 4
 """Counts up when a measure changes its meaning; older ones are then taken again."""
 SHEET = "rejects.png"
 FEW = 400

@@ -6,16 +6,17 @@ import numpy as np
 
 SHARE = 0.9
 """Share of the edges' energy that lies below the frequency which stands for the resolution."""
-NATIVE = 0.36
-"""That frequency in art at its own size, in cycles per pixel: drawn characters have 0.27 to 0.40, painted ones too."""
-CUBE = 12.0
+RESOLVED = ((0.0, 0.2, 0.3), (0.0, 0.43, 1.0))
+"""That frequency, in cycles per pixel, and the share resolved. Art at its own size, drawn or painted, has 0.27 to 0.40;
+enlarged by a factor f it has 0.44 to 0.6 over f, by the kernel, which leaves something above the old limit."""
+CAP = 12.0
 """Steps above this count no more, in grey levels: an outline of the drawing may not outweigh all blocks' seams."""
 
 
 def resolved_share(
     grey: np.ndarray,    # float [H, W] in 0..255, unscaled
 ) -> float:
-    """The share of its pixels' side that the crop really resolves, 0 to 1: a picture enlarged twofold has about 0.55.
+    """The share of its pixels' side that the crop really resolves, 0 to 1: a picture enlarged twofold has about 0.5.
 
     Edges, whatever the drawing, have an even share of their energy at every frequency; enlarging leaves the upper
     ones empty. So the frequency below which 90% of the energy of neighbours' differences lies tells the factor. It
@@ -27,7 +28,7 @@ def resolved_share(
     if energy[-1] < 1e-3:
         return 1.0
     frequency = float(np.interp(SHARE, energy / energy[-1], np.linspace(0, 0.5, len(energy))))
-    return min(1.0, frequency / NATIVE, 1 / _repeated(grey))
+    return min(float(np.interp(frequency, *RESOLVED)), 1 / _repeated(grey))
 
 
 def _edge_spectrum(grey: np.ndarray) -> np.ndarray:
@@ -64,7 +65,7 @@ def blocking(
     found = []
     for lines, start in ((grey, corner[0]), (grey.T, corner[1])):
         steps = np.diff(lines, axis=1)
-        jumps = np.minimum(np.abs(steps[:, 1:-1] - (steps[:, :-2] + steps[:, 2:]) / 2), CUBE).mean(0)
+        jumps = np.minimum(np.abs(steps[:, 1:-1] - (steps[:, :-2] + steps[:, 2:]) / 2), CAP).mean(0)
         if len(jumps) < 16:
             return 0.0
         phase = (np.arange(len(jumps)) + 2 + start) % 8    # step k+1 ends at pixel k+2; a block starts at phase 0

@@ -48,11 +48,11 @@ class Thresholds:
 
 RULES = (
     ("too-small", "size", "min_size"),
+    ("dark", "brightness", "min_brightness"),
+    ("flat", "contrast", "min_contrast"),
     ("blurred", "sharpness", "min_sharpness"),
     ("enlarged", "true_size", "min_true_size"),
     ("jpeg", "blocking", "max_blocking"),
-    ("dark", "brightness", "min_brightness"),
-    ("flat", "contrast", "min_contrast"),
     ("not-a-head", "headness", "min_headness"),
     ("cut-off", "cut", "max_cut"),
 )

@@ -10,7 +10,7 @@ from figment.curate import curate as stage
 from figment.curate.curate import CurateSummary, curate
 from figment.curate.verdicts import Thresholds
 
-EXPECTED = {"good": "duplicate", "other": "", "twin": "", "tiny": "too-small", "soft": "blurred", "flat": "blurred",
+EXPECTED = {"good": "duplicate", "other": "", "twin": "", "tiny": "too-small", "soft": "blurred", "flat": "flat",
             "armour": "not-a-head", "gone": "unreadable", "damaged": "unreadable"}
 
 
@@ -25,7 +25,8 @@ def test_every_head_gets_a_verdict_and_nothing_is_deleted(heads):
     summary = curate(heads)
     assert reasons(heads) == EXPECTED
     assert summary.kept == 2
-    assert summary.rejected == {"blurred": 2, "unreadable": 2, "duplicate": 1, "too-small": 1, "not-a-head": 1}
+    assert summary.rejected == {"unreadable": 2, "blurred": 1, "flat": 1, "duplicate": 1, "too-small": 1,
+                                "not-a-head": 1}
     assert set(heads.iterdir()) - files == {heads / "rejects.png"} and files <= set(heads.iterdir())
     assert summary.line().startswith("kept 2 of 9 heads; rejected ")
 
