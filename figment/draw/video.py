@@ -73,12 +73,12 @@ def _durations(fps: float) -> int:
 
 
 def _write_gif(path: Path, frames: Iterable[Image.Image], fps: float) -> None:
-    """A GIF that repeats for ever; one palette for all frames, so that still parts don't flicker."""
+    """A GIF that repeats for ever; one palette for all frames and no dither, so that still parts don't flicker."""
     images = list(frames)
     shown = images[::max(1, len(images) // PALETTE_FRAMES)]
     strip = Image.fromarray(np.concatenate([np.asarray(image) for image in shown]))
     palette = strip.quantize(256, Image.Quantize.MEDIANCUT)
-    small = [image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for image in images]
+    small = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     small[0].save(path, format="GIF", save_all=True, append_images=small[1:], duration=_durations(fps), loop=0,
                   optimize=False, disposal=1)
 
