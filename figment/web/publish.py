@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,11 @@ def publish(
     if loop:
         write_bytes(site / "morph.mp4", need_file(loop, "--loop").read_bytes())
     else:
-        morph(model, site / "morph.mp4", seeds=[seeds[at] for at in order[:LOOP_SEEDS]], psi=psi, seconds=seconds)
+        # Drawn elsewhere, since its settings, which name folders of this machine, are not for the public.
+        with tempfile.TemporaryDirectory() as folder:
+            drawn = Path(folder) / "morph.mp4"
+            morph(model, drawn, seeds=[seeds[at] for at in order[:LOOP_SEEDS]], psi=psi, seconds=seconds)
+            write_bytes(site / "morph.mp4", drawn.read_bytes())
     filmed = is_run(model) and any((model / "fakes").glob("*.png"))
     if filmed:
         film(model, site / "film.mp4")
