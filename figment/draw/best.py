@@ -26,7 +26,8 @@ def rank(
 
     loaded = load(str(model))
     if loaded.d is not None:
-        scores = _scores(loaded.d.eval(), images)
+        d: Any = loaded.d
+        scores = _scores(d.eval(), images)
     else:
         mean = loaded.generator.w_avg.detach().cpu()  # [D]
         scores = -(ws - mean).square().mean((1, 2)).numpy()
