@@ -7,7 +7,7 @@
 # Importing a module adds its verbs, and --help lists them in this order: the story's.
 # isort: off
 from figment.commands import (  # noqa: F401
-    whole, pictures, heads, review, training, networks, scoring, drawing, sharing, serving)
+    whole, pictures, heads, review, training, networks, scoring, drawing, editing, sharing, serving)
 from figment.commands.app import app
 from figment.base.exits import run_told
 

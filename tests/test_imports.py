@@ -13,7 +13,7 @@ MAY_IMPORT = {
     "heads": {"base", "nets"},
     "curate": {"base", "nets"},
     "pack": {"base", "nets"},
-    "draw": {"base", "nets"},
+    "draw": {"base", "nets", "heads"},
     "score": {"base", "nets", "heads", "pack"},
     "train": {"base", "nets", "pack", "draw", "score"},
     "web": {"base", "draw"},

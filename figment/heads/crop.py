@@ -137,7 +137,7 @@ def _open_job(
     largest: int,
 ) -> _Job:
     """The run's settings with its networks loaded."""
-    return _Job(pictures, heads, open_detector(detector), open_describer(detector), threshold, margin, largest)
+    return _Job(pictures, heads, open_detector(detector), open_describer(), threshold, margin, largest)
 
 
 _job_elsewhere = functools.lru_cache(maxsize=1)(_open_job)

@@ -68,14 +68,10 @@ class Describer:
         return self.net.features(images.contiguous(memory_format=torch.channels_last))
 
 
-def open_describer(
-    detector: Path | None,    # the detector that crops; None: the shipped one
-) -> Describer | None:
-    """Who describes the crops of this detector: itself where it can, else the shipped one, else nobody."""
-    for path in (detector, SHIPPED):
-        if path is not None and path.suffix != ".onnx" and (net := load_net(path)).portrait is not None:
-            return Describer(net)
-    return None
+def open_describer() -> Describer | None:
+    """Who describes crops, whichever detector found them: the shipped network (tuning may have spoilt another's)."""
+    net = load_net(SHIPPED)
+    return Describer(net) if net.portrait is not None else None
 
 
 def crop_pixels(crop: Image.Image) -> np.ndarray:

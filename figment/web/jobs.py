@@ -263,7 +263,7 @@ class Jobs:
             job.progress, job.note = step / max(of, 1), f"step {step} of {of}, distance {distance:.3f}"
             return not job.stop.is_set()
 
-        options = {} if steps is None else {"steps": steps}
+        options: dict[str, Any] = {} if steps is None else {"steps": steps}
         found = project_picture(g, target.to(place), d=d, space=space, on_step=on_step, **options)
         job.step(1.0, "keeping it")
         key = self.favourites.keep_latent(found.w[0], name, float(found.distance), _target_png(target))

@@ -45,7 +45,7 @@ class RedDescriber:
 def fake_detector(monkeypatch: pytest.MonkeyPatch) -> None:
     RedIsAHead.looked = 0
     monkeypatch.setattr(crop, "open_detector", lambda path=None: RedIsAHead())
-    monkeypatch.setattr(crop, "open_describer", lambda path=None: RedDescriber())
+    monkeypatch.setattr(crop, "open_describer", RedDescriber)
 
 
 def draw(

@@ -86,7 +86,7 @@ class Noted:
         self.seen = [(len(images), every, device)]
         Noted.last = self
 
-    def __call__(self, g, kimg):
+    def watch(self, g, kimg):
         self.seen.append((g.resolution, kimg))
 
 

@@ -1,0 +1,154 @@
+"""Directions in w along which a character changes in one way: found without labels, or fitted to some; named, saved.
+
+    directions = sefa_directions(g, 8)
+    w = apply_directions(w, [(directions[0], 2.0)])         # two standard deviations along the first
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from figment.base.errors import FigmentError
+from figment.base.files import write_bytes
+
+SAMPLES = 2000
+"""Characters that the spread along a direction, and PCA, are measured on."""
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One way to change a character."""
+
+    name: str
+    vector: Tensor
+    """[D], unit length, on the CPU."""
+    layers: tuple[int, int]
+    """The layers it moves: first, and the one after the last."""
+    scale: float
+    """Standard deviation of characters along it: an amount of 1 moves by so much."""
+    method: str
+    """sefa, pca or labels."""
+
+
+def sefa_directions(g: Any, count: int = 8) -> list[Direction]:
+    """What styles react to most: eigenvectors of A^T A over all style weights A (Shen & Zhou 2021, equation 5)."""
+    weights = [module.weight.detach().float().cpu() for name, module in g.named_modules()
+               if name.endswith((".affine", ".style")) and getattr(module, "weight", None) is not None]
+    if not weights:
+        raise FigmentError("directions: this family has no styles that SeFa could read")
+    weights = [weight / weight.norm(dim=1, keepdim=True).clamp(min=1e-12) for weight in weights]
+    stacked = torch.cat(weights)                                       # [rows, D]
+    _, vectors = torch.linalg.eigh(stacked.t() @ stacked)              # ascending
+    spread = sample_w(g)
+    return [_measured(f"sefa-{i + 1}", vectors[:, -1 - i], spread, g, "sefa")
+            for i in range(min(count, stacked.shape[1]))]
+
+
+def pca_directions(g: Any, count: int = 8) -> list[Direction]:
+    """The principal components of w (Härkönen 2020, section 2.1)."""
+    w = sample_w(g)
+    _, _, rows = torch.linalg.svd(w - w.mean(0), full_matrices=False)
+    return [_measured(f"pca-{i + 1}", rows[i], w, g, "pca") for i in range(min(count, len(rows)))]
+
+
+def label_direction(
+    g: Any,
+    name: str,
+    w: Tensor,                        # [N, D]: characters
+    values: Sequence[float],          # what is known of each: a number, or 0 and 1
+    ridge: float = 1.0,               # how firmly directions without evidence are held at nothing
+) -> Direction:
+    """The direction along which a labelled property grows: ridge regression of the values on w (Hoerl 1970)."""
+    labels = torch.tensor(list(values), dtype=torch.float64)
+    if len(labels) != len(w) or len(labels) < 4 or float(labels.std()) < 1e-9:
+        raise FigmentError(f"direction {name!r}: needs at least 4 characters with values that differ")
+    x = w.double() - w.double().mean(0)
+    y = (labels - labels.mean()) / labels.std()
+    spread = x.std(0).mean().clamp(min=1e-9)
+    gram = x.t() @ x / spread**2 + ridge * torch.eye(x.shape[1], dtype=torch.float64)
+    return _measured(name, torch.linalg.solve(gram, x.t() @ y).float(), sample_w(g), g, "labels", signed=True)
+
+
+@torch.no_grad()
+def sample_w(g: Any, count: int = SAMPLES) -> Tensor:
+    """The w of many characters, [count, D] on the CPU; the same ones each time."""
+    z = torch.randn(count, g.z_dim, generator=torch.Generator().manual_seed(0))
+    device = next(g.parameters()).device
+    return torch.cat([g.mapping(part.to(device))[:, 0].float().cpu() for part in z.split(250)])
+
+
+def _measured(name: str, vector: Tensor, w: Tensor, g: Any, method: str, signed: bool = False) -> Direction:
+    """A direction of unit length with the spread of characters along it; its largest entry is made positive."""
+    vector = vector / vector.norm().clamp(min=1e-12)
+    if not signed and float(vector[vector.abs().argmax()]) < 0:
+        vector = -vector
+    return Direction(name, vector, (0, g.num_layers), max(float((w @ vector).std()), 1e-6), method)
+
+
+def apply_directions(
+    w: Tensor,                                        # [N, L, D]
+    moves: Sequence[tuple[Direction, float]],         # directions and amounts, in standard deviations
+) -> Tensor:
+    """`w` moved along directions, each on its own layers."""
+    moved = w.clone()
+    for direction, amount in moves:
+        first, stop = direction.layers
+        moved[:, first:stop] += direction.vector.to(w) * (amount * direction.scale)
+    return moved
+
+
+# ---------------------------------------------------------------------- kept beside the model
+
+
+def directions_path(model: Path) -> Path:
+    """Where a model's directions are kept: in the run's folder, or beside the model file."""
+    return model / "directions.safetensors" if model.is_dir() else model.with_suffix(".directions.safetensors")
+
+
+def load_directions(model: Path) -> list[Direction]:
+    """The directions saved with a model, in their order; none where nothing was saved."""
+    path = directions_path(model)
+    if not path.is_file():
+        return []
+    try:
+        with safe_open(path, framework="pt") as file:
+            rows = json.loads(file.metadata()["directions"])
+            return [Direction(row["name"], file.get_tensor(row["name"]), (row["layers"][0], row["layers"][1]),
+                              row["scale"], row["method"]) for row in rows]
+    except Exception as error:
+        raise FigmentError(f"{path}: damaged directions ({str(error).splitlines()[0]})") from None
+
+
+def save_directions(model: Path, directions: Sequence[Direction]) -> Path:
+    """Save directions with a model, whole; one of a name that is there already replaces it."""
+    kept = {direction.name: direction for direction in [*load_directions(model), *directions]}
+    rows = [{"name": each.name, "layers": list(each.layers), "scale": each.scale, "method": each.method}
+            for each in kept.values()]
+    path = directions_path(model)
+    write_bytes(path, save({name: each.vector.contiguous() for name, each in kept.items()},
+                                             {"directions": json.dumps(rows)}))
+    return path
+
+
+def rename(direction: Direction, name: str, layers: tuple[int, int] | None = None) -> Direction:
+    """The same direction under a name of one's own, on some layers."""
+    return replace(direction, name=name, layers=layers or direction.layers)
+
+
+def read_values(path: Path) -> dict[str, dict[str, float]]:
+    """Labels for fitting, a JSON file: {"property": {"name or seed": value, ...}, ...}."""
+    try:
+        found = json.loads(path.read_text())
+        return {str(name): {str(key): float(value) for key, value in values.items()} for name, values in found.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise FigmentError(f"--labels {path}: must be {{property: {{seed: value}}}} as JSON ({error})") from None
+

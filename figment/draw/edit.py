@@ -1,0 +1,160 @@
+"""Characters moved along directions: find and look, name, apply.
+
+    figment edit runs/00000-heads --find sefa -o sheet.png              # a row for each direction; look at it
+    figment edit runs/00000-heads --find sefa --name 3=hair-length      # keep the third, on some --layers if wanted
+    figment edit runs/00000-heads --labels smiles.json                  # fit directions to {"smile": {"17": 1, ...}}
+    figment edit runs/00000-heads --apply hair-length=2,smile=-1 --seeds 0-7 -o out
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from figment.base.errors import FigmentError
+from figment.base.files import write_json
+from figment.base.pixels import write_png
+from figment.base.progress import track
+from figment.draw.directions import (
+    Direction,
+    apply_directions,
+    label_direction,
+    load_directions,
+    pca_directions,
+    read_values,
+    rename,
+    save_directions,
+    sefa_directions,
+)
+from figment.draw.grid import make_grid
+from figment.draw.latents import parse_layers, seeds_to_w
+from figment.draw.render import load_generator, render_each
+
+METHODS = {"sefa": sefa_directions, "pca": pca_directions}
+AMOUNTS = (-4.0, -2.0, 0.0, 2.0, 4.0)
+"""What a sheet shows of each direction, in standard deviations."""
+
+
+def find(
+    model: Path,
+    out: Path,                        # the sheet
+    *,
+    method: str = "sefa",             # sefa or pca
+    count: int = 8,
+    seeds: list[int] | None = None,   # characters to show them on, a sheet's block each; None: seed 0
+    psi: float = 0.7,
+) -> list[Direction]:
+    """Find directions without labels and draw the sheet: a row for each, amounts from left to right."""
+    g, _ = load_generator(model)
+    found = _find(g, method, count)
+    blocks = []
+    for w in seeds_to_w(g, seeds or [0], psi):
+        ws = torch.cat([apply_directions(w[None], [(direction, amount)])
+                        for direction in found for amount in AMOUNTS])          # [count * amounts, L, D]
+        blocks += [*track(render_each(g, ws), "drawing", len(ws))]
+    write_png(out, make_grid(np.stack(blocks), len(AMOUNTS)))
+    return found
+
+
+def _find(g: object, method: str, count: int) -> list[Direction]:
+    if method not in METHODS:
+        raise FigmentError(f"--find {method}: must be {' or '.join(METHODS)}")
+    if count < 1:
+        raise FigmentError(f"--count {count}: must be 1 or more")
+    return METHODS[method](g, count)
+
+
+def name_directions(
+    model: Path,
+    names: list[str],                 # "3=hair-length": the third one found
+    *,
+    method: str = "sefa",
+    layers: str | None = None,        # coarse, middle, fine or 4-9; None: all
+) -> list[Direction]:
+    """Save found directions with the model under names of one's own."""
+    g, _ = load_generator(model)
+    wanted = []
+    for text in names:
+        number, equals, name = text.partition("=")
+        if not equals or not number.isdigit() or int(number) < 1 or not name:
+            raise FigmentError(f"--name {text!r}: must be NUMBER=NAME such as 3=hair-length")
+        wanted.append((int(number), name))
+    found = _find(g, method, max(number for number, _ in wanted))
+    if max(number for number, _ in wanted) > len(found):
+        raise FigmentError(f"--name {max(wanted)[0]}: there are {len(found)} directions")
+    span = parse_layers(layers, g.num_layers) if layers else None
+    kept = [rename(found[number - 1], name, span) for number, name in wanted]
+    save_directions(model, kept)
+    return kept
+
+
+def fit(
+    model: Path,
+    labels: Path,                     # {"smile": {"17": 1, "18": 0, ...}}: values of seeds
+    *,
+    layers: str | None = None,
+) -> list[Direction]:
+    """Fit a direction to each labelled property of seeds, and save them with the model."""
+    g, _ = load_generator(model)
+    kept = []
+    for name, values in read_values(labels).items():
+        if not all(seed.isdigit() for seed in values):
+            raise FigmentError(f"--labels {labels}: {name!r} must be by seed")
+        w = seeds_to_w(g, [int(seed) for seed in values], psi=1.0)[:, 0]
+        kept.append(label_direction(g, name, w, list(values.values())))
+    span = parse_layers(layers, g.num_layers) if layers else None
+    kept = [rename(direction, direction.name, span) for direction in kept]
+    save_directions(model, kept)
+    return kept
+
+
+def parse_moves(model: Path, g: object, text: str) -> list[tuple[Direction, float]]:
+    """`"hair-length=2,sefa-1=-1"` as directions and amounts: saved ones, or sefa-N and pca-N."""
+    known = {direction.name: direction for direction in load_directions(model)}
+    moves = []
+    for part in text.split(","):
+        name, equals, amount = part.strip().partition("=")
+        method, _, number = name.partition("-")
+        if name not in known and method in METHODS and number.isdigit():
+            known |= {direction.name: direction for direction in _find(g, method, int(number))}
+        if name not in known:
+            raise FigmentError(f"--apply {name!r}: no such direction; saved are {', '.join(known) or 'none'}; "
+                               "sefa-1 and pca-1 are always there")
+        try:
+            moves.append((known[name], float(amount)))
+        except ValueError:
+            raise FigmentError(f"--apply {part!r}: must be NAME=AMOUNT such as {name}=2") from None
+        if not equals or not np.isfinite(moves[-1][1]):
+            raise FigmentError(f"--apply {part!r}: must be NAME=AMOUNT such as {name}=2")
+    return moves
+
+
+def edit(
+    model: Path,
+    out: Path,                        # folder for the PNGs and edit.json
+    *,
+    apply: str,                       # "hair-length=2,smile=-1"
+    seeds: list[int],
+    layers: str | None = None,        # move only these layers; None: each direction's own
+    psi: float = 0.7,
+) -> None:
+    """Draw edited characters, each to seed0000.png, and before and after side by side to grid.png."""
+    g, _ = load_generator(model)
+    moves = parse_moves(model, g, apply)
+    if layers:
+        span = parse_layers(layers, g.num_layers)
+        moves = [(rename(direction, direction.name, span), amount) for direction, amount in moves]
+    before = seeds_to_w(g, seeds, psi)
+    after: Tensor = apply_directions(before, moves)
+    pairs = []
+    for seed, old, new in zip(seeds, render_each(g, before), track(render_each(g, after), "drawing", len(seeds)),
+                              strict=True):
+        write_png(out / f"seed{seed:04d}.png", new.transpose(1, 2, 0).squeeze())
+        pairs += [old, new]
+    write_png(out / "grid.png", make_grid(np.stack(pairs), 2 * max(1, round(len(seeds) ** 0.5))))
+    write_json(out / "edit.json", {"model": str(model), "seeds": seeds, "psi": psi, "apply": apply, "layers": layers,
+                                   "moves": [[direction.name, amount] for direction, amount in moves]})
+

@@ -1,0 +1,242 @@
+"""A picture into latent space: the w whose picture looks most like it.
+
+    figment project runs/00000-heads portrait.png -o out
+    figment project runs/00000-heads portraits/ -o out --space w+ --tune
+    figment sample  runs/00000-heads -o drawn --latents out/portrait.npz
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from figment.base.errors import FigmentError
+from figment.base.files import list_files, write_bytes, write_json
+from figment.base.pixels import open_image, resize_square, to_uint8, to_unit, write_png
+from figment.base.progress import say, track
+from figment.draw.perceptual import Perceptual
+from figment.draw.render import draw_pictures
+from figment.draw.video import write_film
+
+CANDIDATES, STARTS = 96, 4
+"""Characters that are looked at for a start, and how many of the likeliest are followed."""
+FOLLOWED = 0.4
+"""Share of the steps after which only the best one is followed."""
+RATE = 0.08
+"""Highest step of Adam, in standard deviations of w."""
+NOISE = 0.05
+"""Noise on w at the start, in its standard deviations; it falls to none over three quarters of the steps."""
+STEPS = 200
+TRACE_STEPS, FILM_FPS = 2, 20
+STRAY = 0.02
+"""Weight of how far layers stray from one another in w+."""
+OnStep = Callable[[int, int, float], bool | None]
+"""Told (step, steps, distance); False stops."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """What was found."""
+
+    w: Tensor
+    """[1, L, D], on the CPU."""
+    distance: float
+    """Perceptual distance of its picture from the target."""
+
+
+def project_picture(
+    g: Any,                            # a generator of any family that has a w
+    target: Tensor,                    # [1, C, R, R] in [-1, 1]
+    *,
+    d: Any = None,                     # its discriminator, whose features help; None: the backbone alone
+    space: str = "w",                  # one latent for all layers, or w+: one for each
+    steps: int = STEPS,
+    seed: int = 0,                     # of the candidates and the noise
+    on_step: OnStep | None = None,
+    trace: list[Tensor] | None = None, # takes the best w of every few steps, for a film
+) -> Projection:
+    """Find `target` (as Karras 2019, appendix D, with several starts and a distance that needs no download)."""
+    if space not in ("w", "w+"):
+        raise FigmentError(f"--space {space}: must be w or w+")
+    device = next(g.parameters()).device
+    g = g.requires_grad_(False)
+    randomness = torch.Generator().manual_seed(seed)
+    likeness = Perceptual(d, device)
+    with torch.no_grad():
+        seen = likeness.look(target.to(device))
+
+        # Start from the likeliest of many characters, the mean among them; w's spread is the measure of all steps.
+        z = torch.randn(CANDIDATES * 4, g.z_dim, generator=randomness).to(device)
+        mapped = g.mapping(z)                                                   # [N, L, D]
+        spread = mapped[:, 0].std(0).mean().clamp(min=1e-6)
+        mean = mapped.mean(0, keepdim=True)
+        ws = torch.cat([mean, mean.lerp(mapped[:CANDIDATES], 0.8)])
+        far = torch.cat([likeness(g.synthesis(part, noise="const"), seen) for part in ws.split(8)])
+    first = ws[far.topk(STARTS, largest=False).indices]                         # [S, L, D]
+    start = first if space == "w+" else first[:, :1]
+    moved = torch.zeros_like(start).requires_grad_()
+
+    optimizer = torch.optim.Adam([moved], lr=RATE, betas=(0.9, 0.99))
+    best, best_w = math.inf, first[:1]
+    for step in range(steps):
+        share = step / max(steps, 1)
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * min(1.0, share / 0.05 + 0.1) * (0.5 + 0.5 * math.cos(math.pi * share))
+        noise = torch.randn(moved.shape, generator=randomness).to(device) * (NOISE * max(0.0, 1 - share / 0.75) ** 2)
+        w = (start + (moved + noise) * spread).expand(-1, g.num_layers, -1)
+        distances = likeness(g.synthesis(w, noise="const"), seen)
+        loss = distances.sum()
+        if space == "w+":
+            loss = loss + STRAY * (moved - moved.mean(1, keepdim=True)).square().mean([1, 2]).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+        # What is kept was drawn without noise on w, near enough; in the end only the best start is followed.
+        nearest = int(distances.argmin())
+        if float(distances[nearest].detach()) < best:
+            best, best_w = float(distances[nearest].detach()), w[nearest : nearest + 1].detach()
+        if len(start) > 1 and share >= FOLLOWED:
+            start = start[nearest : nearest + 1]
+            moved = moved[nearest : nearest + 1].detach().clone().requires_grad_()
+            optimizer = torch.optim.Adam([moved], lr=RATE, betas=(0.9, 0.99))
+        if trace is not None and step % TRACE_STEPS == 0:
+            trace.append(best_w.cpu())
+        if on_step is not None and on_step(step + 1, steps, best) is False:
+            break
+    with torch.no_grad():
+        best = float(likeness(g.synthesis(best_w, noise="const"), seen))
+    return Projection(best_w.clone().cpu(), best)
+
+
+def tune_generator(
+    g: Any,                            # changed in place
+    w: Tensor,                         # [1, L, D]: the pivot
+    target: Tensor,                    # [1, C, R, R] in [-1, 1]
+    *,
+    d: Any = None,
+    steps: int = 100,
+    rate: float = 3e-4,
+    on_step: OnStep | None = None,
+) -> float:
+    """Pivotal tuning (Roich 2021): bend the generator until it draws `target` at `w`; returns the distance then."""
+    device = next(g.parameters()).device
+    likeness = Perceptual(d, device)
+    with torch.no_grad():
+        seen = likeness.look(target.to(device))
+    learns = [parameter for name, parameter in g.named_parameters() if not name.startswith("mapper")]
+    for parameter in learns:
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.Adam(learns, lr=rate, betas=(0.9, 0.99))
+    for step in range(steps):
+        loss = likeness(g.synthesis(w.to(device), noise="const"), seen).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if on_step is not None and on_step(step + 1, steps, float(loss.detach())) is False:
+            break
+    g.requires_grad_(False)
+    with torch.no_grad():
+        return float(likeness(g.synthesis(w.to(device), noise="const"), seen))
+
+
+def head_of(
+    picture: Image.Image,              # RGB
+    resolution: int,
+    channels: int = 3,
+) -> Tensor:
+    """The surest head of a picture, or the whole of it where none is found (which is said): [1, C, R, R] in [-1, 1]."""
+    from figment.heads.detect import Detector
+    from figment.heads.squares import cut_square, square_around
+
+    found = Detector.load().detect(picture.convert("RGB"))
+    if found:
+        square = square_around(found[0].box, picture.size, 0.25)
+        picture = cut_square(picture.convert("RGB"), square, 1024)
+    else:
+        say("no head found: taking the whole picture")
+        side = min(picture.size)
+        left, top = (picture.width - side) // 2, (picture.height - side) // 2
+        picture = picture.crop((left, top, left + side, top + side))
+    pixels = np.asarray(resize_square(picture.convert("L" if channels == 1 else "RGB"), resolution))
+    unit = to_unit(torch.from_numpy(np.atleast_3d(pixels).transpose(2, 0, 1)[None].copy()))
+    return unit if channels < 4 else torch.cat([unit, torch.ones_like(unit[:, :1])], 1)
+
+
+def project(
+    model: Path,                       # a model file or a run
+    pictures: Path,                    # a picture, or a folder of them
+    out: Path,
+    *,
+    space: str = "w",
+    steps: int = STEPS,
+    crop: bool = True,                 # False: the pictures are heads already
+    tune: bool = False,                # True: bend the generator too, into NAME.safetensors
+    film: bool = False,                # True: the search as NAME.mp4
+    seed: int = 0,
+    device: str | None = None,
+) -> list[tuple[str, float]]:
+    """Find every picture; writes NAME.png, NAME-pair.png, NAME.npz (w), project.json; returns names and distances."""
+    from figment import load
+    from figment.nets.modelfile import save
+
+    loaded = load(str(model))
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    g: Any = loaded.generator.to(place).eval()
+    d = loaded.d.to(place).eval().requires_grad_(False) if loaded.d is not None else None
+    paths = list_files(pictures) if pictures.is_dir() else [pictures]
+    if not paths:
+        raise FigmentError(f"PICTURES {pictures}: holds no files")
+
+    rows = []
+    for path in paths:
+        picture = open_image(path)
+        target = (head_of(picture, g.resolution, g.channels) if crop else _as_is(picture, g)).to(place)
+        trace: list[Tensor] = []
+        bar = iter(track(range(steps), f"projecting {path.name}", steps))
+
+        def watch(step: int, of: int, distance: float, bar: Any = bar) -> None:
+            next(bar, None)
+
+        found = project_picture(g, target, d=d, space=space, steps=steps, seed=seed, on_step=watch, trace=trace)
+        next(bar, None)
+        distance = found.distance
+        if tune:
+            distance = tune_generator(g, found.w, target, d=d)
+            save(out / f"{path.stem}.safetensors", loaded)
+
+        # The picture that was found, beside what was looked for; its latent for all other commands.
+        drawn = draw_pictures(g, found.w)[0]
+        wanted = to_uint8(target.cpu())[0].permute(1, 2, 0).numpy()
+        write_png(out / f"{path.stem}.png", drawn.squeeze())
+        write_png(out / f"{path.stem}-pair.png", np.concatenate([wanted, drawn], 1).squeeze())
+        data = io.BytesIO()
+        np.savez(data, w=found.w.numpy())
+        write_bytes(out / f"{path.stem}.npz", data.getvalue())
+        if film:
+            shown = draw_pictures(g, torch.cat([*trace, *[found.w] * FILM_FPS]))
+            write_film(out / f"{path.stem}.mp4", (Image.fromarray(np.concatenate([wanted, each], 1).squeeze())
+                                                  for each in shown), FILM_FPS)
+        rows.append((path.stem, distance))
+        if tune:
+            loaded = load(str(model))
+            g = loaded.generator.to(place).eval()
+    write_json(out / "project.json", {"model": str(model), "space": space, "steps": steps, "seed": seed, "tuned": tune,
+                                      "distances": dict(rows)})
+    return rows
+
+
+def _as_is(picture: Image.Image, g: Any) -> Tensor:
+    """The whole picture at the model's size, [1, C, R, R] in [-1, 1]."""
+    pixels = np.asarray(resize_square(picture.convert("L" if g.channels == 1 else "RGB"), g.resolution))
+    unit = to_unit(torch.from_numpy(np.atleast_3d(pixels).transpose(2, 0, 1)[None].copy()))
+    return unit if g.channels < 4 else torch.cat([unit, torch.ones_like(unit[:, :1])], 1)

@@ -1,0 +1,43 @@
+"""The edit command: a sheet, names, fitted labels, edited characters."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from figment.base.errors import FigmentError
+from figment.draw.directions import load_directions
+from figment.draw.edit import AMOUNTS, edit, find, fit, name_directions
+
+
+def test_a_sheet_has_a_row_for_each_direction(model, tmp_path):
+    find(model, tmp_path / "sheet.png", count=3)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        width, height = sheet.size
+    assert width / len(AMOUNTS) == height / 3
+
+
+def test_naming_applying_and_fitting(model, tmp_path):
+    copied = tmp_path / "net.safetensors"
+    copied.write_bytes(model.read_bytes())
+    name_directions(copied, ["2=hair"], layers="coarse")
+    assert [(each.name, each.layers) for each in load_directions(copied)] == [("hair", (0, 4))]
+    edit(copied, tmp_path / "out", apply="hair=3,sefa-1=-1", seeds=[0, 5])
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"seed0000.png", "seed0005.png", "grid.png", "edit.json"}
+    assert json.loads((tmp_path / "out" / "edit.json").read_text())["moves"] == [["hair", 3.0], ["sefa-1", -1.0]]
+
+    (tmp_path / "labels.json").write_text(json.dumps({"smile": {str(seed): seed % 2 for seed in range(8)}}))
+    fit(copied, tmp_path / "labels.json")
+    assert [each.name for each in load_directions(copied)] == ["hair", "smile"]
+
+
+@pytest.mark.parametrize(("text", "message"), [("beard=1", "'beard': no such"), ("sefa-1", "NAME=AMOUNT"),
+                                               ("sefa-1=much", "NAME=AMOUNT"), ("sefa-1=nan", "NAME=AMOUNT")])
+def test_mistakes_name_the_flag(model, tmp_path, text, message):
+    with pytest.raises(FigmentError, match=message):
+        edit(model, tmp_path / "out", apply=text, seeds=[0])
+    with pytest.raises(FigmentError, match="--name"):
+        name_directions(model, ["hair"])
+    with pytest.raises(FigmentError, match="--find ica"):
+        find(model, tmp_path / "sheet.png", method="ica")
