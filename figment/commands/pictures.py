@@ -56,6 +56,7 @@ def curate(
     max_cut: Annotated[float | None, typer.Option(help=CURATE["max_cut"])] = None,
     max_difference: Annotated[float | None, typer.Option(help=CURATE["max_difference"])] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that measure; unset: one a core.")] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray for a cluster that sees the same folder.")] = "local",
 ) -> None:
     """Judge every head by rules; nothing is deleted, and other thresholds start from the same rows."""
     from figment.curate.curate import curate as run_curate
@@ -64,7 +65,7 @@ def curate(
     options = {"min_size": min_size, "min_true_size": min_true_size, "min_sharpness": min_sharpness,
                "max_blocking": max_blocking, "min_contrast": min_contrast, "min_brightness": min_brightness,
                "min_headness": min_headness, "max_cut": max_cut, "max_difference": max_difference}
-    say(run_curate(heads, Thresholds(**given(options)), workers).line())
+    say(run_curate(heads, Thresholds(**given(options)), workers, engine).line())
 
 
 @app.command(epilog=example(

@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 
 from figment.base.catalog import Catalog
+from figment.base.engine import check_engine, run_on_ray
 from figment.base.errors import UnreadableImage
 from figment.base.pixels import open_image
 from figment.base.progress import track
@@ -58,6 +59,7 @@ def curate(
     heads: Path,                                # a folder made by the crop stage
     thresholds: Thresholds = Thresholds(),      # noqa: B008 (frozen)
     workers: int | None = None,                 # processes that measure; None: as many as there are cores
+    engine: str = "local",                      # or ray: a cluster that sees the same folder
 ) -> CurateSummary:
     """Give every head in the catalog a verdict and write the contact sheet of rejects.
 
@@ -65,9 +67,10 @@ def curate(
     thresholds looks at no picture again. Verdicts of people stand. Groups of copies stand in the catalog as the
     measure `group` of every head: the id of the best of its group, its own where it has no copies.
     """
-    with Catalog(heads) as catalog:
+    check_engine(engine)
+    with Catalog(heads.absolute() if engine == "ray" else heads) as catalog:
         rows = catalog.heads()
-        broken = measure_all(catalog, rows, workers or os.cpu_count() or 1)
+        broken = measure_all(catalog, rows, workers or os.cpu_count() or 1, engine)
         pairs = pair_all(catalog, [head for head in rows if head.id not in broken])
         measures = catalog.measures(FIGURES)
         people = {head_id: verdict for head_id, verdict in catalog.verdicts().items() if verdict.by == "person"}
@@ -109,6 +112,7 @@ def measure_all(
     catalog: Catalog,
     rows: list[Head],
     workers: int,        # processes
+    engine: str,         # local or ray
 ) -> dict[int, str]:
     """Measure the crops that have no measures yet; returns head id -> what is wrong, for files that can't be used."""
     known = catalog.measures(("measured", "headness"))
@@ -124,7 +128,8 @@ def measure_all(
         todo.append(_Job(path, head, sizes.get(head.picture, (None, None)), values))
 
     broken: dict[int, str] = {}
-    done = track(_measured(todo, workers), "measuring", len(todo))
+    measured = run_on_ray(measure_one, todo) if engine == "ray" else _measured(todo, workers)
+    done = track(measured, "measuring", len(todo))
     while batch := list(islice(done, AT_ONCE)):
         broken |= {head_id: values for head_id, values in batch if isinstance(values, str)}
         catalog.put_many_measures((head_id, values) for head_id, values in batch if not isinstance(values, str))
