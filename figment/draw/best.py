@@ -25,8 +25,8 @@ def rank(
     from figment import load
 
     loaded = load(str(model))
-    if loaded.d is not None:
-        d: Any = loaded.d
+    d: Any = loaded.d
+    if d is not None:
         scores = _scores(d.eval(), images)
     else:
         mean = loaded.generator.w_avg.detach().cpu()  # [D]
