@@ -25,11 +25,11 @@ def rank(
     from figment import load
 
     loaded = load(str(model))
-    d: Any = loaded.d
-    if d is not None:
-        scores = _scores(d.eval(), images)
+    if loaded.d is not None:
+        scores = _scores(loaded.d.eval(), images)
     else:
-        mean = loaded.generator.w_avg.detach().cpu()  # [D]
+        generator: Any = loaded.generator
+        mean = generator.w_avg.detach().cpu()  # [D]
         scores = -(ws - mean).square().mean((1, 2)).numpy()
     return [int(index) for index in np.argsort(-scores, kind="stable")]
 

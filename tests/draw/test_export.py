@@ -20,13 +20,15 @@ FAMILIES = {
 
 
 def lively(config):
-    """A network whose noise, biases and mean are not zero as they are before training."""
+    """A network whose noise, biases and mean are not zero, and whose constant is not flat, as they are before training."""
     torch.manual_seed(1)
     g = build_generator(config).eval()
     with torch.no_grad():
         for name, value in g.named_parameters():
             if "noise" in name or "bias" in name:
                 value += 0.1 * torch.randn_like(value)
+            if name == "const":
+                value += torch.randn_like(value)
         if "w_avg" in dict(g.named_buffers()):
             g.w_avg += torch.randn_like(g.w_avg)
     return g
