@@ -50,8 +50,6 @@ class StyleLayer(nn.Module):
         x = lrelu(x + bias) if not (self.up and self.bias_first) else F.leaky_relu(x, 0.2)
 
         # Instance norm and style as one scale and one shift per feature map.
-        if torch.compiler.is_exporting():
-            x = x - x.mean((2, 3), keepdim=True)  # other runtimes sum less exactly: what is left of the mean is small
         scale, shift = self.style(w)[:, :, None, None].chunk(2, 1)  # [N, C, 1, 1] each
         variance, mean = torch.var_mean(x, (2, 3), correction=0, keepdim=True)
         scale = (scale + 1) * (variance + self.norm_eps).rsqrt()
