@@ -20,7 +20,7 @@ FAMILIES = {
 
 
 def lively(config):
-    """A network whose noise, biases and mean are not zero, and whose constant is not flat, as they are before training."""
+    """A network whose noise, biases, mean and constant are not what they are before training: zero, or flat."""
     torch.manual_seed(1)
     g = build_generator(config).eval()
     with torch.no_grad():
