@@ -4,7 +4,8 @@ from typer.testing import CliRunner
 from figment.cli import app, main
 
 COMMANDS = ("make", "demo-art", "crop", "curate", "pack", "train", "sample", "morph", "film", "mix", "publish",
-            "convert", "info", "score", "compare")
+            "convert", "info", "score", "compare", "review", "report", "sweep", "project", "edit", "augment", "export",
+            "serve", "plan", "bench")
 
 
 def run_main(monkeypatch, *arguments):
@@ -32,7 +33,10 @@ def test_help_names_every_command():
     ("film", "none", "-o", "x.mp4"),
     ("morph", "none", "-o", "x.mp4"), ("mix", "none", "-o", "x.png"), ("publish", "none", "-o", "x"),
     ("convert", "none", "-o", "x.safetensors"), ("info", "none"), ("plan", "none"),
-    ("score", "none", "none.zip"), ("compare", "none", "none"),
+    ("score", "none", "none.zip"), ("compare", "none", "none"), ("review", "none"), ("report", "none"),
+    ("project", "none", "none.png", "-o", "x"), ("edit", "none", "-o", "x.png"), ("augment", "none", "-o", "x"),
+    ("export", "none", "-o", "x.onnx"), ("serve", "none"), ("sweep", "none", "-o", "x.png"),
+    ("heads", "detect", "none", "-o", "x.json"), ("heads", "score", "none", "none.json"),
     ("sample", "none", "-o", "x", "--seeds", "b"), ("make", "none", "-o", "x", "--time", "soon"),
 ])
 def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments):
