@@ -38,7 +38,7 @@ def run_on_ray(
     if not items:
         return
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, include_dashboard=False, logging_level="WARNING")
+        ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.WARNING)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
