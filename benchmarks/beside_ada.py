@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import multiprocessing
+import os
 import statistics
 import sys
 import time
@@ -117,6 +118,7 @@ def main() -> None:
     parser.add_argument("--channel-base", type=int, default=16384)
     parser.add_argument("--path-weight", type=float, default=2.0)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="figment's; theirs is fp32")
+    parser.add_argument("--same-threads", action="store_true", help="let theirs wait for threads as figment does")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
 
@@ -126,6 +128,8 @@ def main() -> None:
     for name in ("figment", "stylegan2-ada"):
         pipes[name], end = context.Pipe()
         context.Process(target=work, args=(name, options, end), daemon=True).start()
+        if not options.same_threads:
+            os.environ.pop("GOMP_SPINCOUNT", None)    # set by figment for itself
 
     # Plain steps, steps with path length, steps with both: each kind in turns; the first round warms up.
     kinds = {"plain": (False, False), "path": (False, True), "both": (True, True)}

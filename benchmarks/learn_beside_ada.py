@@ -7,7 +7,7 @@
 Each program trains from nothing for the same time by the clock, one after the other, with what it does by itself on
 such a machine: figment with its `cpu` preset, theirs with its `auto` settings (batch 32, ADA with bgc), their networks,
 loss, augmentation and steps as they are. Both draw 2,000 characters with the averaged generator, untruncated, which are
-scored by FD-heads against the 2,000 heads. Trainings that are done are not done again.
+scored by FD-heads against the 2,000 heads. Each training is a process of its own; one that is done is not done again.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import multiprocessing
+import os
 import statistics
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +30,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from figment.base.dist import join_world
+from figment.base.dist import join_world, keep_freed_memory
 from figment.base.pixels import to_uint8, write_png
 from figment.demo.styles import draw
 from figment.draw.grid import make_grid
@@ -145,6 +149,7 @@ PROGRAMS = {"figment": figment, "stylegan2-ada": stylegan2_ada}
 @torch.no_grad()
 def write_fakes(make: Any, z_dim: int, folder: Path) -> None:
     """2,000 characters as PNGs, and a grid of the first ones."""
+    keep_freed_memory()
     randomness = torch.Generator().manual_seed(12345)
     folder.mkdir(parents=True, exist_ok=True)
     for start in range(0, FAKES, 25):
@@ -155,6 +160,26 @@ def write_fakes(make: Any, z_dim: int, folder: Path) -> None:
             write_png(folder.parent / f"{folder.name}.png", make_grid(pictures, 5))
 
 
+@contextmanager
+def waiting_as(name: str) -> Iterator[None]:
+    """Processes started inside wait for threads as the program does by itself: figment shortens that when imported."""
+    spin = os.environ.pop("GOMP_SPINCOUNT")
+    if name == "figment":
+        os.environ["GOMP_SPINCOUNT"] = spin
+    yield
+    os.environ["GOMP_SPINCOUNT"] = spin
+
+
+def learn(name: str, seed: int, options: argparse.Namespace) -> None:
+    """Train one program with one seed, and leave its fakes and how much it was shown."""
+    images = heads(options.output / "real")
+    (make, z_dim), kimg = PROGRAMS[name](images, seed, options.minutes * 60, options.theirs)
+    write_fakes(make, z_dim, options.output / f"{name}-{seed}")
+    told = {"minutes": options.minutes, "kimg": kimg}
+    (options.output / f"{name}-{seed}.json").write_text(json.dumps(told))
+    print(f"{name}, seed {seed}: {kimg:.1f} kimg in {options.minutes:g} minutes", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("theirs", type=Path, help="a checkout of stylegan2-ada-pytorch")
@@ -163,17 +188,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
     real = options.output / "real"
-    images = heads(real)
-
+    heads(real)
     for seed in options.seeds:
-        for name, train in PROGRAMS.items():
+        for name in PROGRAMS:
             done = options.output / f"{name}-{seed}.json"
             if done.exists() or not options.minutes:
                 continue
-            (make, z_dim), kimg = train(images, seed, options.minutes * 60, options.theirs)
-            write_fakes(make, z_dim, options.output / f"{name}-{seed}")
-            done.write_text(json.dumps({"minutes": options.minutes, "kimg": kimg}))
-            print(f"{name}, seed {seed}: {kimg:.1f} kimg in {options.minutes:g} minutes", flush=True)
+            process = multiprocessing.get_context("spawn").Process(target=learn, args=(name, seed, options))
+            with waiting_as(name):
+                process.start()
+            process.join()
+            if process.exitcode:
+                sys.exit(f"{name}, seed {seed}: ended with {process.exitcode}")
 
     for name in PROGRAMS:
         rows = []

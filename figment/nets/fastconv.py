@@ -16,11 +16,12 @@ import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from figment.nets.tiles import along_both, cut, paste
 
 _on = False
 LEAST_CHANNELS = 48
@@ -105,8 +106,7 @@ def conv_same(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     height, width = x.shape[2:]
     if not _on or not _pays(x, weight, _same(), height, width):
         return F.conv2d(x, weight, bias, padding=1)
-    tiles = _cut(x.permute(0, 2, 3, 1), _same().tile, _same().step, 1)
-    return _join(tiles, weight, bias, _same(), (len(x), height, width, len(weight)))
+    return _convolve(x, weight, bias, _same(), 1, (height, width))
 
 
 def conv_half(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -114,8 +114,7 @@ def conv_half(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     height, width = x.shape[2] // 2, x.shape[3] // 2
     if not _on or not _pays(x, weight, _half(), height, width) or x.shape[2] % 2 == 0 or x.shape[3] % 2 == 0:
         return F.conv2d(x, weight, bias, stride=2)
-    tiles = _cut(x.permute(0, 2, 3, 1), _half().tile, _half().step, 0)
-    return _join(tiles, weight, bias, _half(), (len(x), height, width, len(weight)))
+    return _convolve(x, weight, bias, _half(), 0, (height, width))
 
 
 def conv_double(x: Tensor, weight: Tensor) -> Tensor:
@@ -126,11 +125,10 @@ def conv_double(x: Tensor, weight: Tensor) -> Tensor:
 
     # The transpose of `conv_half`: each linear map is turned around, and tiles are added where they overlap.
     scheme = _half()
-    blocks = _cut(x.permute(0, 2, 3, 1), scheme.outputs, scheme.outputs, 0)                  # [outputs^2, T, C]
-    products = torch.bmm(_along_both(scheme.a.t(), blocks), _frequencies(weight, scheme))    # [products^2, T, K]
-    tiles = _along_both(scheme.b.t(), products)                                              # [tile^2, T, K]
+    tiles = cut(x.permute(0, 2, 3, 1), scheme.a.t(), scheme.outputs, 0)                      # [products^2, T, C]
+    products = torch.bmm(tiles, _frequencies(weight, scheme))                                # [products^2, T, K]
     size = (n, 2 * height + 1, 2 * width + 1, len(weight))
-    return _paste(tiles, size, scheme.tile, scheme.step, 0).permute(0, 3, 1, 2)
+    return paste(products, scheme.b.t(), size, scheme.step, 0).permute(0, 3, 1, 2)
 
 
 def _pays(x: Tensor, weight: Tensor, scheme: Scheme, height: int, width: int) -> bool:
@@ -142,84 +140,21 @@ def _pays(x: Tensor, weight: Tensor, scheme: Scheme, height: int, width: int) ->
             and len(x) * height * width >= LEAST_TILES * scheme.outputs**2)
 
 
-def _join(
-    tiles: Tensor,                        # [tile^2, T, C]
-    weight: Tensor,                       # [K, C, 3, 3]
-    bias: Tensor | None,                  # [K]
+def _convolve(
+    x: Tensor,                   # [N, C, H, W]
+    weight: Tensor,              # [K, C, 3, 3]
+    bias: Tensor | None,         # [K]
     scheme: Scheme,
-    size: tuple[int, int, int, int],      # N, height, width and K of the result
+    pad: int,
+    size: tuple[int, int],       # height and width of the result
 ) -> Tensor:
-    """Tiles to the convolved picture, [N, K, H, W] with channels last in memory."""
-    products = torch.bmm(_along_both(scheme.b, tiles), _frequencies(weight, scheme))         # [products^2, T, K]
-    blocks = _along_both(scheme.a, products)                                                 # [outputs^2, T, K]
-    picture = _paste(blocks, size, scheme.outputs, scheme.outputs, 0)
+    """The convolved pictures, [N, K, *size] with channels last in memory."""
+    tiles = cut(x.permute(0, 2, 3, 1), scheme.b, scheme.step, pad)                           # [products^2, T, C]
+    products = torch.bmm(tiles, _frequencies(weight, scheme))                                # [products^2, T, K]
+    picture = paste(products, scheme.a, (len(x), *size, len(weight)), scheme.outputs, 0)
     return (picture if bias is None else picture + bias).permute(0, 3, 1, 2)
 
 
 def _frequencies(weight: Tensor, scheme: Scheme) -> Tensor:
     """The transformed kernel, [products^2, C, K]."""
-    return _along_both(scheme.g, weight.permute(2, 3, 1, 0).flatten(0, 1))
-
-
-def _along_both(matrix: Tensor, tiles: Tensor) -> Tensor:
-    """`matrix` [J, I] along both axes of tiles [I^2, A, B]: [J^2, A, B]."""
-    outs, ins = matrix.shape
-    rows = torch.mm(matrix, tiles.reshape(ins, -1)).view(outs, ins, -1)       # [J, I, A B]
-    return torch.matmul(matrix, rows).view(outs * outs, *tiles.shape[1:])     # [J, J, A B] -> [J^2, A, B]
-
-
-# ---------------------------------------------------------------------- tiles and pictures, each the other's transpose
-
-
-def _cut(x: Tensor, tile: int, step: int, pad: int) -> Tensor:
-    """[N, H, W, C] to all its tiles: [tile^2, T, C]."""
-    cut: Tensor = _Cut.apply(x, tile, step, pad)  # type: ignore[no-untyped-call]
-    return cut
-
-
-def _paste(tiles: Tensor, size: tuple[int, int, int, int], tile: int, step: int, pad: int) -> Tensor:
-    """Tiles [tile^2, T, C], added up where they overlap, to [N, H, W, C]."""
-    pasted: Tensor = _Paste.apply(tiles, size, tile, step, pad)  # type: ignore[no-untyped-call]
-    return pasted
-
-
-class _Cut(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, tile: int, step: int, pad: int) -> Tensor:
-        ctx.rest = (tuple(x.shape), tile, step, pad)
-        padded = F.pad(x.contiguous(), (0, 0, pad, pad, pad, pad)) if pad else x.contiguous()
-        n, height, width, channels = padded.shape
-        down, across = (height - tile) // step + 1, (width - tile) // step + 1
-        row, column = padded.stride(1), padded.stride(2)
-        strides = (row, column, padded.stride(0), step * row, step * column, 1)
-        view = padded.as_strided((tile, tile, n, down, across, channels), strides)
-        return view.reshape(tile * tile, n * down * across, channels).contiguous()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return _Paste.apply(grad, *ctx.rest), None, None, None  # type: ignore[no-untyped-call]
-
-
-class _Paste(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, tiles: Tensor, size: tuple[int, ...], tile: int, step: int, pad: int) -> Tensor:
-        ctx.rest = (tile, step, pad)
-        n, height, width, channels = size
-        down, across = (height + 2 * pad - tile) // step + 1, (width + 2 * pad - tile) // step + 1
-        parts = tiles.reshape(tile, tile, n, down, across, channels).permute(2, 3, 0, 4, 1, 5)
-        if tile == step:
-            return parts.reshape(n, height, width, channels)
-
-        # Each tile fills its own cell of the grid and reaches into the next ones.
-        over = tile - step
-        cells = parts.new_zeros(n, down + 1, step, across + 1, step, channels)
-        cells[:, :down, :, :across] = parts[:, :, :step, :, :step]
-        cells[:, 1:, :over, :across] += parts[:, :, step:, :, :step]
-        cells[:, :down, :, 1:, :over] += parts[:, :, :step, :, step:]
-        cells[:, 1:, :over, 1:, :over] += parts[:, :, step:, :, step:]
-        whole = cells.view(n, (down + 1) * step, (across + 1) * step, channels)
-        return whole[:, pad : height + pad, pad : width + pad].contiguous()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return _Cut.apply(grad, *ctx.rest), None, None, None, None  # type: ignore[no-untyped-call]
+    return along_both(scheme.g, weight.permute(2, 3, 1, 0).flatten(0, 1))

@@ -1,0 +1,105 @@
+"""The passes of `tiles.py`, compiled by Numba once for every size of map and kept on disk.
+
+A tile stays in the cache of its core from the first loop to the last. Maps come as nested tuples, whose lengths are
+part of their type: so the compiler knows how long the inner sums are, and unrolls them.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+WIDE = 256
+"""Channels taken at once: what a tile holds of them fits into the second cache."""
+
+
+@numba.njit(fastmath=True, error_model="numpy", cache=True)
+def _along_both(matrix, tile, rows, mapped, channels):  # type: ignore[no-untyped-def]
+    """[I, I, C] over [J, I, C] to [J, J, C]; most maps are mostly zeros."""
+    outs, ins = matrix.shape
+    for j in range(outs):
+        rows[j] = 0
+        for i in range(ins):
+            weight = matrix[j, i]
+            if weight != 0:
+                for k in range(ins):
+                    into, pixel = rows[j, k], tile[i, k]
+                    for c in range(channels):
+                        into[c] += weight * pixel[c]
+    for k in range(outs):
+        mapped[:, k] = 0
+        for i in range(ins):
+            weight = matrix[k, i]
+            if weight != 0:
+                for j in range(outs):
+                    into, pixel = mapped[j, k], rows[j, i]
+                    for c in range(channels):
+                        into[c] += weight * pixel[c]
+
+
+@numba.njit(nogil=True, fastmath=True, error_model="numpy", cache=True)
+def cut(
+    begin, end,             # the tiles to make
+    matrix,                 # float32 [J, I]
+    pictures,               # float32 [N, H, W, C]
+    tiles,                  # float32 [J^2, T, C]: the result
+    step, pad, down, across,
+):  # type: ignore[no-untyped-def]
+    _, height, width, channels = pictures.shape
+    ins, outs = matrix.shape[1], matrix.shape[0]
+    for t in range(begin, end):
+        n, place = t // (down * across), t % (down * across)
+        top, left = place // across * step - pad, place % across * step - pad
+        tile = np.zeros((ins, ins, WIDE), np.float32)
+        rows = np.empty((outs, ins, WIDE), np.float32)
+        mapped = np.empty((outs, outs, WIDE), np.float32)
+        for first in range(0, channels, WIDE):
+            wide = min(WIDE, channels - first)
+            for i in range(max(0, -top), min(ins, height - top)):
+                for k in range(max(0, -left), min(ins, width - left)):
+                    pixel, into = pictures[n, top + i, left + k, first : first + wide], tile[i, k]
+                    for c in range(wide):
+                        into[c] = pixel[c]
+            _along_both(matrix, tile, rows, mapped, wide)
+            for j in range(outs):
+                for k in range(outs):
+                    pixel, into = mapped[j, k], tiles[j * outs + k, t, first : first + wide]
+                    for c in range(wide):
+                        into[c] = pixel[c]
+
+
+@numba.njit(nogil=True, fastmath=True, error_model="numpy", cache=True)
+def paste(
+    begin, end,             # the samples to make, times their blocks of channels
+    matrix,                 # float32 [J, I]
+    tiles,                  # float32 [I^2, T, C]
+    pictures,               # float32 [N, H, W, C]: the result
+    step, pad, down, across,
+):  # type: ignore[no-untyped-def]
+    _, height, width, channels = pictures.shape
+    ins, outs = matrix.shape[1], matrix.shape[0]
+    blocks = (channels + WIDE - 1) // WIDE
+    for job in range(begin, end):
+        n, first = job // blocks, job % blocks * WIDE
+        wide = min(WIDE, channels - first)
+        tile = np.empty((ins, ins, WIDE), np.float32)
+        rows = np.empty((outs, ins, WIDE), np.float32)
+        mapped = np.empty((outs, outs, WIDE), np.float32)
+        for y in range(height):
+            for x in range(width):
+                into = pictures[n, y, x, first : first + wide]
+                for c in range(wide):
+                    into[c] = 0
+        for place in range(down * across):
+            top, left = place // across * step - pad, place % across * step - pad
+            for i in range(ins):
+                for k in range(ins):
+                    pixel, into = tiles[i * ins + k, n * down * across + place, first : first + wide], tile[i, k]
+                    for c in range(wide):
+                        into[c] = pixel[c]
+            _along_both(matrix, tile, rows, mapped, wide)
+            for j in range(max(0, -top), min(outs, height - top)):
+                for k in range(max(0, -left), min(outs, width - left)):
+                    pixel, into = mapped[j, k], pictures[n, top + j, left + k, first : first + wide]
+                    for c in range(wide):
+                        into[c] += pixel[c]
