@@ -64,7 +64,7 @@ class Recipe:
     freeze_d: int
     """Layers of D, from the picture on, that do not learn (FreezeD, Mo 2020): for fine-tuning on few pictures."""
     precision: str
-    """fp32 or bf16: what convolutions compute in; R1 and weights are always fp32."""
+    """fp32 or bf16: what convolutions compute in; R1 and weights are always fp32. Unset: bf16 where it is in hardware."""
     mixing: float
     """Probability of style mixing (Karras 2019)."""
     ema_kimg: float
@@ -182,7 +182,7 @@ def resolve(
     grows = values["family"] in GROWN
     auto = heuristics(resolution, values["batch"], world) | {
         "loss": "wgan-gp" if values["family"] == "progan" else "logistic", "growing": grows,
-        "precision": "bf16" if device == "cuda" and _has_bf16() else "fp32"}
+        "precision": "bf16" if _has_bf16(device) else "fp32"}
     if like is not None and grows and given.get("start_kimg") is None:
         values["start_kimg"] = max(values["start_kimg"], kimg_at_lod(like[0]["lod"], resolution, values["family"]))
     values = {name: auto[name] if value is None and name in auto else value for name, value in values.items()}
@@ -229,10 +229,12 @@ def heuristics(resolution: int, batch: int | None, world: int) -> dict[str, floa
     }
 
 
-def _has_bf16() -> bool:
-    """Whether the GPU computes in bfloat16 itself."""
+def _has_bf16(device: str) -> bool:
+    """Whether the GPU computes in bfloat16 itself, or the CPU multiplies matrices of it (Intel's AMX)."""
     import torch
 
+    if device == "cpu":
+        return bool(getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16"))    # torch 2.10 and later
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 

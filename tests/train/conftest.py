@@ -12,8 +12,8 @@ from figment.pack.dataset import ImageDataset
 from figment.pack.zips import pack
 from figment.train.config import resolve
 
-TINY = {"channel_base": 64, "z_dim": 8, "w_dim": 8, "batch": 4, "r1_interval": 2, "noise": True, "tick_kimg": 0.016,
-        "kimg": 0.048}
+TINY = {"channel_base": 64, "z_dim": 8, "w_dim": 8, "batch": 4, "r1_interval": 2, "noise": True, "precision": "fp32",
+        "tick_kimg": 0.016, "kimg": 0.048}
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from figment.base.errors import FigmentError
 from figment.train.config import COLUMNS, PRESETS, heuristics, read_config, resolve
@@ -24,6 +25,13 @@ def test_what_the_user_set_wins_over_the_preset():
     assert (config.recipe.batch, config.recipe.gamma, config.networks.map_depth) == (8, 10, 8)
     assert resolve(Path("a.zip"), "d", 64, 3).networks.z_dim == PRESETS["cpu"][0]
     assert resolve(Path("a.zip"), "d", 64, 3, device="cuda").networks.z_dim == 512
+
+
+@pytest.mark.parametrize(("capabilities", "precision"), [({"amx_bf16": True}, "bf16"), ({"avx2": True}, "fp32")])
+def test_a_cpu_that_multiplies_matrices_of_bf16_is_given_them(monkeypatch, capabilities, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert resolve(Path("a.zip"), "d", 64, 3).recipe.precision == precision
+    assert resolve(Path("a.zip"), "d", 64, 3, precision="fp32").recipe.precision == "fp32"
 
 
 def test_all_problems_are_told_at_once():
