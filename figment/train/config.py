@@ -64,7 +64,7 @@ class Recipe:
     freeze_d: int
     """Layers of D, from the picture on, that do not learn (FreezeD, Mo 2020): for fine-tuning on few pictures."""
     precision: str
-    """fp32 or bf16: what convolutions compute in; R1 and weights are always fp32. Unset: bf16 where it is in hardware."""
+    """fp32 or bf16: what convolutions compute in; R1 and weights are always fp32. Unset: bf16 where hardware has it."""
     mixing: float
     """Probability of style mixing (Karras 2019)."""
     ema_kimg: float
