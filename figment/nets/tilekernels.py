@@ -1,7 +1,7 @@
-"""The passes of `tiles.py`, compiled by Numba once for every size of map and kept on disk.
+"""The passes of `tiles.py`, compiled by Numba once and kept on disk.
 
-A tile stays in the cache of its core from the first loop to the last. Maps come as nested tuples, whose lengths are
-part of their type: so the compiler knows how long the inner sums are, and unrolls them.
+A tile stays in the cache of its core from the first loop to the last, and the zeros of a map, which are many, are
+skipped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ WIDE = 256
 
 @numba.njit(fastmath=True, error_model="numpy", cache=True)
 def _along_both(matrix, tile, rows, mapped, channels):  # type: ignore[no-untyped-def]
-    """[I, I, C] over [J, I, C] to [J, J, C]; most maps are mostly zeros."""
+    """[I, I, C] over [J, I, C] to [J, J, C]."""
     outs, ins = matrix.shape
     for j in range(outs):
         rows[j] = 0
