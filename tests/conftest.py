@@ -1,5 +1,43 @@
-"""One thread: the networks here are too small for more, and sums come out in one order."""
+"""One thread: the networks here are too small for more, and sums come out in one order. A visitor of our servers."""
 
+import asyncio
+
+import pytest
 import torch
 
 torch.set_num_threads(1)
+
+
+class Visitor:
+    """Asks an ASGI application without a network, one request at a time, keeping cookies."""
+
+    def __init__(self, app, base_url="http://localhost:8400"):
+        self.app, self.base_url, self.cookies = app, base_url, {}
+
+    def ask(self, method, address, **options):
+        import httpx
+
+        async def once():
+            transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url=self.base_url, cookies=self.cookies) as client:
+                answer = await client.request(method, address, **options)
+                self.cookies = dict(client.cookies)
+                return answer
+
+        return asyncio.run(once())
+
+    def get(self, address, **options):
+        return self.ask("GET", address, **options)
+
+    def post(self, address, **options):
+        return self.ask("POST", address, **options)
+
+    def delete(self, address, **options):
+        return self.ask("DELETE", address, **options)
+
+
+@pytest.fixture(scope="session")
+def visitor():
+    """What makes a visitor of an ASGI application."""
+    pytest.importorskip("httpx", reason="these tests ask with httpx")
+    return Visitor

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -23,6 +21,7 @@ from figment.base.errors import UnreadableImage
 from figment.base.pixels import open_image
 from figment.base.progress import track
 from figment.base.records import Head
+from figment.base.workers import start_workers
 from figment.curate.contact import write_contact_sheet
 from figment.curate.duplicates import find_pairs
 from figment.curate.headness import measure_headness
@@ -141,7 +140,7 @@ def _measured(jobs: list[_Job], workers: int) -> Iterator[tuple[int, dict[str, f
     if workers == 1 or len(jobs) <= FEW:
         yield from map(measure_one, jobs)
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    pool = start_workers(workers)
     try:
         yield from pool.map(measure_one, jobs, chunksize=16)
     finally:

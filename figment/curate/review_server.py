@@ -16,9 +16,9 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from figment.base.errors import FigmentError, UnreadableImage
+from figment.base.guard import Guard, Refused
 from figment.curate.review_boxes import Boxes
 from figment.curate.review_desk import FILTERS, Decision, Desk
-from figment.curate.review_guard import Guard
 from figment.curate.review_model import AGAIN, EACH_KIND, ENOUGH, Classifier
 from figment.curate.review_thumbs import thumbnail
 
@@ -28,6 +28,8 @@ FILES = {"/": ("review.html", "text/html"), "/review.js": ("review.js", "text/ja
 REASONS = ("unwanted", "not-a-head", "duplicate")
 """Why a person may reject a head."""
 LONGEST_BATCH = 500
+MAX_BODY = 256 * 1024
+"""Bytes of a request's body."""
 KEPT = {"cache-control": "private, max-age=31536000, immutable"}
 """For pictures whose address changes with their content."""
 
@@ -80,9 +82,9 @@ def application(office: Office) -> Guard:
         routes += [Route("/api/pictures", pictures), Route("/api/picture", picture), Route("/picture", picture_file),
                    Route("/api/boxes", save_boxes, methods=["POST"])]
     app = Starlette(routes=routes, exception_handlers={
-        FigmentError: _mistake, HTTPException: _refused, sqlite3.OperationalError: _busy})
+        FigmentError: _mistake, HTTPException: _refused, Refused: _refused, sqlite3.OperationalError: _busy})
     app.state.office = office
-    return Guard(app)
+    return Guard(app, max_body=MAX_BODY, json_only=True)
 
 
 def _mistake(request: Request, error: Exception) -> Response:
@@ -91,6 +93,8 @@ def _mistake(request: Request, error: Exception) -> Response:
 
 
 def _refused(request: Request, error: Exception) -> Response:
+    if isinstance(error, Refused):
+        return JSONResponse({"error": str(error)}, error.status, {"connection": "close"})
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": str(error.detail)}, error.status_code)
 

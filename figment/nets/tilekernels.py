@@ -6,15 +6,19 @@ skipped.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
+Array: TypeAlias = NDArray[np.float32]
 WIDE = 256
 """Channels taken at once: what a tile holds of them fits into the second cache."""
 
 
 @numba.njit(fastmath=True, error_model="numpy", cache=True)
-def _along_both(matrix, tile, rows, mapped, channels):  # type: ignore[no-untyped-def]
+def _along_both(matrix: Array, tile: Array, rows: Array, mapped: Array, channels: int) -> None:
     """[I, I, C] over [J, I, C] to [J, J, C]."""
     outs, ins = matrix.shape
     for j in range(outs):
@@ -39,12 +43,16 @@ def _along_both(matrix, tile, rows, mapped, channels):  # type: ignore[no-untype
 
 @numba.njit(nogil=True, fastmath=True, error_model="numpy", cache=True)
 def cut(
-    begin, end,             # the tiles to make
-    matrix,                 # float32 [J, I]
-    pictures,               # float32 [N, H, W, C]
-    tiles,                  # float32 [J^2, T, C]: the result
-    step, pad, down, across,
-):  # type: ignore[no-untyped-def]
+    begin: int,             # the first tile to make
+    end: int,
+    matrix: Array,          # [J, I]
+    pictures: Array,        # [N, H, W, C]
+    tiles: Array,           # [J^2, T, C]: the result
+    step: int,
+    pad: int,
+    down: int,              # tiles down and across
+    across: int,
+) -> None:
     _, height, width, channels = pictures.shape
     ins, outs = matrix.shape[1], matrix.shape[0]
     for t in range(begin, end):
@@ -70,12 +78,16 @@ def cut(
 
 @numba.njit(nogil=True, fastmath=True, error_model="numpy", cache=True)
 def paste(
-    begin, end,             # the samples to make, times their blocks of channels
-    matrix,                 # float32 [J, I]
-    tiles,                  # float32 [I^2, T, C]
-    pictures,               # float32 [N, H, W, C]: the result
-    step, pad, down, across,
-):  # type: ignore[no-untyped-def]
+    begin: int,             # the first block of channels of a sample to make
+    end: int,
+    matrix: Array,          # [J, I]
+    tiles: Array,           # [I^2, T, C]
+    pictures: Array,        # [N, H, W, C]: the result
+    step: int,
+    pad: int,
+    down: int,
+    across: int,
+) -> None:
     _, height, width, channels = pictures.shape
     ins, outs = matrix.shape[1], matrix.shape[0]
     blocks = (channels + WIDE - 1) // WIDE

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import multiprocessing.connection
 import os
 import shutil
-import threading
 import zipfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +23,7 @@ from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import atomic, write_text
 from figment.base.pixels import png_bytes
 from figment.base.progress import track
+from figment.base.workers import start_workers
 from figment.pack.fitting import Fit, fit_picture
 from figment.pack.tfrecords import encode_picture, frame, levels
 
@@ -111,7 +109,7 @@ def _run(jobs: list[tuple[list[Path], Fit, Path]], workers: int, done: int) -> I
         for job in jobs:
             yield from (None for _ in range(make_part(job)))
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), end_with_parent)
+    pool = start_workers(workers)
     try:
         for future in as_completed([pool.submit(make_part, job) for job in jobs]):
             yield from (None for _ in range(future.result()))
@@ -120,18 +118,6 @@ def _run(jobs: list[tuple[list[Path], Fit, Path]], workers: int, done: int) -> I
                            "--workers if need be") from None
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def end_with_parent() -> None:
-    """Let this worker end when its parent does, however that ends: it would wait for work for ever otherwise."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def make_part(job: tuple[list[Path], Fit, Path]) -> int:

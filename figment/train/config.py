@@ -234,7 +234,8 @@ def _has_bf16(device: str) -> bool:
     import torch
 
     if device == "cpu":
-        return bool(getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16"))    # torch 2.10 and later
+        capabilities = getattr(torch.cpu, "get_capabilities", None)    # torch 2.10 and later
+        return capabilities is not None and bool(capabilities().get("amx_bf16"))
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from figment.base.errors import FigmentError
 from figment.base.pixels import png_bytes
 from figment.draw.latents import closed_spline
-from figment.draw.morph import SMALLEST, changes, respace
+from figment.draw.morph import SMALLEST, loop_changes, respace
 from figment.draw.video import write_mp4
 from figment.web.favourites import Favourites
 from figment.web.recipe import Recipe
@@ -278,16 +278,6 @@ class Jobs:
             d = model.d.to(place).eval().requires_grad_(False) if model.d is not None else None
             self.spare = (scene.digest, copy.deepcopy(scene.g).requires_grad_(False), d)
         return self.spare[1], self.spare[2]
-
-
-def loop_changes(images: Iterator[np.ndarray]) -> np.ndarray:
-    """The change from each picture to the next, the last to the first, holding three of them at a time."""
-    first = before = next(images)
-    found = []
-    for image in images:
-        found.append(changes(np.stack([before, image]))[0])
-        before = image
-    return np.array([*found, changes(np.stack([before, first]))[0]])
 
 
 def _target_png(target: Tensor) -> bytes:

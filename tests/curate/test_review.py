@@ -14,8 +14,7 @@ from figment.base.errors import FigmentError
 from figment.base.records import Box, Head, Picture, Verdict
 from figment.curate.review import bind, open_office
 from figment.curate.review_desk import Decision, Desk
-from figment.curate.review_guard import MAX_BODY
-from figment.curate.review_server import application
+from figment.curate.review_server import MAX_BODY, application
 from tests.curate.heads_folder import make_heads
 
 HEADS = 80

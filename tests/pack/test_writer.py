@@ -122,7 +122,7 @@ def test_a_killed_worker_is_one_line(folder, tmp_path, monkeypatch):
         def shutdown(self, cancel_futures):
             assert cancel_futures
 
-    monkeypatch.setattr(writer, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(writer, "start_workers", Pool)
     with pytest.raises(FigmentError, match="a worker was killed"):
         pack(folder, tmp_path / "a.zip", resolution=16, workers=2)
     assert json.loads((parts_folder(tmp_path / "a.zip") / "job.json").read_text())["resolution"] == 16

@@ -1,7 +1,5 @@
 """A tiny model in a file and a studio that shows it."""
 
-import asyncio
-
 import pytest
 import torch
 
@@ -30,41 +28,6 @@ def studio(tiny_model, tmp_path):
     shown = Studio(tiny_model, device="cpu", favourites=tmp_path / "studio.db")
     yield shown
     shown.close()
-
-
-class Visitor:
-    """Asks an ASGI application without a network, one request at a time, keeping cookies."""
-
-    def __init__(self, app, base_url="http://localhost:8400"):
-        self.app, self.base_url, self.cookies = app, base_url, {}
-
-    def ask(self, method, address, **options):
-        import httpx
-
-        async def once():
-            transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url=self.base_url, cookies=self.cookies) as client:
-                answer = await client.request(method, address, **options)
-                self.cookies = dict(client.cookies)
-                return answer
-
-        return asyncio.run(once())
-
-    def get(self, address, **options):
-        return self.ask("GET", address, **options)
-
-    def post(self, address, **options):
-        return self.ask("POST", address, **options)
-
-    def delete(self, address, **options):
-        return self.ask("DELETE", address, **options)
-
-
-@pytest.fixture(scope="session")
-def visitor():
-    """What makes a visitor of an ASGI application."""
-    pytest.importorskip("httpx", reason="these tests ask with httpx")
-    return Visitor
 
 
 @pytest.fixture

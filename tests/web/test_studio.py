@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 
 from figment.base.errors import FigmentError
 from figment.base.files import write_json, write_text
+from figment.base.guard import MAX_BODY
 from figment.cli import app
 from figment.draw.latents import seeds_to_w
 from figment.draw.render import draw_pictures, load_generator, picture_png
 from figment.web import answers
 from figment.web import worker as worker_module
-from figment.web.guard import MAX_BODY
 from figment.web.studio import Studio, listen, make_app
 
 OWN = "http://localhost:8400"
@@ -284,3 +284,9 @@ def test_no_model_is_one_line(tmp_path):
         Studio(tmp_path / "none.safetensors")
     with pytest.raises(FigmentError, match="MODEL"):
         Studio(tmp_path)
+
+
+def test_the_guard_stands_before_it(studio, visitor):
+    visit = visitor(make_app(studio, token="t"))
+    assert visit.get("/face.png?r=1").status_code == 401
+    assert visit.get("/face.png?r=1", headers={"authorization": "Bearer t"}).status_code == 200

@@ -1,7 +1,7 @@
-"""What stands before the studio: who may ask, how much, and what the browser may load.
+"""What stands before a page's server: who may ask, how much, and what the browser may load.
 
 Host is checked (another site's name that resolves to this machine is refused: DNS rebinding), Origin and Sec-Fetch-Site
-on everything that changes something, a token where the studio is open to the network, the sizes of addresses and
+on everything that changes something, a token where the page is open to the network, the sizes of addresses and
 bodies before they are read. Every refusal is one line of JSON.
 """
 
@@ -63,11 +63,12 @@ class Guard:
         app: App,
         *,
         hosts: frozenset[str] = frozenset(),    # names besides localhost and the loopback addresses
-        addresses: bool = False,                # True: any IP address as Host too, for a studio open to the network
+        addresses: bool = False,                # True: any IP address as Host too, for a page open to the network
         token: str | None = None,               # what a visitor must bring; None asks for nothing
         max_body: int = MAX_BODY,
+        json_only: bool = False,                # what is posted must say that it is JSON, as no form can
     ) -> None:
-        self.app, self.token, self.max_body, self.active = app, token, max_body, 0
+        self.app, self.token, self.max_body, self.json_only, self.active = app, token, max_body, json_only, 0
         self.hosts, self.addresses = hosts | {"localhost", "127.0.0.1", "::1"}, addresses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,6 +96,8 @@ class Guard:
             if self.token and not self._has_token(headers):
                 await self._ask_token(scope, guarded_send)
                 return
+            if self.json_only and scope["method"] == "POST":
+                self._check_type(headers)
             self._check_length(headers)
             await self.app(scope, self._bounded(receive), guarded_send)
         except Refused as error:
@@ -114,16 +117,20 @@ class Guard:
         name = host_name(headers.get("host", ""))
         if name in self.hosts or (self.addresses and is_address(name)):
             return
-        raise Refused(421, f"Host {name[:80]!r}: this studio does not go by that name")
+        raise Refused(421, f"Host {name[:80]!r}: this page does not go by that name")
 
     def _check_origin(self, scope: Scope, headers: dict[str, str]) -> None:
         """Another site's page may neither change anything nor make this machine draw."""
         site, origin = headers.get("sec-fetch-site", ""), headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
-            raise Refused(403, f"Origin {origin[:80]!r}: only the studio's own page may ask")
+            raise Refused(403, f"Origin {origin[:80]!r}: only the page itself may ask")
         visit = scope["method"] in ("GET", "HEAD") and headers.get("sec-fetch-mode") == "navigate"
         if site in ("cross-site", "same-site") and not visit:
-            raise Refused(403, f"Sec-Fetch-Site {site}: only the studio's own page may ask")
+            raise Refused(403, f"Sec-Fetch-Site {site}: only the page itself may ask")
+
+    def _check_type(self, headers: dict[str, str]) -> None:
+        if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+            raise Refused(415, "Content-Type: must be application/json")
 
     def _check_length(self, headers: dict[str, str]) -> None:
         length = headers.get("content-length", "0")

@@ -1,9 +1,8 @@
 import pytest
 
-pytest.importorskip("starlette", reason="the studio needs the extra `web`")
+pytest.importorskip("starlette", reason="servers need the extra `web`")
 
-from figment.web.guard import COOKIE, MAX_BODY, Guard, host_name, is_address
-from figment.web.studio import make_app
+from figment.base.guard import COOKIE, MAX_BODY, Guard, host_name, is_address
 
 OWN = "http://localhost:8400"
 
@@ -62,7 +61,7 @@ def test_large_bodies_are_refused_before_they_are_read(client):
 
 
 def test_too_many_at_a_time_are_told_to_come_back(client, monkeypatch):
-    monkeypatch.setattr("figment.web.guard.MAX_ACTIVE", 0)
+    monkeypatch.setattr("figment.base.guard.MAX_ACTIVE", 0)
     answer = client().get("/")
     assert answer.status_code == 503 and answer.headers["retry-after"] == "2"
 
@@ -98,7 +97,8 @@ def test_names_of_hosts():
     assert is_address("10.0.0.1") and is_address("::1") and not is_address("a.b")
 
 
-def test_the_studio_stands_behind_it(studio, visitor):
-    visit = visitor(make_app(studio, token="t"))
-    assert visit.get("/face.png?r=1").status_code == 401
-    assert visit.get("/face.png?r=1", headers={"authorization": "Bearer t"}).status_code == 200
+def test_forms_of_other_sites_do_not_pass_as_json(client):
+    visit = client(json_only=True)
+    assert visit.post("/", content=b"{}", headers={"content-type": "text/plain"}).status_code == 415
+    assert visit.post("/", content=b"{}", headers={"content-type": "application/json"}).text == "2"
+    assert visit.get("/").status_code == 200
