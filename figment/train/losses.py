@@ -91,7 +91,7 @@ def gradient_penalty(
 ) -> Tensor:
     """WGAN-GP's penalty between pairs, weight (|slope| - target)^2 / target^2, [N] (Gulrajani 2017, equation 3)."""
     place = place.to(real.dtype)[:, None, None, None]
-    between = real.detach().lerp(fake.detach(), place).requires_grad_()
+    between = real.detach().lerp(fake.detach().to(real.dtype), place).requires_grad_()
     (grads,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     slope = grads.square().sum([1, 2, 3]).sqrt()       # [N, C, H, W] -> [N]
     return (slope - target).square() * (weight / target**2)

@@ -105,10 +105,11 @@ def test_micro_batches_after_a_lack_of_memory_give_the_same_run(dataset, world, 
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("family", ["stylegan1", "progan"])
-def test_grown_families_grow(dataset, world, family):
+def test_grown_families_grow(dataset, world, family, precision):
     config = resolve(dataset.path, dataset.digest, 16, 3, family=family, channel_base=64, z_dim=8, w_dim=8, map_depth=2,
-                     batch=4, start_kimg=599.996 if family == "stylegan1" else 599.99)
+                     batch=4, start_kimg=599.996 if family == "stylegan1" else 599.99, precision=precision)
     first = {"stylegan1": 1.0, "progan": 2.0}[family]
     assert moment(config, round(config.schedule.start_kimg * 1000)).lod == first
     state, rows = run_steps(config, dataset, world, 4)
