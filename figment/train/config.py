@@ -126,15 +126,16 @@ DEFAULT_KIMG = 2500.0
 """The length of the story's run."""
 
 # Presets fill only what the user left unset. `auto` follows the heuristics of StyleGAN2-ADA (Karras 2020, its
-# train.py); `paper` is StyleGAN2's config F; `cpu` is a small network for two cores; `stylegan1` and `progan` are as
-# their authors trained them; `story` is a StyleGAN fine-tuned on one card from a network of anime faces, at 512 pixels.
+# train.py); `paper` is StyleGAN2's config F; `cpu` is a small network for two cores, at a high rate as its hours are
+# few; `stylegan1` and `progan` are as their authors trained them; `story` is a StyleGAN fine-tuned on one card from a
+# network of anime faces, at 512 pixels.
 # None is left to the heuristics, 0 to the growing schedule.
 #
 #              z_dim w_dim depth base   max  batch lr      gamma r1 path mix  noise  augment ema   tick start family
 PRESETS: dict[str, tuple[float | bool | str | None, ...]] = {
     "auto":      (512, 512, 2, None,  512, None, None,   None, 16, 2.0, 0.9, True,  "ada",  None, 4,  0, "stylegan2"),
     "paper":     (512, 512, 8, 32768, 512, 32,   0.002,  10,   16, 2.0, 0.9, True,  "none", 10,   4,  0, "stylegan2"),
-    "cpu":       (64,  64,  2, 512,   128, 16,   0.0025, 1.0,  16, 0.0, 0.5, False, "none", 1.0,  1,  0, "stylegan2"),
+    "cpu":       (64,  64,  2, 512,   128, 16,   0.004,  1.0,  16, 0.0, 0.5, False, "none", 1.0,  1,  0, "stylegan2"),
     "stylegan1": (512, 512, 8, 16384, 512, 0,    0,      10,   1,  0.0, 0.9, True,  "none", 10,   0,  0, "stylegan1"),
     "progan":    (512, 512, 8, 16384, 512, 0,    0,      10,   1,  0.0, 0.0, False, "none", 10,   0,  0, "progan"),
     "story":     (512, 512, 8, 16384, 512, 4,    0.0015, 10,   1,  0.0, 0.9, True,  "none", 10,  30, 7000, "stylegan1"),
@@ -179,6 +180,8 @@ def resolve(
     values |= {name: value for name, value in given.items() if value is not None}
     if like is not None:
         values |= {field.name: like[0][field.name] for field in fields(Networks) if field.name in like[0]}
+    if preset == "cpu" and like is not None:
+        values["lr"] = given.get("lr")    # None: what was trained before goes on at the rate of `auto`
     grows = values["family"] in GROWN
     auto = heuristics(resolution, values["batch"], world) | {
         "loss": "wgan-gp" if values["family"] == "progan" else "logistic", "growing": grows,

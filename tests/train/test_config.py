@@ -27,6 +27,13 @@ def test_what_the_user_set_wins_over_the_preset():
     assert resolve(Path("a.zip"), "d", 64, 3, device="cuda").networks.z_dim == 512
 
 
+def test_on_a_cpu_trained_networks_go_on_at_a_lower_rate_than_fresh_ones():
+    fresh = resolve(Path("a.zip"), "d", 64, 3)
+    like = fresh.generator, fresh.discriminator
+    assert (fresh.recipe.lr, resolve(Path("a.zip"), "d", 64, 3, like=like).recipe.lr) == (0.004, 0.0025)
+    assert resolve(Path("a.zip"), "d", 64, 3, like=like, lr=0.01).recipe.lr == 0.01
+
+
 @pytest.mark.parametrize(("capabilities", "precision"), [({"amx_bf16": True}, "bf16"), ({"avx2": True}, "fp32")])
 def test_a_cpu_that_multiplies_matrices_of_bf16_is_given_them(monkeypatch, capabilities, precision):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
