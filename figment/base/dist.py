@@ -55,6 +55,14 @@ class World:
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
         return bool(flag.item())
 
+    def agree(self, text: str) -> str:
+        """Rank 0's text, on every rank."""
+        if self.size == 1:
+            return text
+        box = [text]
+        torch.distributed.broadcast_object_list(box)
+        return box[0]
+
     def close(self) -> None:
         """Leave the group, where there is one."""
         if self.size > 1:

@@ -183,6 +183,8 @@ def _begin(config: TrainConfig, run: Path, state: State, dataset: ImageDataset, 
     """Go on from the run's newest checkpoint, or write its configuration and the grids to compare with."""
     for line in load_newest(run, state, world.device):
         say(line)
+    if world.any(world.agree(str(state.nimg)) != str(state.nimg)):
+        raise FigmentError(f"{run}: ranks see different checkpoints there; all nodes must share the folder")
     if config.digest != dataset.digest:
         raise FigmentError(f"DATA {dataset.path}: not the pictures that {run} was started with")
     if not world.is_main:

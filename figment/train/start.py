@@ -45,7 +45,7 @@ def start_training(
     if dry_run:
         say(json.dumps(config.to_json(), indent=2))
         return runs
-    run = run or new_run(runs, dataset.name)
+    run = Path(world.agree(str(run or new_run(runs, dataset.name))))
     _launch(config, run, dataset, world)
     return run
 
@@ -83,7 +83,8 @@ def plan(dataset: ImageDataset, world: World, sec: float | None, **given: Any) -
     least = moment(config, round(config.schedule.start_kimg * 1000), world.size).minibatch / 1000
     kimg = max(round(sec * share / pace, 1), least)
     tick = min(config.schedule.tick_kimg, max(round(kimg / 20, 2), least))
-    say(f"trial: {pace:.1f} s/kimg on this machine, so {clock(sec)} are {kimg} kimg")
+    if world.is_main:
+        say(f"trial: {pace:.1f} s/kimg on this machine, so {clock(sec)} are {kimg} kimg")
     return dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, kimg=kimg, tick_kimg=tick))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from figment.base.errors import FigmentError
 from figment.base.files import atomic
 from figment.nets.adapt import adapt
 from figment.nets.modelfile import Model
@@ -172,7 +173,10 @@ def load_newest(
     device: torch.device,
     until: float = math.inf,         # kimg of the newest one that is wanted
 ) -> list[str]:
-    """Restore the newest whole checkpoint; returns one line for each damaged one that was passed over."""
+    """Restore the newest whole checkpoint; returns one line for each damaged one that was passed over.
+
+    A run without any stays as it is; where all are damaged it raises FigmentError, for weights must not be lost unseen.
+    """
     passed = []
     for path in reversed([path for path in checkpoints(run) if int(path.stem[3:]) <= until * 1000 + 0.5]):
         try:
@@ -181,10 +185,13 @@ def load_newest(
             passed.append(f"{path}: damaged, trying an older one ({str(error).splitlines()[0]})")
             continue
         return passed
-    return passed
+    if passed:
+        raise FigmentError(f"{run}: none of its {len(passed)} checkpoints is whole; a new run can go on from its model "
+                           f"with --init {run}. {passed[0]}")
+    return []
 
 
-def step_randomness(seed: int, step: int, stream: int = 0) -> torch.Generator:
-    """The generator of one step's random numbers: the same for the same seed, step and stream, on any machine."""
+def step_randomness(seed: int, step: int, stream: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
+    """The generator of one step's random numbers: the same for the same seed, step, stream and kind of device."""
     state = np.random.SeedSequence([seed, step, stream]).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state) % 2**63)
+    return torch.Generator(device).manual_seed(int(state) % 2**63)

@@ -249,7 +249,8 @@ def _step_g(config: TrainConfig, state: State, now: Growth, latents: Latents, wo
     noise = "random" if recipe.noise else "none"
     side = state.g.sizes[-1]
     shape = (now.minibatch if look else 0, state.g.channels, *side)
-    directions = torch.randn(shape, generator=_stream(config, state, "path", 1))[world.rank :: world.size]
+    directions = torch.randn(shape, generator=_stream(config, state, "path", 1, device), device=device)
+    directions = directions[world.rank :: world.size]
     means: list[Tensor] = []
     path_means: list[Tensor] = []
 
@@ -266,7 +267,7 @@ def _step_g(config: TrainConfig, state: State, now: Growth, latents: Latents, wo
             styles = _styles(config, state, latents, index, device)
             styles = styles[: max(len(styles) // losses.PATH_SHRINK, 1)].clone()
             pictures = state.g.synthesis(styles, noise=noise, generator=_noise(config, state, 2, now, index, world))
-            direction = directions[index][: len(styles)].to(device)
+            direction = directions[index][: len(styles)]
             path = losses.path_length(pictures, styles, state.path_mean, direction, recipe.path_weight, lagged=True)
             (path.penalty * (losses.PATH_INTERVAL * part)).backward()
             path_means.append(path.mean * part)
@@ -314,8 +315,10 @@ def _autocast(config: TrainConfig, device: torch.device, enabled: bool = True) -
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled and config.recipe.precision == "bf16")
 
 
-def _stream(config: TrainConfig, state: State, name: str, more: int = 0) -> torch.Generator:
-    return step_randomness(config.schedule.seed, state.step, STREAMS[name] + more)
+def _stream(
+    config: TrainConfig, state: State, name: str, more: int = 0, device: torch.device | str = "cpu"
+) -> torch.Generator:
+    return step_randomness(config.schedule.seed, state.step, STREAMS[name] + more, device)
 
 
 def _noise(
@@ -324,9 +327,8 @@ def _noise(
     """The layers' noise for some samples of this rank, in the step's first, second or third look at G."""
     if not config.recipe.noise:
         return None
-    seed = _stream(config, state, "noise", look).initial_seed()
     rows = torch.arange(now.minibatch, device=world.device)[world.rank :: world.size][index]
-    return SharedNoise(torch.Generator(world.device).manual_seed(seed), now.minibatch, rows)
+    return SharedNoise(_stream(config, state, "noise", look, world.device), now.minibatch, rows)
 
 
 def _augmentation(config: TrainConfig, state: State, name: str, batch: int, world: World) -> Any:

@@ -1,5 +1,9 @@
 """A data set and a configuration small enough to train in a second."""
 
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +18,27 @@ from figment.train.config import resolve
 
 TINY = {"channel_base": 64, "z_dim": 8, "w_dim": 8, "batch": 4, "r1_interval": 2, "noise": True, "precision": "fp32",
         "tick_kimg": 0.016, "kimg": 0.048}
+
+
+def run_ranks(folder: Path, script: str, *args: object) -> None:
+    """Run a script as two ranks, as torchrun would, until both end well."""
+    (folder / "script.py").write_text(script)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    root = str(Path(__file__).parents[2])
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, str(folder / "script.py"), *map(str, args)], cwd=root,
+            env=os.environ | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "PYTHONPATH": root,
+                              "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
+        for rank in range(2)]
+    try:
+        assert [rank.wait(120) for rank in ranks] == [0, 0]
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.wait()
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from figment.base.errors import FigmentError
 from figment.base.pixels import write_png
 from figment.pack.zips import pack
 from figment.train.start import resume_training, start_training
-from tests.train.conftest import TINY
+from figment.train.state import checkpoints
+from tests.train.conftest import TINY, run_ranks
 
 
 def test_a_dry_run_prints_the_configuration_and_writes_nothing(tmp_path, zip_path, capsys):
@@ -32,6 +33,28 @@ def test_a_time_budget_becomes_kimg(tmp_path, zip_path, capsys):
     run = start_training(zip_path, tmp_path, sec=1.0, device="cpu", **given)
     kimg = json.loads((run / "config.json").read_text())["schedule"]["kimg"]
     assert 0.004 <= kimg < 20 and "s/kimg on this machine" in capsys.readouterr().out
+
+
+RANK = """
+import os, sys, time, torch
+from pathlib import Path
+from figment.train import start
+from tests.train import conftest
+torch.set_num_threads(1)
+if os.environ["RANK"] == "1":
+    start.new_run = lambda runs, name: runs / "another"
+given = {name: value for name, value in conftest.TINY.items() if name != "kimg"}
+run = start.start_training(Path(sys.argv[1]), Path(sys.argv[2]), sec=2.0, device="cpu", **given)
+kimg = start.read_config(run / "config.json").schedule.kimg
+start.resume_training(run, kimg=kimg + 0.016, device="cpu")
+"""
+
+
+def test_ranks_plan_the_same_run_and_resume_it(tmp_path, zip_path):
+    run_ranks(tmp_path, RANK, zip_path, tmp_path / "runs")
+    run, = (tmp_path / "runs").iterdir()
+    kimg = json.loads((run / "config.json").read_text())["schedule"]["kimg"]
+    assert run.name == "00000-heads" and checkpoints(run)[-1].name == f"img{round(kimg * 1000 / 4) * 4:09d}.pt"
 
 
 def test_a_model_gives_its_networks_to_a_run(tmp_path, zip_path):

@@ -1,7 +1,9 @@
 import os
 
+import pytest
 import torch
 
+from figment.base.errors import FigmentError
 from figment.train.config import resolve
 from figment.train.state import checkpoints, load_newest, new_state, save_checkpoint, step_randomness
 from tests.train.conftest import TINY
@@ -27,6 +29,16 @@ def test_a_state_comes_back_from_its_newest_whole_checkpoint(tmp_path, tiny):
     lines = load_newest(tmp_path, fresh, CPU)
     assert len(lines) == 1 and "img000000300.pt" in lines[0]
     assert fresh.nimg == 200 and fresh.g.w_avg[0] == 200
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_is_not_begun_anew(tmp_path, tiny):
+    state = new_state(tiny, CPU)
+    assert load_newest(tmp_path, state, CPU) == []
+    for nimg in (100, 200):
+        (tmp_path / "checkpoints").mkdir(exist_ok=True)
+        (tmp_path / "checkpoints" / f"img{nimg:09d}.pt").write_bytes(b"PK")
+    with pytest.raises(FigmentError, match="none of its 2 checkpoints is whole; .*--init .*img000000200.pt: damaged"):
+        load_newest(tmp_path, state, CPU)
 
 
 def test_a_flipped_bit_in_a_checkpoint_is_noticed(tmp_path, tiny):

@@ -2,11 +2,7 @@
 
 import dataclasses
 import json
-import os
 import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +19,7 @@ from figment.train.growth import stylegan1_phases
 from figment.train.loop import diagnose, train
 from figment.train.state import new_state
 from figment.train.step import judge_both, lazy_parts, moment, step_kinds, train_step
-from tests.train.conftest import TINY
+from tests.train.conftest import TINY, run_ranks
 from tests.train.test_loop import contents
 
 CPU = torch.device("cpu")
@@ -216,18 +212,7 @@ def test_two_ranks_give_the_weights_of_one(tmp_path, dataset, world):
     settings = TINY | {"batch": 8, "noise": False, "augment": "ada", "ada_kimg": 0.5}
     config = resolve(dataset.path, dataset.digest, 16, 3, **settings)
     (tmp_path / "config.json").write_text(json.dumps(config.to_json()))
-    (tmp_path / "script.py").write_text(SCRIPT)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    root = str(Path(__file__).parents[2])
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "config.json"), str(tmp_path / "two.pt")],
-            env=os.environ | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "PYTHONPATH": root,
-                              "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}, cwd=root)
-        for rank in range(2)]
-    assert [rank.wait(120) for rank in ranks] == [0, 0]
+    run_ranks(tmp_path, SCRIPT, tmp_path / "config.json", tmp_path / "two.pt")
     one, _ = run_steps(config, dataset, world, 20)
     two = torch.load(tmp_path / "two.pt", weights_only=True)
     for name in ("g", "d"):
