@@ -64,6 +64,11 @@ def test_a_full_disk_and_an_unwritable_folder_are_one_line(monkeypatch, capsys):
     assert fail(PermissionError(13, "Permission denied", "out")) == (2, "figment: out: Permission denied\n")
 
 
+def test_settings_are_not_silently_ignored_where_a_run_goes_on(tmp_path, monkeypatch, capsys):
+    assert run_main(monkeypatch, "train", "--resume", "-o", tmp_path, "--lr", "0.1", "--no-mirror", "--dry-run") == 2
+    assert "--lr 0.1, --mirror False, --dry-run True: can't change with --resume" in capsys.readouterr().err
+
+
 def test_a_wrong_size_is_one_line(tmp_path, monkeypatch, capsys):
     assert run_main(monkeypatch, "pack", tmp_path, "-o", tmp_path / "a.zip", "--resolution", "48") == 2
     assert "--resolution 48: must be a power of two" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import typer
 from figment.base.durations import parse_duration
 from figment.base.errors import FigmentError
 from figment.base.progress import say
-from figment.commands.app import TRAIN, Device, app, example
+from figment.commands.app import TRAIN, Device, app, example, given
 
 
 @app.command(epilog=example(
@@ -49,21 +49,31 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")] = False,
     device: Device = None,
 ) -> None:
-    """Train a generator on a data set, with a line, a grid of fakes and a checkpoint every tick."""
+    """Train a generator on a data set, with a line, a grid of fakes and a checkpoint every tick.
+
+    On four GPUs: torchrun --nproc-per-node 4 -m figment train heads.zip -o runs
+    """
     from figment.train.start import resume_training, start_training
 
+    settings = {
+        "family": family, "preset": preset, "init": str(init) if init else None, "adapt": adapt or None, "batch": batch,
+        "lr": lr, "gamma": gamma, "path_weight": path_weight, "augment": augment, "ada_target": ada_target,
+        "freeze_d": freeze_d, "precision": precision, "start_kimg": start_kimg, "channel_base": channel_base,
+        "z_dim": z_dim, "mixing": mixing, "noise": noise, "ema_kimg": ema_kimg, "mirror": mirror,
+        "tick_kimg": tick_kimg, "keep": keep, "score_ticks": score_ticks, "tensorboard": tensorboard or None,
+        "seed": seed}
     if resume:
+        others = given(settings | {"time": time, "dry_run": dry_run or None})
+        changed = [f"--{name.replace('_', '-')} {value}" for name, value in others.items()]
+        if changed:
+            raise FigmentError(f"{', '.join(changed)}: can't change with --resume, which takes the run's own settings; "
+                               f"a new run goes on from its weights with --init RUN")
         resume_training(output, data=data, kimg=kimg, device=device)
         return
     if data is None:
         raise FigmentError("DATA: give a data set made by `figment pack`, or --resume with -o RUN")
-    run = start_training(
-        data, output, sec=parse_duration(time) if time and kimg is None else None, dry_run=dry_run, device=device,
-        family=family, preset=preset, init=str(init) if init else None, adapt=adapt, kimg=kimg, batch=batch, lr=lr,
-        gamma=gamma, path_weight=path_weight, augment=augment, ada_target=ada_target, freeze_d=freeze_d,
-        precision=precision, start_kimg=start_kimg, channel_base=channel_base, z_dim=z_dim, w_dim=z_dim,
-        mixing=mixing, noise=noise, ema_kimg=ema_kimg, mirror=mirror, tick_kimg=tick_kimg, keep=keep, seed=seed,
-        score_ticks=score_ticks, tensorboard=tensorboard)
+    run = start_training(data, output, sec=parse_duration(time) if time and kimg is None else None, dry_run=dry_run,
+                         device=device, kimg=kimg, w_dim=z_dim, **settings)
     if not dry_run:
         say(f"{run}: fakes/, stats.jsonl, model.safetensors")
 
