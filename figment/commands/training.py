@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -55,7 +55,7 @@ def train(
     """
     from figment.train.start import resume_training, start_training
 
-    settings = {
+    settings: dict[str, Any] = {
         "family": family, "preset": preset, "init": str(init) if init else None, "adapt": adapt or None, "batch": batch,
         "lr": lr, "gamma": gamma, "path_weight": path_weight, "augment": augment, "ada_target": ada_target,
         "freeze_d": freeze_d, "precision": precision, "start_kimg": start_kimg, "channel_base": channel_base,
