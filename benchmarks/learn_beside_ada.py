@@ -13,14 +13,12 @@ scored by FD-heads against the 2,000 heads. Each training is a process of its ow
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import multiprocessing
 import os
 import statistics
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from theirs import PATH_EVERY, R1_EVERY, Theirs
 
 from figment.base.dist import join_world, keep_freed_memory
 from figment.base.pixels import to_uint8, write_png
@@ -73,73 +72,32 @@ def figment(images: np.ndarray, seed: int, sec: float, _: Path) -> tuple[Any, fl
 
 def stylegan2_ada(images: np.ndarray, seed: int, sec: float, code: Path) -> tuple[Any, float]:
     """Their training step as their loop runs it, with what its `auto` picks for one device at 64 pixels."""
-    sys.path.insert(0, str(code))
-    warnings.simplefilter("ignore")
-    from training.augment import AugmentPipe
-    from training.loss import StyleGAN2Loss
-    from training.networks import Discriminator, Generator
-
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    batch, lr, gamma, target = 32, 0.0025, 0.0002 * SIDE**2 / 32, 0.6
-    shared: dict[str, Any] = {"c_dim": 0, "img_resolution": SIDE, "img_channels": 3}
-    widths = {"channel_base": 16384, "channel_max": 512, "num_fp16_res": 0, "conv_clamp": None}
-    g = Generator(z_dim=512, w_dim=512, mapping_kwargs={"num_layers": 2}, synthesis_kwargs=widths, **shared)
-    d = Discriminator(**widths, epilogue_kwargs={"mbstd_group_size": 4}, **shared)
-    g, d = g.train().requires_grad_(False), d.train().requires_grad_(False)
-    average = copy.deepcopy(g).eval()
-    kinds = ("xflip", "rotate90", "xint", "scale", "rotate", "aniso", "xfrac", "brightness", "contrast", "lumaflip",
-             "hue", "saturation")
-    augment = AugmentPipe(**dict.fromkeys(kinds, 1)).train().requires_grad_(False)
-    augment.p.copy_(torch.zeros([]))
-    loss = StyleGAN2Loss(torch.device("cpu"), g.mapping, g.synthesis, d, augment_pipe=augment, r1_gamma=gamma)
-    every = {"G": 4, "D": 16}
-    adam = {}
-    for name, net in (("G", g), ("D", d)):
-        ratio = every[name] / (every[name] + 1)
-        adam[name] = torch.optim.Adam(net.parameters(), lr=lr * ratio, betas=(0.0, 0.99**ratio), eps=1e-8)
-    labels, nets = torch.zeros(batch, 0), {"G": g, "D": d}
+    batch, target = 32, 0.6
+    program = Theirs(code, torch.device("cpu"), resolution=SIDE, batch=batch, channel_base=16384,
+                     gamma=0.0002 * SIDE**2 / batch, augment=True)
     from torch_utils import training_stats
 
     signs = training_stats.Collector(regex="Loss/signs/real")
     step, shown, started = 0, 0, time.perf_counter()
     while time.perf_counter() - started < sec:
-        picks = rng.integers(len(images), size=batch)
-        real = torch.from_numpy(images[picks]).float() / 127.5 - 1
+        real = torch.from_numpy(images[rng.integers(len(images), size=batch)]).float() / 127.5 - 1
         flip = torch.from_numpy(rng.random(batch) < 0.5)[:, None, None, None]
-        real = torch.where(flip, real.flip(3), real)
-        for phase, gain in (("Gmain", 1), ("Greg", 4), ("Dmain", 1), ("Dreg", 16)):
-            name = phase[0]
-            if phase.endswith("reg") and step % every[name]:
-                continue
-            nets[name].requires_grad_(True)
-            adam[name].zero_grad(set_to_none=True)
-            z = torch.randn(batch, 512)
-            loss.accumulate_gradients(phase=phase, real_img=real, real_c=labels, gen_z=z, gen_c=labels, sync=True,
-                                      gain=gain)
-            nets[name].requires_grad_(False)
-            for parameter in nets[name].parameters():
-                if parameter.grad is not None:
-                    torch.nan_to_num(parameter.grad, nan=0, posinf=1e5, neginf=-1e5, out=parameter.grad)
-            adam[name].step()
 
-        # The average with its ramp-up, and the strength of augmentation every four steps.
+        # The average ramps up, and the strength of augmentation moves every four steps.
         shown += batch
         half_life = min(batch * 10 / 32 * 1000, shown * 0.05)
-        beta = 0.5 ** (batch / max(half_life, 1e-8))
-        with torch.no_grad():
-            for mean, value in zip(average.parameters(), g.parameters(), strict=True):
-                mean.copy_(value.lerp(mean, beta))
-            for mean, value in zip(average.buffers(), g.buffers(), strict=True):
-                mean.copy_(value)
+        program.step(torch.where(flip, real.flip(3), real), step % R1_EVERY == 0, step % PATH_EVERY == 0,
+                     0.5 ** (batch / max(half_life, 1e-8)))
         step += 1
         if step % 4 == 0:
             signs.update()
             change = np.sign(signs["Loss/signs/real"] - target) * (batch * 4) / (500 * 1000)
-            augment.p.copy_((augment.p + change).clamp(min=0))
+            program.augment.p.copy_((program.augment.p + change).clamp(min=0))
 
     def make(z: torch.Tensor) -> torch.Tensor:
-        return average(z, labels[: len(z)], noise_mode="const")
+        return program.average(z, program.labels[: len(z)], noise_mode="const")
     return (make, 512), shown / 1000
 
 
