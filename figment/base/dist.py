@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,6 +30,17 @@ class World:
     def is_main(self) -> bool:
         return self.rank == 0
 
+    @property
+    def share(self) -> slice:
+        """This rank's samples of a batch: every so many, as the minibatch deviation's groups are."""
+        return slice(self.rank, None, self.size)
+
+    def put(self, values: torch.Tensor) -> torch.Tensor:
+        """`values` on this process's device; a GPU fetches them when it gets there, and nobody waits for that."""
+        if self.device.type == "cuda" and values.device.type == "cpu":
+            values = values.pin_memory()
+        return values.to(self.device, non_blocking=True)
+
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Average the gradients over all ranks in one message; a world of one does nothing."""
         if self.size == 1:
@@ -51,9 +63,9 @@ class World:
         """Whether it is so on any rank; every rank must ask at the same point."""
         if self.size == 1:
             return here
-        flag = torch.tensor(float(here), device=self.device)
+        flag = torch.tensor(float(here))    # on the CPU: nobody waits for a GPU
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
-        return bool(flag.item())
+        return bool(flag)
 
     def agree(self, text: str) -> str:
         """Rank 0's text, on every rank."""
@@ -62,6 +74,15 @@ class World:
         box = [text]
         torch.distributed.broadcast_object_list(box)
         return box[0]
+
+    def memory_gb(self) -> float | None:
+        """Memory of the smallest GPU of all ranks, in GB; None on CPUs. Every rank must ask at the same point."""
+        if self.device.type != "cuda":
+            return None
+        found = torch.tensor(torch.cuda.get_device_properties(self.device).total_memory / 1e9)
+        if self.size > 1:
+            torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MIN)
+        return float(found)
 
     def close(self) -> None:
         """Leave the group, where there is one."""
@@ -72,19 +93,34 @@ class World:
 def join_world(device: str | None = None) -> World:
     """This process's place, from torchrun's environment; `device` None takes the GPU where there is one."""
     name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise FigmentError(f"--device {name}: must be cpu, cuda or, of several, one such as cuda:1")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise FigmentError(f"--device {name}: no CUDA device here; use --device cpu")
-    if name == "cpu":
-        keep_freed_memory()
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
-        return World(0, 1, torch.device(name))
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    place = torch.device(f"cuda:{local}" if name == "cuda" else name)
+    size, local = int(os.environ.get("WORLD_SIZE", "1")), os.environ.get("LOCAL_RANK", "0")
+    place = torch.device(f"cuda:{local}" if name == "cuda" and size > 1 else name)
     if place.type == "cuda":
-        torch.cuda.set_device(place)
-    torch.distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
+        torch.backends.cudnn.benchmark = True    # the fastest of its ways for each shape, tried once
+        if place.index is not None:
+            torch.cuda.set_device(place)
+    else:
+        keep_freed_memory()
+    if size == 1:
+        return World(0, 1, place)
+    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo")
     return World(torch.distributed.get_rank(), size, place)
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most memory so far, in bytes: of the GPU by this process's tensors, else by the process; 0 if not known."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:    # Windows
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024    # getrusage(2)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def keep_freed_memory() -> None:

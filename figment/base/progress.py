@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sized
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 Item = TypeVar("Item")
 
@@ -29,6 +32,54 @@ def track(
         for item in items:
             yield item
             progress.advance(task)
+
+
+class LiveBar:
+    """A bar at the terminal's bottom for work of hours, moved by hand; nothing where nobody watches."""
+
+    def __init__(
+        self,
+        label: str,     # what is being done
+        total: float,   # where the work ends
+        unit: str,      # that both numbers count
+    ) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self._progress: Progress | None = None
+
+    def move(
+        self,
+        done: float,    # how far the work is
+        note: str,      # what else is worth knowing now
+    ) -> None:
+        """Show this state; draws the bar anew where `clear` took it away."""
+        if self._progress is None and sys.stderr.isatty():
+            self._progress = self._draw()
+        if self._progress is not None:
+            self._progress.update(self._progress.task_ids[0], completed=done, note=note)
+
+    def clear(self) -> None:
+        """Take the bar away, so that lines can be printed."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _draw(self) -> Progress:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        place = f"{{task.completed:.2f}} / {{task.total:g}} {self.unit}"
+        progress = Progress(
+            TextColumn("{task.description:>12}"), BarColumn(), TextColumn(place), TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True), transient=True, refresh_per_second=2, redirect_stdout=sys.stdout.isatty())
+        progress.add_task(self.label, total=self.total, note="")
+        progress.start()
+        return progress
+
+    def __enter__(self) -> LiveBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
 
 
 def say(text: str) -> None:

@@ -19,19 +19,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from figment.base.dist import World
+from figment.base.dist import World, peak_memory
 from figment.base.durations import clock
 from figment.base.errors import FigmentError
 from figment.base.files import write_json, write_text
 from figment.base.pixels import to_uint8, write_png
-from figment.base.progress import say
+from figment.base.progress import LiveBar, say
 from figment.base.seeds import seeds_to_z
 from figment.draw.grid import make_grid, on_squares
 from figment.nets.modelfile import Model, save
 from figment.pack.dataset import ImageDataset
 from figment.pack.readahead import hold_images
 from figment.pack.sampler import EndlessSampler
-from figment.score.monitor import best_kimg
+from figment.score.monitor import SCORES, best_kimg, read_rows
 from figment.train.board import Board
 from figment.train.ceiling import Ceiling
 from figment.train.config import TrainConfig
@@ -48,7 +48,7 @@ class Stop:
     """Notices SIGTERM and Ctrl-C, so that the loop can end between two steps."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked, self.hasty = False, False
 
     def __enter__(self) -> Stop:
         self._old = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -56,6 +56,19 @@ class Stop:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
+        if self.hasty:
+            self.hasty = False
+            raise KeyboardInterrupt
+
+    def cutting_short(self, work: Callable[[], str | None]) -> str | None:
+        """What `work` returns; None where a signal came, which ends it at once: scores may take long, and can wait."""
+        self.hasty = True
+        try:
+            return None if self.asked else work()
+        except KeyboardInterrupt:
+            return None
+        finally:
+            self.hasty = False
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._old.items():
@@ -77,19 +90,22 @@ def train(
     sampler = EndlessSampler(len(dataset), config.schedule.seed, config.recipe.mirror)
     total = round((config.schedule.start_kimg + config.schedule.kimg) * 1000)
 
-    with Stop() as stop:
+    with Stop() as stop, LiveBar("training", total / 1000, "kimg") as live:
         meter, rollbacks, stopped = Meter(state.nimg), 0, False
         ceiling = Ceiling(config, world)
         while state.nimg < total and not stopped:
             with ceiling.counting(state):
                 stats = train_step(config, state, images, sampler, world)
             meter.add(state, stats)
+            if world.is_main:
+                live.move(state.nimg / 1000, meter.pace(state, total))
             if state.step % AGREE_STEPS == 0 or world.size == 1:
                 stopped = world.any(stop.asked)
             if state.nimg < total and state.nimg < _next_tick(config, state, world):
                 continue
 
             # A tick: statistics, a grid of fakes, a checkpoint, one line. A broken state goes back to a good one.
+            live.clear()
             row = meter.row(state, world)
             broken = diagnose(row, state)
             if broken:
@@ -101,8 +117,9 @@ def train(
                 if board is not None:
                     board.tick(row, fakes)
                 if world.is_main:
-                    say(_status(state, total, ceiling.share(row["sec_per_kimg"])))
-                collapsed = on_tick(state)
+                    say(_status(run, state, total, ceiling.share(row["sec_per_kimg"])))
+                collapsed = stop.cutting_short(lambda: on_tick(state))
+                stopped = stopped or world.any(stop.asked)
                 if world.any(bool(collapsed)):
                     rollbacks += 1
                     _roll_back(run, state, world, collapsed or "", rollbacks, best_kimg(run))
@@ -163,6 +180,11 @@ class Meter:
         for name, value in stats.items():
             state.sums[name] = state.sums[name] + value if name in state.sums else value
             state.counts[name] = state.counts.get(name, 0) + 1
+
+    def pace(self, state: State, total: int) -> str:
+        """Seconds per 1,000 images so far, and the time left until `total` images."""
+        sec = (time.perf_counter() - self.start) / max(state.nimg - self.first, 1) * 1000
+        return f"{sec:.2f} s/kimg, {clock((total - state.nimg) / 1000 * sec)} left"
 
     def row(self, state: State, world: World) -> dict[str, float]:
         """The tick's line of stats.jsonl: means over the tick and over all ranks. The next tick starts from nothing."""
@@ -231,6 +253,7 @@ def _grid_columns(resolution: int) -> int:
 
 
 def _status(
+    run: Path,
     state: State,
     total: int,             # images at the end
     share: float | None,    # of the machine's ceiling; None where it is not known
@@ -246,6 +269,8 @@ def _status(
         line += f"   ADA {row['ada_p']:.3f}"
     if row.get("lod"):
         line += f"   lod {row['lod']:.2f}"
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        line += f"   {torch.cuda.max_memory_allocated() / 1e9:.1f} GB"
-    return line
+    scores = read_rows(run / SCORES)
+    if scores:
+        line += f"   {scores[-1].get('label', 'score')} {scores[-1]['smooth']:.4f}"
+    memory = peak_memory(state.path_mean.device)
+    return f"{line}   {memory / 1e9:.1f} GB" if memory else line

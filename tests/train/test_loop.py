@@ -1,5 +1,9 @@
 import dataclasses
+import errno
 import json
+import re
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -14,13 +18,21 @@ from figment.train.state import checkpoints, new_state
 from figment.train.step import train_step
 
 
+def plain(value):
+    """What a checkpoint holds, tensors as bytes, but for the timings."""
+    if isinstance(value, torch.Tensor):
+        return value.numpy().tobytes()
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items() if not str(key).startswith("sec")}
+    return [plain(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
 def contents(run):
-    """Every file of a run but its timings; checkpoints as tensors' bytes."""
+    """Every file of a run but its timings; checkpoints as bytes of networks, optimizers and all else."""
     files = {}
     for path in sorted(run.rglob("*")):
         if path.suffix == ".pt":
-            values = torch.load(path, weights_only=True)
-            files[path.name] = {key: value.numpy().tobytes() for key, value in values["g"].items()}
+            files[path.name] = plain(torch.load(path, weights_only=True))
         elif path.name == "stats.jsonl":
             rows = [json.loads(line) for line in path.read_text().splitlines()]
             files[path.name] = [{k: v for k, v in row.items() if not k.startswith("sec")} for row in rows]
@@ -114,3 +126,49 @@ def test_a_collapsed_score_goes_back_to_the_best_checkpoint(tiny, dataset, world
     assert seen == [16, 32, 48, 32, 48, 64]
     assert "back to 0.0 kimg, with 0.5 times the learning rate" in capsys.readouterr().out
     assert "img000000016.pt" in [path.name for path in checkpoints(tmp_path)]    # the best one stays
+
+
+def test_a_signal_ends_a_score_at_once(tiny, dataset, world, tmp_path, capsys):
+    """The score of the second tick would take a minute."""
+    def judge(state):
+        if state.nimg == 32:
+            signal.raise_signal(signal.SIGTERM)
+            time.sleep(60)
+
+    start = time.monotonic()
+    assert not train(tiny, tmp_path, dataset, world, judge)
+    assert time.monotonic() - start < 30
+    assert "stopped at 0.0 kimg; go on with" in capsys.readouterr().out
+    assert checkpoints(tmp_path)[-1].name == "img000000032.pt"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_the_status_line_tells_score_and_memory(tiny, dataset, world, tmp_path, capsys):
+    def judge(state):
+        row = {"kimg": state.nimg / 1000, "distance": 0.25, "smooth": 0.125, "label": "FD-heads"}
+        (tmp_path / "scores.jsonl").write_text(json.dumps(row) + "\n")
+
+    train(tiny, tmp_path, dataset, world, judge)
+    first, second, _ = (line for line in capsys.readouterr().out.splitlines() if line.startswith("tick"))
+    assert "FD-heads" not in first and "FD-heads 0.1250" in second
+    assert float(re.search(r"([\d.]+) GB$", first)[1]) > 0
+
+
+def test_a_disk_that_fills_up_leaves_a_run_that_goes_on(tiny, dataset, world, tmp_path, monkeypatch):
+    train(tiny, tmp_path / "whole", dataset, world)
+    original, calls = torch.save, [0]
+
+    def fills_up(values, path):
+        calls[0] += 1
+        if calls[0] == 3:
+            path.write_bytes(b"PK half a checkpoint")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(values, path)
+
+    monkeypatch.setattr(torch, "save", fills_up)
+    with pytest.raises(OSError, match="No space left on device"):
+        train(tiny, tmp_path / "cut", dataset, world)
+    left = sorted(path.name for path in (tmp_path / "cut" / "checkpoints").iterdir())
+    assert left == ["img000000000.pt", "img000000016.pt"]
+    assert train(tiny, tmp_path / "cut", dataset, world)
+    assert contents(tmp_path / "whole") == contents(tmp_path / "cut")

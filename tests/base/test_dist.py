@@ -1,0 +1,39 @@
+"""A world of one, and the shares of larger ones."""
+
+import pytest
+import torch
+
+from figment.base.dist import World, join_world, peak_memory
+from figment.base.errors import FigmentError
+
+CPU = torch.device("cpu")
+
+
+def test_without_torchrun_a_process_is_alone(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    world = join_world("cpu")
+    assert (world.rank, world.size, world.is_main) == (0, 1, True)
+    assert world.any(True) and not world.any(False)
+    assert world.agree("here") == "here" and world.memory_gb() is None
+
+
+def test_a_device_that_is_none_is_one_line():
+    with pytest.raises(FigmentError, match="--device gpu: must be cpu, cuda or"):
+        join_world("gpu")
+
+
+def test_ranks_share_a_batch_without_gap_or_overlap():
+    batch = torch.arange(10)
+    parts = [batch[World(rank, 3, CPU).share] for rank in range(3)]
+    assert sorted(torch.cat(parts).tolist()) == batch.tolist()
+    assert parts[1].tolist() == [1, 4, 7]
+
+
+def test_values_are_put_on_the_device_as_they_are():
+    values = torch.tensor([True, False])
+    assert torch.equal(World(0, 1, CPU).put(values), values)
+
+
+def test_the_peak_of_memory_holds_what_was_taken():
+    block = torch.ones(50_000_000)    # 200 MB
+    assert peak_memory(CPU) > block.nbytes
