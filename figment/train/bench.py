@@ -63,7 +63,6 @@ def bench(
     data = np.random.default_rng(0).integers(0, 256, (64, channels, side, side), np.uint8)
     images, sampler = torch.from_numpy(data).to(world.device), EndlessSampler(64, 0, True)
     now, recipe = moment(config, state.nimg, world.size), config.recipe
-    share = slice(world.rank, None, world.size)
 
     # Whole steps of each kind, and what the lazy parts add to them.
     def whole(at: int) -> Callable[[], object]:
@@ -85,13 +84,13 @@ def bench(
             lazy.append((name, more_sec, more_flop))
 
     # The parts of a step with as few lazy parts as there are.
-    latents = step._draw_latents(config, state, torch.Generator().manual_seed(0), now.minibatch, share)
-    reals = step._take_reals(state, images, sampler, now, share, world)
+    latents = step._draw_latents(config, state, torch.Generator().manual_seed(0), now.minibatch, world)
+    reals = step._take_reals(state, images, sampler, now, world)
     state.step = min(kinds.items())[1][0]
     parts = {
         "D": lambda: step._step_d(config, state, now, reals, latents, world),
         "G": lambda: step._step_g(config, state, now, latents, world),
-        "data": lambda: step._take_reals(state, images, sampler, now, share, world),
+        "data": lambda: step._take_reals(state, images, sampler, now, world),
         "EMA": lambda: update_ema(state.g_ema, state.g, 0.99),
     }
     if state.ada is not None:

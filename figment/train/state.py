@@ -63,8 +63,8 @@ class State:
     """Sums of the current tick's statistics, kept on the device until the tick ends."""
     counts: dict[str, int] = field(default_factory=dict)
     """How many each of them has."""
-    micro: int | None = None
-    """Most samples at once that fit into the memory; None for all."""
+    micro: dict[str, int] = field(default_factory=dict)
+    """By part of a step, where memory ran out: the most samples at once that fit."""
 
     def dump(self) -> dict[str, Any]:
         """Everything as tensors and plain values."""
@@ -78,6 +78,7 @@ class State:
             getattr(self, name).load_state_dict(values[name])
         for name in PLAIN:
             setattr(self, name, values[name])
+        self.micro = values["micro"] if isinstance(values["micro"], dict) else {}    # one number, in early versions
         self.ada = AdaState(**values["ada"]) if values["ada"] else None
 
 
@@ -96,8 +97,8 @@ def new_state(
     g_ema = g_ema.to(device).eval().requires_grad_(False)
 
     # R1 and path length join the steps in which they fall, so Adam's settings need no correction for laziness.
-    g_opt, d_opt = (torch.optim.Adam(network.parameters(), lr=config.recipe.lr or 0.001, betas=BETAS, eps=1e-8)
-                    for network in (g, d))
+    g_opt, d_opt = (torch.optim.Adam(network.parameters(), lr=config.recipe.lr or 0.001, betas=BETAS, eps=1e-8,
+                                     fused=True) for network in (g, d))
     state = State(g, d, g_ema, g_opt, d_opt)
     state.nimg = round(config.schedule.start_kimg * 1000)
     state.path_mean = torch.zeros([], device=device)

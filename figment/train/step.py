@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from figment.base.dist import World
 from figment.base.pixels import to_unit
+from figment.base.progress import say
 from figment.nets.fastconv import fast_convolutions
 from figment.nets.noise import SharedNoise
 from figment.pack.readahead import ReadAhead
@@ -23,7 +25,7 @@ from figment.train.augment import Augment, Draws
 from figment.train.config import Recipe, TrainConfig
 from figment.train.ema import ema_beta, update_ema
 from figment.train.growth import Growth, fade_reals, growth_at, new_layer, progan_phases, stylegan1_phases
-from figment.train.memory import Index, MicroBatches, whole_group
+from figment.train.memory import Closure, Index, MicroBatches, whole_group
 from figment.train.state import State, step_randomness
 
 AHEAD = 3
@@ -65,7 +67,7 @@ def step_kinds(recipe: Recipe) -> dict[tuple[bool, bool], tuple[int, float]]:
 
 @dataclass(frozen=True)
 class Latents:
-    """What a batch of fakes is made of, on the CPU, for this rank."""
+    """What a batch of fakes is made of, for this rank and on its device."""
 
     z: Tensor
     """[2, n, Z]: the latents and those mixed in."""
@@ -86,12 +88,11 @@ def train_step(
     _set_pace(config, state, now)
 
     # Every rank draws the whole batch and takes every so many samples, which keeps the minibatch deviation's groups.
-    share = slice(world.rank, None, world.size)
     randomness = step_randomness(config.schedule.seed, state.step)
-    latents_d = _draw_latents(config, state, randomness, now.minibatch, share)
-    latents_g = _draw_latents(config, state, randomness, now.minibatch, share)
+    latents_d = _draw_latents(config, state, randomness, now.minibatch, world)
+    latents_g = _draw_latents(config, state, randomness, now.minibatch, world)
 
-    stats = _step_d(config, state, now, _take_reals(state, images, sampler, now, share, world), latents_d, world)
+    stats = _step_d(config, state, now, _take_reals(state, images, sampler, now, world), latents_d, world)
     stats |= _step_g(config, state, now, latents_g, world)
 
     state.nimg += now.minibatch
@@ -119,37 +120,37 @@ def _draw_latents(
     config: TrainConfig,
     state: State,
     randomness: torch.Generator,
-    batch: int,
-    share: slice,              # this rank's samples
+    batch: int,                # over all ranks
+    world: World,
 ) -> Latents:
     """Latents with style mixing (Karras 2019, 3.1): from a random layer on, a second z counts."""
     z = torch.randn(2, batch, state.g.z_dim, generator=randomness)
     cutoff = torch.randint(1, max(state.g.num_layers, 2), (batch,), generator=randomness)
     mixed = torch.rand(batch, generator=randomness) < config.recipe.mixing
     cutoff = torch.where(mixed, cutoff, state.g.num_layers)
-    return Latents(z[:, share], cutoff[share])
+    return Latents(world.put(z[:, world.share]), world.put(cutoff[world.share]))
 
 
-def _styles(config: TrainConfig, state: State, latents: Latents, index: Index, device: torch.device) -> Tensor:
+def _styles(config: TrainConfig, state: State, latents: Latents, index: Index) -> Tensor:
     """The mapped latents of some samples, [n, L, D]."""
-    z = latents.z[:, index].to(device)
+    z = latents.z[:, index]
     first: Tensor = state.g.mapping(z[0])
     if config.recipe.mixing == 0 or state.g.num_layers == 1:
         return first
-    layer = torch.arange(state.g.num_layers, device=device)
-    second = layer[None, :] >= latents.cutoff[index].to(device)[:, None]          # [n, L]
+    layer = torch.arange(state.g.num_layers, device=z.device)
+    second = layer[None, :] >= latents.cutoff[index][:, None]                     # [n, L]
     return torch.where(second[:, :, None], state.g.mapping(z[1]), first)
 
 
 def _take_reals(
-    state: State, images: Tensor | ReadAhead, sampler: EndlessSampler, now: Growth, share: slice, world: World
+    state: State, images: Tensor | ReadAhead, sampler: EndlessSampler, now: Growth, world: World
 ) -> Tensor:
     """This rank's share of the next showings, as the networks can draw them now: [n, C, H, W] in [-1, 1]."""
     indices, flips = sampler.take(state.nimg, now.minibatch)
-    real = images[torch.from_numpy(indices[share]).to(images.device)].to(world.device, non_blocking=True)
+    real = world.put(images[torch.from_numpy(indices[world.share]).to(images.device)])
     if isinstance(images, ReadAhead):
-        images.expect(sampler.take(state.nimg + now.minibatch, AHEAD * now.minibatch)[0][share])
-    flip = torch.from_numpy(flips[share]).to(world.device)
+        images.expect(sampler.take(state.nimg + now.minibatch, AHEAD * now.minibatch)[0][world.share])
+    flip = world.put(torch.from_numpy(flips[world.share]))
     real = to_unit(torch.where(flip[:, None, None, None], real.flip(3), real))
     return fade_reals(real, now.lod) if now.lod else real
 
@@ -166,13 +167,13 @@ def _step_d(
     penalise, _ = lazy_parts(recipe, state.step)
     see_real = _augmentation(config, state, "real", now.minibatch, world)
     see_fake = _augmentation(config, state, "fake", now.minibatch, world)
-    places = torch.rand(now.minibatch, generator=_stream(config, state, "path"))[world.rank :: world.size]
+    places = world.put(torch.rand(now.minibatch, generator=_stream(config, state, "path"))[world.share])
     noise = "random" if recipe.noise else "none"
     logits_of_reals: list[Tensor] = []
 
     def closure(index: Index, part: float) -> dict[str, Tensor]:
         with torch.no_grad(), _autocast(config, device):
-            styles = _styles(config, state, latents, index, device)
+            styles = _styles(config, state, latents, index)
             fake = state.g.synthesis(styles, noise=noise, generator=_noise(config, state, 0, now, index, world))
         real = reals[index].detach().requires_grad_(penalise)
         seen = see_real(real, index), see_fake(fake, index)
@@ -190,7 +191,7 @@ def _step_d(
             loss = loss + penalty * (recipe.gamma / 2 * recipe.r1_interval)
             stats["r1"] = penalty
         if critic and recipe.gamma:
-            penalty = losses.gradient_penalty(state.d, real, fake, places[index].to(device), recipe.gamma).mean()
+            penalty = losses.gradient_penalty(state.d, real, fake, places[index], recipe.gamma).mean()
             loss = loss + penalty
             stats["gradient_penalty"] = penalty
         (loss * part).backward()
@@ -202,7 +203,7 @@ def _step_d(
         logits_of_reals.clear()
 
     _thaw(state.d, recipe.freeze_d)
-    stats = _run(config, state, now, world, closure, reset)
+    stats = _run("D with R1" if penalise else "D", config, state, now, world, closure, reset)
     _update(state.d_opt, state.d, world)
 
     # How sure D is of the reals decides how strongly the next steps augment.
@@ -250,13 +251,13 @@ def _step_g(config: TrainConfig, state: State, now: Growth, latents: Latents, wo
     side = state.g.sizes[-1]
     shape = (now.minibatch if look else 0, state.g.channels, *side)
     directions = torch.randn(shape, generator=_stream(config, state, "path", 1, device), device=device)
-    directions = directions[world.rank :: world.size]
+    directions = directions[world.share]
     means: list[Tensor] = []
     path_means: list[Tensor] = []
 
     def closure(index: Index, part: float) -> dict[str, Tensor]:
         with _autocast(config, device):
-            styles = _styles(config, state, latents, index, device)
+            styles = _styles(config, state, latents, index)
             fake = state.g.synthesis(styles, noise=noise, generator=_noise(config, state, 1, now, index, world))
             logits = state.d(see(fake, index)).float()
         loss = (losses.critic_generator_loss if recipe.loss == "wgan-gp" else losses.generator_loss)(logits)
@@ -264,7 +265,7 @@ def _step_g(config: TrainConfig, state: State, now: Growth, latents: Latents, wo
         means.append(styles.detach()[:, 0].mean(0) * part)
         stats = {"loss_g": loss}
         if look:
-            styles = _styles(config, state, latents, index, device)
+            styles = _styles(config, state, latents, index)
             styles = styles[: max(len(styles) // losses.PATH_SHRINK, 1)].clone()
             pictures = state.g.synthesis(styles, noise=noise, generator=_noise(config, state, 2, now, index, world))
             direction = directions[index][: len(styles)]
@@ -280,7 +281,7 @@ def _step_g(config: TrainConfig, state: State, now: Growth, latents: Latents, wo
         path_means.clear()
 
     state.d.requires_grad_(False)
-    stats = _run(config, state, now, world, closure, reset)
+    stats = _run("G with path length" if look else "G", config, state, now, world, closure, reset)
     _update(state.g_opt, state.g, world)
     if path_means:
         state.path_mean = world.mean(torch.stack(path_means).sum(0))
@@ -292,21 +293,33 @@ def _step_g(config: TrainConfig, state: State, now: Growth, latents: Latents, wo
 
 
 def _run(
-    config: TrainConfig, state: State, now: Growth, world: World, closure: Any, reset: Any
+    part: str,                 # of the step: parts need different memory
+    config: TrainConfig,
+    state: State,
+    now: Growth,
+    world: World,
+    closure: Closure,
+    reset: Callable[[], None],
 ) -> dict[str, Tensor]:
     """Gradients and statistics of this rank's batch, in as few micro-batches as the memory allows."""
     group = getattr(state.d, "mbstd_group", 4) if getattr(state.d, "mbstd_channels", 1) else 1
-    batches = MicroBatches(now.minibatch // world.size, group, state.micro)
+    known = state.micro.get(part)
+    batches = MicroBatches(now.minibatch // world.size, group, known, lambda line: say(f"{part}: {line}"))
     with fast_convolutions(world.device.type == "cpu" or config.recipe.precision == "bf16"):
         stats = batches.run(closure, reset)
     if batches.size < batches.batch:
-        state.micro = batches.size
+        state.micro[part] = batches.size
     return stats
 
 
 def _update(optimizer: torch.optim.Optimizer, network: torch.nn.Module, world: World) -> None:
     """Average the gradients over ranks and step."""
     world.average_gradients(network.parameters())
+
+    # Fused Adam pairs weights and gradients by their place in memory, so they must lie alike.
+    for parameter in network.parameters():
+        if parameter.grad is not None and parameter.grad.stride() != parameter.stride():
+            parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
     optimizer.step()
 
 
@@ -327,7 +340,7 @@ def _noise(
     """The layers' noise for some samples of this rank, in the step's first, second or third look at G."""
     if not config.recipe.noise:
         return None
-    rows = torch.arange(now.minibatch, device=world.device)[world.rank :: world.size][index]
+    rows = torch.arange(now.minibatch, device=world.device)[world.share][index]
     return SharedNoise(_stream(config, state, "noise", look, world.device), now.minibatch, rows)
 
 
@@ -338,7 +351,7 @@ def _augmentation(config: TrainConfig, state: State, name: str, batch: int, worl
     augment = _augment(config.networks.channels, config.recipe.augment_kinds, str(world.device))
     augment.p.copy_(state.ada.p)
     draws = augment.draw(_stream(config, state, name), batch)
-    mine = Draws(*(part[world.rank :: world.size] for part in draws))
+    mine = Draws(*(part[world.share] for part in draws))
     return lambda images, index: augment.apply_draws(images, Draws(*(part[index] for part in mine)))
 
 
