@@ -1,7 +1,10 @@
+from dataclasses import fields
+
 import pytest
 from typer.testing import CliRunner
 
 from figment.cli import app, main
+from figment.train.config import Networks, Recipe, Schedule
 
 COMMANDS = ("make", "demo-art", "crop", "curate", "pack", "train", "sample", "morph", "film", "mix", "publish",
             "convert", "info", "score", "compare", "review", "report", "sweep", "project", "edit", "augment", "export",
@@ -62,6 +65,14 @@ def test_a_full_disk_and_an_unwritable_folder_are_one_line(monkeypatch, capsys):
     assert fail(OSError(28, "No space left on device", "out/x.mp4")) == (
         2, "figment: out/x.mp4: the disk is full; what was finished is intact\n")
     assert fail(PermissionError(13, "Permission denied", "out")) == (2, "figment: out: Permission denied\n")
+
+
+def test_every_setting_of_a_training_has_an_option():
+    from typer.main import get_command
+
+    options = {option.name for option in get_command(app).commands["train"].params}
+    settings = {field.name for kind in (Networks, Recipe, Schedule) for field in fields(kind)}
+    assert settings - options == {"resolution", "channels", "loss", "growing"}    # as the data and the family are
 
 
 def test_settings_are_not_silently_ignored_where_a_run_goes_on(tmp_path, monkeypatch, capsys):

@@ -29,14 +29,20 @@ def train(
     batch: Annotated[int | None, typer.Option(help=TRAIN["batch"])] = None,
     lr: Annotated[float | None, typer.Option(help=TRAIN["lr"])] = None,
     gamma: Annotated[float | None, typer.Option(help=TRAIN["gamma"])] = None,
+    r1_interval: Annotated[int | None, typer.Option(help=TRAIN["r1_interval"])] = None,
     path_weight: Annotated[float | None, typer.Option(help=TRAIN["path_weight"])] = None,
     augment: Annotated[str | None, typer.Option(help=TRAIN["augment"])] = None,
+    augment_kinds: Annotated[str | None, typer.Option(help=TRAIN["augment_kinds"])] = None,
+    ada_kimg: Annotated[float | None, typer.Option(help=TRAIN["ada_kimg"])] = None,
     ada_target: Annotated[float | None, typer.Option(help=TRAIN["ada_target"])] = None,
     freeze_d: Annotated[int | None, typer.Option(help=TRAIN["freeze_d"])] = None,
     precision: Annotated[str | None, typer.Option(help=TRAIN["precision"])] = None,
     start_kimg: Annotated[float | None, typer.Option(help=TRAIN["start_kimg"])] = None,
     channel_base: Annotated[int | None, typer.Option(help=TRAIN["channel_base"])] = None,
+    channel_max: Annotated[int | None, typer.Option(help=TRAIN["channel_max"])] = None,
     z_dim: Annotated[int | None, typer.Option(help=TRAIN["z_dim"])] = None,
+    w_dim: Annotated[int | None, typer.Option(help=TRAIN["w_dim"] + " Unset: that of z, where it is set.")] = None,
+    map_depth: Annotated[int | None, typer.Option(help=TRAIN["map_depth"])] = None,
     mixing: Annotated[float | None, typer.Option(help=TRAIN["mixing"])] = None,
     noise: Annotated[bool | None, typer.Option("--noise/--no-noise", help=TRAIN["noise"])] = None,
     ema_kimg: Annotated[float | None, typer.Option(help=TRAIN["ema_kimg"])] = None,
@@ -57,11 +63,12 @@ def train(
 
     settings: dict[str, Any] = {
         "family": family, "preset": preset, "init": str(init) if init else None, "adapt": adapt or None, "batch": batch,
-        "lr": lr, "gamma": gamma, "path_weight": path_weight, "augment": augment, "ada_target": ada_target,
-        "freeze_d": freeze_d, "precision": precision, "start_kimg": start_kimg, "channel_base": channel_base,
-        "z_dim": z_dim, "mixing": mixing, "noise": noise, "ema_kimg": ema_kimg, "mirror": mirror,
-        "tick_kimg": tick_kimg, "keep": keep, "score_ticks": score_ticks, "tensorboard": tensorboard or None,
-        "seed": seed}
+        "lr": lr, "gamma": gamma, "r1_interval": r1_interval, "path_weight": path_weight, "augment": augment,
+        "augment_kinds": augment_kinds, "ada_kimg": ada_kimg, "ada_target": ada_target, "freeze_d": freeze_d,
+        "precision": precision, "start_kimg": start_kimg, "channel_base": channel_base, "channel_max": channel_max,
+        "z_dim": z_dim, "w_dim": w_dim or z_dim, "map_depth": map_depth, "mixing": mixing, "noise": noise,
+        "ema_kimg": ema_kimg, "mirror": mirror, "tick_kimg": tick_kimg, "keep": keep, "score_ticks": score_ticks,
+        "tensorboard": tensorboard or None, "seed": seed}
     if resume:
         others = given(settings | {"time": time, "dry_run": dry_run or None})
         changed = [f"--{name.replace('_', '-')} {value}" for name, value in others.items()]
@@ -73,12 +80,13 @@ def train(
     if data is None:
         raise FigmentError("DATA: give a data set made by `figment pack`, or --resume with -o RUN")
     run = start_training(data, output, sec=parse_duration(time) if time and kimg is None else None, dry_run=dry_run,
-                         device=device, kimg=kimg, w_dim=z_dim, **settings)
+                         device=device, kimg=kimg, **settings)
     if not dry_run:
         say(f"{run}: fakes/, stats.jsonl, model.safetensors")
 
 
-@app.command(epilog=example("plan heads-512.zip --kimg 2500", "plan heads.zip --watts 350 --kwh 0.35 --rent 1.9"))
+@app.command(epilog=example(
+    "plan heads-512.zip --kimg 2500", "plan heads.zip --watts 350 --kwh 0.35 --rent A100=1.9,V100=0.8"))
 def plan(
     data: Annotated[Path, typer.Argument(help="The data set's zip.")],
     kimg: Annotated[float, typer.Option(help=TRAIN["kimg"])] = 2500.0,
@@ -86,15 +94,16 @@ def plan(
     batch: Annotated[int | None, typer.Option(help=TRAIN["batch"])] = None,
     watts: Annotated[float | None, typer.Option(help="What this machine draws under load, in watts.")] = None,
     kwh: Annotated[float | None, typer.Option(help="Price of a kilowatt-hour.")] = None,
-    rent: Annotated[float | None, typer.Option(help="Price of an hour of a rented card.")] = None,
+    rent: Annotated[str | None, typer.Option(help="Price of a rented card's hour: 1.9, or A100=1.9,V100=0.8.")] = None,
     device: Device = None,
 ) -> None:
     """How long a training takes and what it costs, before it starts: a trial here, beside other cards."""
+    from figment.train.planning import parse_rent, print_plan
     from figment.train.planning import plan as run_plan
-    from figment.train.planning import print_plan
 
-    options = {"preset": preset, "batch": batch}
-    print_plan(run_plan(data, kimg=kimg, watts=watts, kwh=kwh, rent=rent, device=device, **options), kimg)
+    prices = parse_rent(rent) if rent else {}
+    rows = run_plan(data, kimg=kimg, watts=watts, kwh=kwh, rent=prices, device=device, preset=preset, batch=batch)
+    print_plan(rows, kimg)
 
 
 @app.command(epilog=example("bench --resolution 256", "bench --resolution 512 --preset auto --device cuda"))

@@ -133,7 +133,7 @@ DEFAULT_KIMG = 2500.0
 #
 #              z_dim w_dim depth base   max  batch lr      gamma r1 path mix  noise  augment ema   tick start family
 PRESETS: dict[str, tuple[float | bool | str | None, ...]] = {
-    "auto":      (512, 512, 2, None,  512, None, None,   None, 16, 2.0, 0.9, True,  "ada",  None, 4,  0, "stylegan2"),
+    "auto":      (512, 512, 2, None,  512, None, None,   None, 16, 2.0, 0.9, True,  None,   None, 4,  0, "stylegan2"),
     "paper":     (512, 512, 8, 32768, 512, 32,   0.002,  10,   16, 2.0, 0.9, True,  "none", 10,   4,  0, "stylegan2"),
     "cpu":       (64,  64,  2, 512,   128, 16,   0.004,  1.0,  16, 0.0, 0.5, False, "none", 1.0,  1,  0, "stylegan2"),
     "stylegan1": (512, 512, 8, 16384, 512, 0,    0,      10,   1,  0.0, 0.9, True,  "none", 10,   0,  0, "stylegan1"),
@@ -143,6 +143,16 @@ PRESETS: dict[str, tuple[float | bool | str | None, ...]] = {
 
 COLUMNS = ("z_dim", "w_dim", "map_depth", "channel_base", "channel_max", "batch", "lr", "gamma", "r1_interval",
            "path_weight", "mixing", "noise", "augment", "ema_kimg", "tick_kimg", "start_kimg", "family")
+
+PLENTY = 50_000
+"""From so many pictures on nothing is augmented (Karras 2020, figure 7: no gain from 70,000 mirrored ones)."""
+MEMORY_SHARE = 0.8
+"""Share of a GPU's memory that a step may be planned to fill."""
+MAPS = 38
+"""How many times the largest level's feature maps, `resolution * channel_base` numbers a picture, a step with R1 holds
+at most: measured on a CPU at 256 pixels with batches of 4 and 8."""
+LEAST_BATCH = 4
+"""A GPU must hold so many pictures at once, a group of the minibatch deviation; more are done one after the other."""
 
 COMMON: dict[str, Any] = {
     "augment_kinds": "bgc", "ada_target": 0.6, "ada_kimg": 500.0, "freeze_d": 0, "mirror": True, "precision": None,
@@ -164,6 +174,8 @@ def resolve(
     device: str = "cpu",           # device type: cpu or cuda
     world: int = 1,                # ranks that share the batch
     like: Like | None = None,      # networks to build alike; None: by the settings
+    pictures: int | None = None,   # how many the data set has; None where that is not known
+    memory_gb: float | None = None,    # of a GPU of each rank; None where that is not known
     **given: Any,                  # what the user set; None means unset
 ) -> TrainConfig:
     """The complete configuration. Collects every problem and raises FigmentError once."""
@@ -183,7 +195,7 @@ def resolve(
     if preset == "cpu" and like is not None:
         values["lr"] = given.get("lr")    # None: what was trained before goes on at the rate of `auto`
     grows = values["family"] in GROWN
-    auto = heuristics(resolution, values["batch"], world) | {
+    auto = heuristics(resolution, values["batch"], world, pictures, memory_gb) | {
         "loss": "wgan-gp" if values["family"] == "progan" else "logistic", "growing": grows,
         "precision": "bf16" if _has_bf16(device) else "fp32"}
     if like is not None and grows and given.get("start_kimg") is None:
@@ -220,16 +232,39 @@ def network_configs(
     return generator, discriminator or {name: generator[name] for name in alike if name in generator}
 
 
-def heuristics(resolution: int, batch: int | None, world: int) -> dict[str, float]:
-    """What `auto` of StyleGAN2-ADA picks from the resolution and the number of GPUs (Karras 2020, its train.py)."""
-    batch = batch or max(min(world * min(4096 // resolution, 32), 64), world)
+def heuristics(
+    resolution: int,
+    batch: int | None,                 # what the user set; None leaves it to the memory
+    world: int,                        # GPUs
+    pictures: int | None = None,       # of the data set
+    memory_gb: float | None = None,    # of one GPU
+) -> dict[str, float | str]:
+    """What `auto` picks: as StyleGAN2-ADA's (Karras 2020, its train.py) from resolution and GPUs, and from two more.
+
+    Where the memory is known to hold more, the batch doubles, up to 32 a GPU; where it does not even hold a group of
+    the minibatch deviation, wide networks get half the width. Data too many to be learnt by heart are not augmented.
+    """
+    channel_base = 32768 if resolution >= 512 else 16384
+    each = min(4096 // resolution, 32)
+    if memory_gb is not None:
+        while each < 32 and 2 * each * need_gb(resolution, channel_base) < MEMORY_SHARE * memory_gb:
+            each *= 2
+        if resolution >= 512 and LEAST_BATCH * need_gb(resolution, channel_base) > MEMORY_SHARE * memory_gb:
+            channel_base //= 2
+    batch = batch or world * max(min(each, 64 // world), 1)
     return {
         "batch": batch,
-        "channel_base": 32768 if resolution >= 512 else 16384,
+        "channel_base": channel_base,
         "lr": 0.002 if resolution >= 1024 else 0.0025,
         "gamma": 0.0002 * resolution**2 / batch,
         "ema_kimg": batch * 10 / 32,
+        "augment": "none" if pictures is not None and pictures >= PLENTY else "ada",
     }
+
+
+def need_gb(resolution: int, channel_base: int) -> float:
+    """Memory that a training step takes for each picture at most, in GB: in R1's steps, which compute in fp32."""
+    return MAPS * 4 * resolution * channel_base / 1e9
 
 
 def _has_bf16(device: str) -> bool:
@@ -259,6 +294,14 @@ def _check(values: dict[str, Any], world: int) -> None:
                   f"a positive multiple of the {world} ranks"),
         "lr": (0 < values["lr"] < 1 or (grows and values["lr"] == 0), "above 0 and below 1"),
         "gamma": (values["gamma"] >= 0, "0 or more"),
+        "r1_interval": (values["r1_interval"] >= 1, "1 or more"),
+        "path_weight": (values["path_weight"] >= 0, "0 or more"),
+        "ada_kimg": (values["ada_kimg"] > 0, "above 0"),
+        "ema_kimg": (values["ema_kimg"] >= 0, "0 or more"),
+        "z_dim": (values["z_dim"] >= 1, "1 or more"),
+        "w_dim": (values["w_dim"] >= 1, "1 or more"),
+        "map_depth": (values["map_depth"] >= 1, "1 or more"),
+        "channel_max": (values["channel_max"] >= 1, "1 or more"),
         "kimg": (values["kimg"] > 0, "above 0"),
         "tick_kimg": (values["tick_kimg"] > 0 or (grows and values["tick_kimg"] == 0), "above 0"),
         "start_kimg": (values["start_kimg"] >= 0, "0 or more"),

@@ -1,10 +1,11 @@
 """How long and how much, before a week is spent: a trial on this machine beside published figures of other cards.
 
-    figment plan heads-512.zip --kimg 2500 --watts 350 --kwh 0.35 --rent 1.9
+    figment plan heads-512.zip --kimg 2500 --watts 350 --kwh 0.35 --rent A100=1.9,V100=0.8
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 
 from figment.base.dist import join_world
 from figment.base.durations import clock
+from figment.base.errors import FigmentError
 from figment.pack.dataset import ImageDataset
 from figment.train.start import plan as plan_run
 from figment.train.trial import measure_sec_per_kimg
@@ -42,13 +44,29 @@ class Row:
     source: str
 
 
+def parse_rent(text: str) -> dict[str, float]:
+    """`"A100=1.9,V100=0.8"`, or `"1.9"` for every card, as prices by the beginning of a card's name."""
+    prices = {}
+    for part in text.split(","):
+        name, _, price = part.rpartition("=")
+        try:
+            prices[name.strip()] = float(price)
+        except ValueError:
+            prices[name.strip()] = math.nan
+        if not 0 <= prices[name.strip()] < math.inf:
+            raise FigmentError(f"--rent {text!r}: must be a price such as 1.9, or A100=1.9,V100=0.8 by card")
+        if not any(card.startswith(name.strip()) for card in CARDS):
+            raise FigmentError(f"--rent {text!r}: no card is called {name.strip()}; there are {', '.join(CARDS)}")
+    return prices
+
+
 def plan(
     data: Path,
     *,
     kimg: float | None = None,
     watts: float | None = None,          # what this machine draws under load
     kwh: float | None = None,            # price of a kilowatt-hour
-    rent: float | None = None,           # price of an hour of a rented card
+    rent: dict[str, float] | None = None,    # price of an hour of rented cards, by the beginning of their names
     device: str | None = None,
     **given: Any,                        # settings of train/config.py
 ) -> list[Row]:
@@ -66,7 +84,8 @@ def plan(
     for card, (source, figures) in CARDS.items():
         if config.networks.resolution in figures:
             theirs = figures[config.networks.resolution]
-            cost = theirs * length / 3600 * rent if rent is not None else None
+            price = next((price for name, price in (rent or {}).items() if card.startswith(name)), None)
+            cost = theirs * length / 3600 * price if price is not None else None
             rows.append(Row(card, theirs, theirs * length, cost, source))
     return rows
 

@@ -73,7 +73,8 @@ def plan(dataset: ImageDataset, world: World, sec: float | None, **given: Any) -
     """The complete configuration; a time budget becomes kimg by a short trial on this machine."""
     like = _networks_of(given["init"], bool(given.get("adapt")), dataset) if given.get("init") else None
     config = resolve(dataset.path.resolve(), dataset.digest, dataset.resolution, dataset.channels,
-                     device=world.device.type, world=world.size, like=like, **given)
+                     device=world.device.type, world=world.size, like=like, pictures=len(dataset),
+                     memory_gb=world.memory_gb(), **given)
     if sec is None:
         return config
     from figment.train.trial import measure_sec_per_kimg

@@ -15,9 +15,32 @@ def test_every_preset_fills_every_column():
 
 def test_auto_follows_stylegan2_ada():
     assert heuristics(256, None, 1) == {
-        "batch": 16, "channel_base": 16384, "lr": 0.0025, "gamma": 0.8192, "ema_kimg": 5}
+        "batch": 16, "channel_base": 16384, "lr": 0.0025, "gamma": 0.8192, "ema_kimg": 5,
+        "augment": "ada"}
     assert heuristics(1024, None, 8)["lr"] == 0.002
     assert heuristics(512, 8, 1)["gamma"] == pytest.approx(6.5536)
+
+
+def test_auto_takes_a_larger_batch_where_the_memory_holds_it_and_a_narrower_network_where_it_does_not():
+    def picked(resolution, gb, **more):
+        found = heuristics(resolution, None, 1, memory_gb=gb, **more)
+        return found["batch"], found["channel_base"]
+
+    assert picked(512, None) == picked(512, 24) == (8, 32768)
+    assert picked(512, 80) == (16, 32768)
+    assert picked(512, 8) == (8, 16384)
+    assert picked(256, 80) == (32, 16384) and picked(128, 80) == (32, 16384)
+    assert heuristics(512, None, 1, memory_gb=80)["gamma"] == pytest.approx(0.0002 * 512**2 / 16)
+
+
+def test_auto_shares_the_batch_by_any_number_of_gpus():
+    assert [heuristics(256, None, world)["batch"] for world in (1, 2, 3, 4, 5, 8, 100)] == [16, 32, 48, 64, 60, 64, 100]
+
+
+def test_auto_augments_what_could_be_learnt_by_heart():
+    assert resolve(Path("a.zip"), "d", 64, 3, preset="auto", pictures=49_999).recipe.augment == "ada"
+    assert resolve(Path("a.zip"), "d", 64, 3, preset="auto", pictures=50_000).recipe.augment == "none"
+    assert resolve(Path("a.zip"), "d", 64, 3, preset="auto", pictures=50_000, augment="ada").recipe.augment == "ada"
 
 
 def test_what_the_user_set_wins_over_the_preset():

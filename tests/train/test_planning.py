@@ -2,8 +2,9 @@
 
 import pytest
 
+from figment.base.errors import FigmentError
 from figment.train import planning
-from figment.train.planning import plan, print_plan
+from figment.train.planning import parse_rent, plan, print_plan
 from tests.train.conftest import TINY
 
 
@@ -11,7 +12,7 @@ def test_time_and_money(zip_path, monkeypatch, capsys):
     monkeypatch.setattr(planning, "measure_sec_per_kimg", lambda *_: 36.0)
     monkeypatch.setitem(planning.CARDS, "a card", ("a page", {16: 7.2}))
     given = {name: value for name, value in TINY.items() if name != "kimg"}
-    rows = plan(zip_path, kimg=1000, watts=500, kwh=0.4, rent=3.0, device="cpu", **given)
+    rows = plan(zip_path, kimg=1000, watts=500, kwh=0.4, rent={"a": 3.0, "another": 9.0}, device="cpu", **given)
     assert [row.sec for row in rows] == [36000, 7200]
     assert rows[0].cost == pytest.approx(10 * 0.5 * 0.4) and rows[1].cost == pytest.approx(2 * 3.0)
     print_plan(rows, 1000)
@@ -22,3 +23,13 @@ def test_time_and_money(zip_path, monkeypatch, capsys):
 def test_the_cards_figures_are_the_published_ones():
     assert planning.CARDS["A100, StyleGAN2"][1][512] == 41.06
     assert all(source for source, _ in planning.CARDS.values())
+
+
+def test_a_price_holds_for_every_card_or_for_those_of_a_name():
+    assert parse_rent("1.9") == {"": 1.9}
+    assert parse_rent("A100=1.9, V100=0.8") == {"A100": 1.9, "V100": 0.8}
+    for wrong in ("dear", "A100=", "A100=-1", "nan"):
+        with pytest.raises(FigmentError, match=f"--rent '{wrong}': must be a price such as 1.9"):
+            parse_rent(wrong)
+    with pytest.raises(FigmentError, match="no card is called H100"):
+        parse_rent("H100=3")
