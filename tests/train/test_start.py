@@ -44,14 +44,22 @@ torch.set_num_threads(1)
 if os.environ["RANK"] == "1":
     start.new_run = lambda runs, name: runs / "another"
 given = {name: value for name, value in conftest.TINY.items() if name != "kimg"}
-run = start.start_training(Path(sys.argv[1]), Path(sys.argv[2]), sec=2.0, device="cpu", **given)
-kimg = start.read_config(run / "config.json").schedule.kimg
-start.resume_training(run, kimg=kimg + 0.016, device="cpu")
+start.start_training(Path(sys.argv[1]), Path(sys.argv[2]), sec=2.0, device="cpu", **given)
+"""
+
+RESUMING_RANK = """
+import sys, torch
+from pathlib import Path
+from figment.train import start
+torch.set_num_threads(1)
+run, = Path(sys.argv[1]).iterdir()
+start.resume_training(run, kimg=start.read_config(run / "config.json").schedule.kimg + 0.016, device="cpu")
 """
 
 
 def test_ranks_plan_the_same_run_and_resume_it(tmp_path, zip_path):
     run_ranks(tmp_path, RANK, zip_path, tmp_path / "runs")
+    run_ranks(tmp_path, RESUMING_RANK, tmp_path / "runs")
     run, = (tmp_path / "runs").iterdir()
     kimg = json.loads((run / "config.json").read_text())["schedule"]["kimg"]
     assert run.name == "00000-heads" and checkpoints(run)[-1].name == f"img{round(kimg * 1000 / 4) * 4:09d}.pt"
