@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from figment.nets.layers import SOFT, SQRT2, Conv, Linear, fir, lrelu, minibatch_std
+from figment.nets.layers import SOFT, SQRT2, Conv, Linear, fir, full_precision, lrelu, minibatch_std
 from figment.nets.levels import level_sizes, level_widths
 
 
@@ -166,8 +166,9 @@ class GrowingDiscriminator(Grown):
             for block in reversed(self.blocks[: level - 1]):
                 features = block(features)
 
-        if self.mbstd_channels:
-            features = minibatch_std(features, self.mbstd_group or len(x), self.mbstd_channels)
-        features = self.conv(features)
-        scores: Tensor = self.out(self.dense(features.flatten(1)))
+        with full_precision(x):
+            features = features.to(self.out.weight.dtype)
+            if self.mbstd_channels:
+                features = minibatch_std(features, self.mbstd_group or len(x), self.mbstd_channels)
+            scores: Tensor = self.out(self.dense(self.conv(features).flatten(1)))
         return scores

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -14,6 +15,11 @@ from figment.nets.fastconv import conv_half, conv_same
 SQRT2 = math.sqrt(2.0)
 SMOOTH = 4  # StyleGAN2's filter, 1 3 3 1: the binomial filter of four taps
 SOFT = 3  # StyleGAN's filter, 1 2 1: the binomial filter of three
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[Any]:
+    """Inside, autocast reduces nothing: for latents, styles, colours and scores, whose rounding would show."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def lrelu(
@@ -59,8 +65,9 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs] to [N, outputs]."""
-        bias = self.bias * (self.lr_mul * self.act_gain)
-        x = torch.addmm(bias, x, (self.weight * (self.gain * self.act_gain)).t())
+        with full_precision(x):
+            bias = self.bias * (self.lr_mul * self.act_gain)
+            x = torch.addmm(bias, x.to(bias.dtype), (self.weight * (self.gain * self.act_gain)).t())
         return lrelu(x) if self.activate else x
 
 
@@ -105,6 +112,13 @@ class Conv(nn.Module):
         if self.activate:
             return lrelu(x, clamp)
         return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+def colours_of(x: Tensor, layer: Conv) -> Tensor:
+    """The picture [N, channels, H, W] that a generator's last layer makes of features `x`, in full precision."""
+    with full_precision(x):
+        picture: Tensor = layer(x.to(layer.weight.dtype))
+    return picture
 
 
 def _filter(x: Tensor, taps: int, gain: float) -> Tensor:

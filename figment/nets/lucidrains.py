@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from figment.nets.layers import full_precision
 from figment.nets.levels import level_sizes, level_widths
 from figment.nets.mapping import StyleGenerator
 from figment.nets.noise import Randomness, broadcast_noise, random_maps
@@ -38,9 +39,10 @@ class StyleMapper(nn.Module):
         """[N, dim] to [N, dim]."""
         weight = next(self.parameters())
         x = F.normalize(z.to(weight.dtype), dim=1)
-        for layer in self.layers:
-            assert isinstance(layer, nn.Linear)
-            x = F.leaky_relu(F.linear(x, layer.weight * self.lr_mul, layer.bias * self.lr_mul), 0.2)
+        with full_precision(x):
+            for layer in self.layers:
+                assert isinstance(layer, nn.Linear)
+                x = F.leaky_relu(F.linear(x, layer.weight * self.lr_mul, layer.bias * self.lr_mul), 0.2)
         return x
 
 
@@ -55,12 +57,14 @@ class ModulatedConv(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """[N, inputs, H, W] and [N, w_dim] to [N, outputs, H, W]."""
-        style = self.style(w) + 1  # [N, inputs]
-        x = F.conv2d(x * style[:, :, None, None], self.weight, padding=self.padding)
-        if not self.demodulate:
-            return x
-        energy: Tensor = style.square() @ self.weight.square().sum([2, 3]).t()  # [N, outputs]
-        return x * (energy + 1e-8).rsqrt()[:, :, None, None]
+        with full_precision(x):
+            style: Tensor = self.style(w) + 1  # [N, inputs]
+            if not self.demodulate:  # colours
+                x = x.to(self.weight.dtype) * style[:, :, None, None]
+                return F.conv2d(x, self.weight, padding=self.padding)
+            energy: Tensor = style.square() @ self.weight.square().sum([2, 3]).t()  # [N, outputs]
+        x = F.conv2d(x * style.to(x.dtype)[:, :, None, None], self.weight, padding=self.padding)
+        return x * (energy + 1e-8).rsqrt().to(x.dtype)[:, :, None, None]
 
 
 class GeneratorBlock(nn.Module):
@@ -201,5 +205,6 @@ class Discriminator(nn.Module):
         x = (x + 1) / 2
         for block in self.blocks:
             x = block(x)
-        scores: Tensor = self.out(self.conv(x).flatten(1))
+        with full_precision(x):
+            scores: Tensor = self.out(self.conv(x.to(self.out.weight.dtype)).flatten(1))
         return scores

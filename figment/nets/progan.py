@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from figment.nets.growing import GrowingDiscriminator, Grown, compose, double, repeat_pixels
-from figment.nets.layers import SQRT2, Conv, lrelu, normalise_rows
+from figment.nets.layers import SQRT2, Conv, colours_of, lrelu, normalise_rows
 from figment.nets.levels import level_sizes, level_widths
 from figment.nets.mapping import truncate
 from figment.nets.noise import Randomness
@@ -126,8 +126,7 @@ class Generator(Grown):
         def colours(level: int) -> Tensor:
             block = self.blocks[level]
             assert isinstance(block, FirstBlock | DoublingBlock)
-            picture: Tensor = block.rgb(features[level - finest - 1])
-            return picture
+            return colours_of(features[level - finest - 1], block.rgb)
 
         picture = compose(finest, fade, colours)
         return repeat_pixels(picture, 2 ** (len(self.sizes) - 1 - finest)) if full_size else picture

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from figment.nets.growing import GrowingDiscriminator, Grown, compose, double, repeat_pixels
-from figment.nets.layers import SOFT, SQRT2, Conv, Linear, fir, lrelu
+from figment.nets.layers import SOFT, SQRT2, Conv, Linear, colours_of, fir, lrelu
 from figment.nets.levels import level_sizes, level_widths
 from figment.nets.mapping import Mapping, StyleGenerator
 from figment.nets.noise import Randomness, broadcast_noise
@@ -143,8 +143,7 @@ class Generator(Grown, StyleGenerator):
         def colours(level: int) -> Tensor:
             block = self.blocks[level]
             assert isinstance(block, GeneratorBlock)
-            picture: Tensor = block.rgb(features[level])
-            return picture
+            return colours_of(features[level], block.rgb)
 
         picture = compose(finest, fade, colours)
         return repeat_pixels(picture, 2 ** (len(self.sizes) - 1 - finest)) if full_size else picture

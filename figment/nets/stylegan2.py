@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from figment.nets.fastconv import conv_double, conv_same, lay_out
-from figment.nets.layers import SMOOTH, SQRT2, Conv, Linear, enlarge, fir, lrelu, minibatch_std
+from figment.nets.layers import SMOOTH, SQRT2, Conv, Linear, enlarge, fir, full_precision, lrelu, minibatch_std
 from figment.nets.levels import level_sizes, level_widths
 from figment.nets.mapping import Mapping, StyleGenerator
 from figment.nets.noise import Randomness, broadcast_noise
@@ -45,7 +45,7 @@ class StyledConv(nn.Module):
     def forward(self, x: Tensor, w: Tensor, noise: str, generator: Randomness) -> Tensor:
         """[N, inputs, h, w] and [N, w_dim] to [N, outputs, H, W]."""
         # Modulate the inputs and find what brings the outputs back to unit variance, in full precision.
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             style = self.affine(w.to(self.weight.dtype))  # [N, inputs]
             energy = style.square() @ self.weight.square().sum([2, 3]).t()  # [N, outputs]
             demodulate = (energy + 1e-8).rsqrt() * SQRT2
@@ -81,8 +81,8 @@ class ToRGB(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """[N, inputs, H, W] and [N, w_dim] to [N, channels, H, W], always in full precision."""
         style = self.affine(w) * self.scale
-        x = F.conv2d(x * style.to(x.dtype)[:, :, None, None], self.weight.to(x.dtype), self.bias.to(x.dtype))
-        x = x.to(self.weight.dtype)
+        with full_precision(x):
+            x = F.conv2d(x.to(self.weight.dtype) * style[:, :, None, None], self.weight, self.bias)
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 
@@ -231,10 +231,11 @@ class Discriminator(nn.Module):
         x = self.from_rgb(lay_out(x))
         for block in reversed(self.blocks):
             x = block(x)
-        if self.mbstd_channels:
-            x = minibatch_std(x, self.mbstd_group or len(x), self.mbstd_channels)
-        x = self.conv(x)
-        scores: Tensor = self.out(self.dense(x.flatten(1)))
+        with full_precision(x):
+            x = x.to(self.out.weight.dtype)
+            if self.mbstd_channels:
+                x = minibatch_std(x, self.mbstd_group or len(x), self.mbstd_channels)
+            scores: Tensor = self.out(self.dense(self.conv(x).flatten(1)))
         if not self.c_dim:
             return scores
 

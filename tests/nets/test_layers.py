@@ -6,6 +6,7 @@ import torch
 from scipy import signal
 
 from figment.nets.layers import SMOOTH, SOFT, Conv, Linear, enlarge, fir, minibatch_std, normalise_rows
+from figment.nets.registry import build_discriminator, build_generator
 
 TAPS = {SMOOTH: np.array([1.0, 3, 3, 1]) / 8, SOFT: np.array([1.0, 2, 1]) / 4}
 
@@ -62,3 +63,21 @@ def test_the_minibatch_deviation_of_interleaved_groups():
 def test_rows_get_unit_mean_square():
     x = normalise_rows(noise(5, 8) * 7)
     torch.testing.assert_close(x.square().mean(1), torch.ones(5, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("family", ["stylegan2", "stylegan1", "progan", "lucidrains"])
+def test_latents_colours_and_scores_keep_full_precision_under_autocast(family):
+    torch.manual_seed(0)
+    narrow = {"channel_base": 64, "channel_max": 8} if family != "lucidrains" else {}
+    g = build_generator({"family": family, "resolution": 16, "channels": 3, "z_dim": 8, **narrow})
+    d = build_discriminator({"family": family, "resolution": 16, "channels": 3, **narrow})
+    z = torch.randn(4, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        w = g.mapping(z)
+        pictures = g.synthesis(w, noise="none")
+        scores = d(pictures)
+    assert torch.equal(w, g.mapping(z))
+    for result, full in ((pictures, g.synthesis(w, noise="none")), (scores, d(pictures))):
+        assert result.dtype == torch.float32
+        assert not torch.equal(result, result.bfloat16().float())    # the last layer did not round
+        assert not torch.equal(result, full)                         # but those before it did
