@@ -195,7 +195,7 @@ def resolve(
     if preset == "cpu" and like is not None:
         values["lr"] = given.get("lr")    # None: what was trained before goes on at the rate of `auto`
     grows = values["family"] in GROWN
-    auto = heuristics(resolution, values["batch"], world, pictures, memory_gb) | {
+    auto = heuristics(resolution, values["batch"], world, pictures, memory_gb, values["channel_base"]) | {
         "loss": "wgan-gp" if values["family"] == "progan" else "logistic", "growing": grows,
         "precision": "bf16" if _has_bf16(device) else "fp32"}
     if like is not None and grows and given.get("start_kimg") is None:
@@ -238,18 +238,20 @@ def heuristics(
     world: int,                        # GPUs
     pictures: int | None = None,       # of the data set
     memory_gb: float | None = None,    # of one GPU
+    base: int | None = None,           # the channel_base that the user set, or the network has
 ) -> dict[str, float | str]:
     """What `auto` picks: as StyleGAN2-ADA's (Karras 2020, its train.py) from resolution and GPUs, and from two more.
 
     Where the memory is known to hold more, the batch doubles, up to 32 a GPU; where it does not even hold a group of
     the minibatch deviation, wide networks get half the width. Data too many to be learnt by heart are not augmented.
     """
-    channel_base = 32768 if resolution >= 512 else 16384
+    channel_base = base or (32768 if resolution >= 512 else 16384)
     each = min(4096 // resolution, 32)
     if memory_gb is not None:
-        while each < 32 and 2 * each * need_gb(resolution, channel_base) < MEMORY_SHARE * memory_gb:
+        fits = MEMORY_SHARE * memory_gb / need_gb(resolution, channel_base)    # pictures at once
+        while each < 32 and 2 * each < fits:
             each *= 2
-        if resolution >= 512 and LEAST_BATCH * need_gb(resolution, channel_base) > MEMORY_SHARE * memory_gb:
+        if not base and resolution >= 512 and fits < LEAST_BATCH:
             channel_base //= 2
     batch = batch or world * max(min(each, 64 // world), 1)
     return {

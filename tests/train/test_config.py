@@ -28,7 +28,8 @@ def test_auto_takes_a_larger_batch_where_the_memory_holds_it_and_a_narrower_netw
 
     assert picked(512, None) == picked(512, 24) == (8, 32768)
     assert picked(512, 80) == (16, 32768)
-    assert picked(512, 8) == (8, 16384)
+    assert picked(512, 8) == (8, 16384) and picked(512, 8, base=32768) == (8, 32768)
+    assert picked(512, 24, base=8192) == (16, 8192)
     assert picked(256, 80) == (32, 16384) and picked(128, 80) == (32, 16384)
     assert heuristics(512, None, 1, memory_gb=80)["gamma"] == pytest.approx(0.0002 * 512**2 / 16)
 
