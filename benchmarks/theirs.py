@@ -4,8 +4,9 @@
     theirs.step(real, r1=True, path=False)
 
 Their networks, loss and augmentation run unchanged, as their training loop calls them (stylegan3's with
-`--cfg=stylegan2`), without labels. Where their extensions can't be built they take their plain PyTorch operations.
-Their code is under a non-commercial licence and no part of figment.
+`--cfg=stylegan2`), without labels. On a GPU their extensions want a compiler: without one stylegan2-ada-pytorch warns
+and takes its plain PyTorch operations, and stylegan3 fails. Their code is under a non-commercial licence and no part of
+figment.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Theirs:
     ) -> None:
         sys.path.insert(0, str(code))
         sys.modules.setdefault("pkg_resources", types.SimpleNamespace(parse_version=parse))    # gone from setuptools
-        warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", ".*gradfix not supported.*")
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False    # as their loops have it
         sg3 = (code / "training" / "networks_stylegan3.py").exists()
         if sg3:
             from training.networks_stylegan2 import Discriminator, Generator

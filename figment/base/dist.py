@@ -38,7 +38,7 @@ class World:
     def put(self, values: torch.Tensor) -> torch.Tensor:
         """`values` on this process's device; a GPU fetches them when it gets there, and nobody waits for that."""
         if self.device.type == "cuda" and values.device.type == "cpu":
-            values = values.pin_memory()
+            values = values.contiguous().pin_memory()
         return values.to(self.device, non_blocking=True)
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
@@ -99,6 +99,8 @@ def join_world(device: str | None = None) -> World:
         raise FigmentError(f"--device {name}: no CUDA device here; use --device cpu")
     size, local = int(os.environ.get("WORLD_SIZE", "1")), os.environ.get("LOCAL_RANK", "0")
     place = torch.device(f"cuda:{local}" if name == "cuda" and size > 1 else name)
+    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
+        raise FigmentError(f"--device {place}: this machine has {torch.cuda.device_count()} CUDA devices")
     if place.type == "cuda":
         torch.backends.cudnn.benchmark = True    # the fastest of its ways for each shape, tried once
         if place.index is not None:

@@ -66,9 +66,9 @@ def train(
         "lr": lr, "gamma": gamma, "r1_interval": r1_interval, "path_weight": path_weight, "augment": augment,
         "augment_kinds": augment_kinds, "ada_kimg": ada_kimg, "ada_target": ada_target, "freeze_d": freeze_d,
         "precision": precision, "start_kimg": start_kimg, "channel_base": channel_base, "channel_max": channel_max,
-        "z_dim": z_dim, "w_dim": w_dim or z_dim, "map_depth": map_depth, "mixing": mixing, "noise": noise,
-        "ema_kimg": ema_kimg, "mirror": mirror, "tick_kimg": tick_kimg, "keep": keep, "score_ticks": score_ticks,
-        "tensorboard": tensorboard or None, "seed": seed}
+        "z_dim": z_dim, "w_dim": z_dim if w_dim is None else w_dim, "map_depth": map_depth, "mixing": mixing,
+        "noise": noise, "ema_kimg": ema_kimg, "mirror": mirror, "tick_kimg": tick_kimg, "keep": keep,
+        "score_ticks": score_ticks, "tensorboard": tensorboard or None, "seed": seed}
     if resume:
         others = given(settings | {"time": time, "dry_run": dry_run or None})
         changed = [f"--{name.replace('_', '-')} {value}" for name, value in others.items()]
@@ -124,5 +124,5 @@ def bench(
 
     world = join_world(device)
     config = resolve(Path("bench"), "", resolution, 3, preset=preset, device=world.device.type, world=world.size,
-                     family=family, batch=batch, precision=precision)
+                     family=family, batch=batch, precision=precision, memory_gb=world.memory_gb())
     print_bench(run_bench(config, world, seconds), config, world)

@@ -18,7 +18,7 @@ SOFT = 3  # StyleGAN's filter, 1 2 1: the binomial filter of three
 
 
 def full_precision(x: Tensor) -> AbstractContextManager[Any]:
-    """Inside, autocast reduces nothing: for latents, styles, colours and scores, whose rounding would show."""
+    """Inside, nothing becomes bfloat16: for latents, styles, colours and scores, whose rounding would show."""
     return torch.autocast(x.device.type, enabled=False)
 
 
@@ -115,7 +115,7 @@ class Conv(nn.Module):
 
 
 def colours_of(x: Tensor, layer: Conv) -> Tensor:
-    """The picture [N, channels, H, W] that a generator's last layer makes of features `x`, in full precision."""
+    """The picture [N, channels, H, W] that a generator's last layer makes of features `x`, never in bfloat16."""
     with full_precision(x):
         picture: Tensor = layer(x.to(layer.weight.dtype))
     return picture
@@ -184,10 +184,11 @@ def fir(
 
 def enlarge(x: Tensor) -> Tensor:
     """`x` [N, C, H, W] at twice its size, interpolated with StyleGAN2's filter."""
-    if torch.is_grad_enabled() and x.requires_grad:
-        large: Tensor = _FirAdjoint.apply(x, SMOOTH, 1, 2, 4.0, (0, 0))  # type: ignore[no-untyped-call]
-        return large
-    return _fir_adjoint(x, SMOOTH, 1, 2, 4.0, (0, 0))
+    with full_precision(x):
+        if torch.is_grad_enabled() and x.requires_grad:
+            large: Tensor = _FirAdjoint.apply(x, SMOOTH, 1, 2, 4.0, (0, 0))  # type: ignore[no-untyped-call]
+            return large
+        return _fir_adjoint(x, SMOOTH, 1, 2, 4.0, (0, 0))
 
 
 def minibatch_std(

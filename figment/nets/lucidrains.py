@@ -145,7 +145,8 @@ class Generator(StyleGenerator):
             x = bilinear(x) if level else x
             x = block(x, w[:, level], maps)
             colours = block.rgb(x, w[:, level])
-            picture = colours if picture is None else colours + soften(bilinear(picture))
+            with full_precision(x):
+                picture = colours if picture is None else colours + soften(bilinear(picture))
         assert picture is not None
         return picture * 2 - 1
 

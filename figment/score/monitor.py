@@ -161,13 +161,13 @@ class Monitor:
         worth = [worth_of(old) for old in self.rows]
         best = int(np.argmin(worth))
         row["best"] = best == len(worth) - 1
-        write_text(self.run / SCORES, "".join(json.dumps(old) + "\n" for old in self.rows))
-        self.tell(f"{label} {row['distance']:.4f} (smoothed {row['smooth']:.4f}) of {self.count} fakes at kimg {kimg:g}"
-                  f" in {row['cost']:.1f} s{', the best so far' if row['best'] else ''}")
         model = self.run / "model.safetensors"
         if row["best"] and model.is_file():
             with atomic(self.run / BEST) as temporary:
                 shutil.copyfile(model, temporary)
+        write_text(self.run / SCORES, "".join(json.dumps(old) + "\n" for old in self.rows))
+        self.tell(f"{label} {row['distance']:.4f} (smoothed {row['smooth']:.4f}) of {self.count} fakes at kimg {kimg:g}"
+                  f" in {row['cost']:.1f} s{', the best so far' if row['best'] else ''}")
         if row["smooth"] > WORSE * worth[best] and self.told != self.rows[best]["kimg"]:
             self.told = self.rows[best]["kimg"]
             self.tell(f"{label} has been rising since kimg {self.told:g}; {self.run / BEST} is the model of then")

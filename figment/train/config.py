@@ -32,7 +32,7 @@ class Networks:
     map_depth: int
     """Layers of the mapping network."""
     channel_base: int
-    """Feature maps times resolution: a block at resolution r has channel_base / r of them."""
+    """Feature maps times resolution: a block at resolution r has channel_base / r. Unset: what memory allows."""
     channel_max: int
     """Most feature maps of any block."""
 
@@ -44,7 +44,7 @@ class Recipe:
     loss: str
     """logistic (non-saturating, Goodfellow 2014) or wgan-gp (Gulrajani 2017)."""
     batch: int
-    """Images per step, over all ranks; 0 takes the growing schedule's, by resolution."""
+    """Images per step, over all ranks; 0: the growing schedule's, by resolution. Unset: by resolution and memory."""
     lr: float
     """Learning rate of both Adam optimizers; 0 takes the growing schedule's, by resolution."""
     gamma: float
@@ -54,9 +54,9 @@ class Recipe:
     path_weight: float
     """Weight of path length regularisation (Karras 2020); 0 switches it off."""
     augment: str
-    """ada (adaptive augmentation, Karras 2020: for fewer than some 10,000 pictures) or none."""
+    """ada (adaptive augmentation, Karras 2020) or none. Unset: ada for fewer than 50,000 pictures."""
     augment_kinds: str
-    """What ADA does: b flips and shifts, g geometry, c colour, f filtering, n noise, x cut-outs."""
+    """What ADA does: b flips, quarter turns, shifts; g sizes, any turn; c colour; f filtering; n noise; x cut-outs."""
     ada_target: float
     """How sure of the reals D should be: more augmentation above, less below."""
     ada_kimg: float
@@ -64,7 +64,7 @@ class Recipe:
     freeze_d: int
     """Layers of D, from the picture on, that do not learn (FreezeD, Mo 2020): for fine-tuning on few pictures."""
     precision: str
-    """fp32 or bf16: what convolutions compute in; R1 and weights are always fp32. Unset: bf16 where hardware has it."""
+    """fp32 or bf16, of convolutions; R1 and weights are fp32 (on GPUs TensorFloat-32). Unset: bf16 where it is fast."""
     mixing: float
     """Probability of style mixing (Karras 2019)."""
     ema_kimg: float
@@ -146,8 +146,8 @@ COLUMNS = ("z_dim", "w_dim", "map_depth", "channel_base", "channel_max", "batch"
 
 PLENTY = 50_000
 """From so many pictures on nothing is augmented (Karras 2020, figure 7: no gain from 70,000 mirrored ones)."""
-MEMORY_SHARE = 0.8
-"""Share of a GPU's memory that a step may be planned to fill."""
+MEMORY_SHARE = 0.65
+"""Share of a GPU's memory that a step may be planned to fill; the data may take 0.3."""
 MAPS = 38
 """How many times the largest level's feature maps, `resolution * channel_base` numbers a picture, a step with R1 holds
 at most: measured on a CPU at 256 pixels with batches of 4 and 8."""
@@ -246,12 +246,12 @@ def heuristics(
     the minibatch deviation, wide networks get half the width. Data too many to be learnt by heart are not augmented.
     """
     channel_base = base or (32768 if resolution >= 512 else 16384)
-    each = min(4096 // resolution, 32)
+    each = max(min(4096 // resolution, 32), 1)
     if memory_gb is not None:
         fits = MEMORY_SHARE * memory_gb / need_gb(resolution, channel_base)    # pictures at once
         while each < 32 and 2 * each < fits:
             each *= 2
-        if not base and resolution >= 512 and fits < LEAST_BATCH:
+        if not base and resolution >= 512 and memory_gb < LEAST_BATCH * need_gb(resolution, channel_base):
             channel_base //= 2
     batch = batch or world * max(min(each, 64 // world), 1)
     return {

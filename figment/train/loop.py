@@ -269,7 +269,7 @@ def _status(
         line += f"   ADA {row['ada_p']:.3f}"
     if row.get("lod"):
         line += f"   lod {row['lod']:.2f}"
-    scores = read_rows(run / SCORES)
+    scores = [score for score in read_rows(run / SCORES) if score["kimg"] < row["kimg"]]    # none of before a rollback
     if scores:
         line += f"   {scores[-1].get('label', 'score')} {scores[-1]['smooth']:.4f}"
     memory = peak_memory(state.path_mean.device)

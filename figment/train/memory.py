@@ -123,8 +123,9 @@ class MicroBatches:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a GPU or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """Whether an error says that memory ran out: a GPU's, the CPU's, or what cuDNN would work in."""
+    told = ("can't allocate memory", "unable to find an engine to execute")
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in told)
 
 
 def _random_state(restore: list[Tensor] | None = None) -> list[Tensor]:

@@ -84,8 +84,8 @@ def plan(
     for card, (source, figures) in CARDS.items():
         if config.networks.resolution in figures:
             theirs = figures[config.networks.resolution]
-            price = next((price for name, price in (rent or {}).items() if card.startswith(name)), None)
-            cost = theirs * length / 3600 * price if price is not None else None
+            named = max((name for name in rent or {} if card.startswith(name)), key=len, default=None)
+            cost = theirs * length / 3600 * rent[named] if rent and named is not None else None
             rows.append(Row(card, theirs, theirs * length, cost, source))
     return rows
 

@@ -126,7 +126,8 @@ def _launch(config: TrainConfig, run: Path, dataset: ImageDataset, world: World)
         if dataset.labelled:
             say(f"DATA {dataset.path}: has labels, which training ignores; they stay in the data set")
         say(f"{run}: {networks.family} {networks.resolution}px, {len(dataset)} pictures, batch {recipe.batch}, "
-            f"gamma {recipe.gamma:g}, {config.schedule.kimg:g} kimg on {world.size} x {world.device}")
+            f"channel base {networks.channel_base}, gamma {recipe.gamma:g}, {config.schedule.kimg:g} kimg on "
+            f"{world.size} x {world.device}")
     try:
         train(config, run, dataset, world, _scores(config, run, dataset, world))
     finally:

@@ -74,6 +74,9 @@ class State:
 
     def restore(self, values: dict[str, Any]) -> None:
         """Take over what `dump` gave."""
+        for name in ("g_opt", "d_opt"):
+            for group in values[name]["param_groups"]:
+                group["fused"] = True    # it was not, in early versions
         for name in ("g", "d", "g_ema", "g_opt", "d_opt"):
             getattr(self, name).load_state_dict(values[name])
         for name in PLAIN:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -62,7 +63,8 @@ def step_kinds(recipe: Recipe) -> dict[tuple[bool, bool], tuple[int, float]]:
     """By `lazy_parts`: the number of such a step, and the share of all steps that are of this kind."""
     cycle = math.lcm(recipe.r1_interval, losses.PATH_INTERVAL)
     steps = [(lazy_parts(recipe, step), step) for step in range(cycle)]
-    return {kind: (step, sum(other == kind for other, _ in steps) / cycle) for kind, step in steps}
+    counts = Counter(kind for kind, _ in steps)
+    return {kind: (step, counts[kind] / cycle) for kind, step in steps}
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,8 @@ def _take_reals(
 ) -> Tensor:
     """This rank's share of the next showings, as the networks can draw them now: [n, C, H, W] in [-1, 1]."""
     indices, flips = sampler.take(state.nimg, now.minibatch)
-    real = world.put(images[torch.from_numpy(indices[world.share]).to(images.device)])
+    rows = torch.from_numpy(indices[world.share])
+    real = world.put(images[rows if images.device.type == "cpu" else world.put(rows)])
     if isinstance(images, ReadAhead):
         images.expect(sampler.take(state.nimg + now.minibatch, AHEAD * now.minibatch)[0][world.share])
     flip = world.put(torch.from_numpy(flips[world.share]))
@@ -315,11 +318,6 @@ def _run(
 def _update(optimizer: torch.optim.Optimizer, network: torch.nn.Module, world: World) -> None:
     """Average the gradients over ranks and step."""
     world.average_gradients(network.parameters())
-
-    # Fused Adam pairs weights and gradients by their place in memory, so they must lie alike.
-    for parameter in network.parameters():
-        if parameter.grad is not None and parameter.grad.stride() != parameter.stride():
-            parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
     optimizer.step()
 
 

@@ -31,3 +31,4 @@ def test_a_terminal_shows_where_the_work_is(monkeypatch):
         shown = len(screen.getvalue())
         bar.move(13.0, "40.0 s/kimg")
     assert "13.00 / 2500 kimg" in screen.getvalue()[shown:]
+    assert sys.stderr is screen

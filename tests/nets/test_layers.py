@@ -65,6 +65,14 @@ def test_rows_get_unit_mean_square():
     torch.testing.assert_close(x.square().mean(1), torch.ones(5, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("learns", [False, True])
+def test_a_picture_is_enlarged_in_its_own_precision_under_autocast(learns):
+    picture = noise(2, 3, 8, 8).float().requires_grad_(learns)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = enlarge(picture)
+    torch.testing.assert_close(found, enlarge(picture.double()).float(), rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("family", ["stylegan2", "stylegan1", "progan", "lucidrains"])
 def test_latents_colours_and_scores_keep_full_precision_under_autocast(family):
     torch.manual_seed(0)

@@ -12,7 +12,8 @@ def test_time_and_money(zip_path, monkeypatch, capsys):
     monkeypatch.setattr(planning, "measure_sec_per_kimg", lambda *_: 36.0)
     monkeypatch.setitem(planning.CARDS, "a card", ("a page", {16: 7.2}))
     given = {name: value for name, value in TINY.items() if name != "kimg"}
-    rows = plan(zip_path, kimg=1000, watts=500, kwh=0.4, rent={"a": 3.0, "another": 9.0}, device="cpu", **given)
+    rent = {"": 9.0, "a": 3.0, "another": 9.0}
+    rows = plan(zip_path, kimg=1000, watts=500, kwh=0.4, rent=rent, device="cpu", **given)
     assert [row.sec for row in rows] == [36000, 7200]
     assert rows[0].cost == pytest.approx(10 * 0.5 * 0.4) and rows[1].cost == pytest.approx(2 * 3.0)
     print_plan(rows, 1000)

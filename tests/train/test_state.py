@@ -31,6 +31,14 @@ def test_a_state_comes_back_from_its_newest_whole_checkpoint(tmp_path, tiny):
     assert fresh.nimg == 200 and fresh.g.w_avg[0] == 200
 
 
+def test_a_checkpoint_of_an_early_version_goes_on_with_fused_adam(tiny):
+    values = new_state(tiny, CPU).dump()
+    values["g_opt"]["param_groups"][0]["fused"], values["micro"] = None, 4
+    state = new_state(tiny, CPU)
+    state.restore(values)
+    assert state.g_opt.param_groups[0]["fused"] and state.micro == {}
+
+
 def test_a_run_whose_checkpoints_are_all_damaged_is_not_begun_anew(tmp_path, tiny):
     state = new_state(tiny, CPU)
     assert load_newest(tmp_path, state, CPU) == []

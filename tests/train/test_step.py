@@ -18,7 +18,7 @@ from figment.train.config import resolve
 from figment.train.growth import stylegan1_phases
 from figment.train.loop import diagnose, train
 from figment.train.state import new_state
-from figment.train.step import _update, judge_both, lazy_parts, moment, step_kinds, train_step
+from figment.train.step import judge_both, lazy_parts, moment, step_kinds, train_step
 from tests.train.conftest import TINY, run_ranks
 from tests.train.test_loop import contents
 
@@ -222,16 +222,6 @@ def test_two_ranks_give_the_weights_of_one(tmp_path, dataset, world):
         for key, value in getattr(one, name).state_dict().items():
             scale = value.abs().max().clamp(min=1e-3)
             assert ((value - two[name][key]).abs().max() / scale).item() < 1e-5, (name, key)
-
-
-def test_a_gradient_that_lies_otherwise_in_memory_moves_the_right_weights(tiny, world):
-    """Adam's first step is minus the rate times the gradient's sign."""
-    state = new_state(tiny, CPU)
-    weight = state.d.conv.weight
-    before, grad = weight.detach().clone(), torch.randn(weight.shape)
-    weight.grad = grad.contiguous(memory_format=torch.channels_last)
-    _update(state.d_opt, state.d, world)
-    torch.testing.assert_close(weight.detach() - before, -tiny.recipe.lr * grad.sign(), rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize(("batch", "group", "channels"),
