@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from figment.base.dist import join_world
 from figment.base.durations import clock
 from figment.base.errors import FigmentError
 from figment.pack.dataset import ImageDataset
+from figment.train.bench import describe_device
 from figment.train.start import plan as plan_run
 from figment.train.trial import measure_sec_per_kimg
 
@@ -77,10 +76,9 @@ def plan(
     length = config.schedule.kimg
 
     pace = measure_sec_per_kimg(config, dataset, world)
-    name = torch.cuda.get_device_name() if world.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     hours = pace * length / 3600
     power = hours * watts / 1000 * kwh if watts is not None and kwh is not None else None
-    rows = [Row(f"this machine: {name}", pace, pace * length, power, "a trial just now")]
+    rows = [Row(f"this machine: {describe_device(world.device)}", pace, pace * length, power, "a trial just now")]
     for card, (source, figures) in CARDS.items():
         if config.networks.resolution in figures:
             theirs = figures[config.networks.resolution]
