@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from figment.nets.bilinear import convolve
 from figment.nets.tiles import along_both, cut, paste
 
 _on = False
@@ -105,7 +105,7 @@ def conv_same(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.conv2d(x, weight, bias, padding=1)`: [N, C, H, W] and [K, C, 3, 3] to [N, K, H, W]."""
     height, width = x.shape[2:]
     if not _on or not _pays(x, weight, _same(), height, width):
-        return F.conv2d(x, weight, bias, padding=1)
+        return convolve(x, weight, bias, padding=1)
     return _convolve(x, weight, bias, _same(), 1, (height, width))
 
 
@@ -113,7 +113,7 @@ def conv_half(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.conv2d(x, weight, bias, stride=2)`: [N, C, 2 h + 1, 2 w + 1] and [K, C, 3, 3] to [N, K, h, w]."""
     height, width = x.shape[2] // 2, x.shape[3] // 2
     if not _on or not _pays(x, weight, _half(), height, width) or x.shape[2] % 2 == 0 or x.shape[3] % 2 == 0:
-        return F.conv2d(x, weight, bias, stride=2)
+        return convolve(x, weight, bias, stride=2)
     return _convolve(x, weight, bias, _half(), 0, (height, width))
 
 
@@ -121,7 +121,7 @@ def conv_double(x: Tensor, weight: Tensor) -> Tensor:
     """`F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)`: [N, C, h, w] to [N, K, 2 h + 1, 2 w + 1]."""
     n, _, height, width = x.shape
     if not _on or not _pays(x, weight, _half(), height, width):
-        return F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+        return convolve(x, weight.transpose(0, 1), stride=2, transposed=True)
 
     # The transpose of `conv_half`: each linear map is turned around, and tiles are added where they overlap.
     scheme = _half()

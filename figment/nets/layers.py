@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from figment.nets import fused
+from figment.nets.bilinear import convolve
 from figment.nets.fastconv import conv_half, conv_same
 
 SQRT2 = math.sqrt(2.0)
@@ -99,19 +101,25 @@ class Conv(nn.Module):
         weight = self.weight * (self.scale * gain * self.act_gain)
         bias = None if self.bias is None else self.bias * (gain * self.act_gain)
 
-        # Halving: a 1x1 kernel sees the already halved picture, a larger one blurs first and then strides.
-        if self.down and self.kernel == 1:
-            x = F.conv2d(fir(x, SMOOTH, pad=1, down=2), weight, bias)
-        elif self.down:
-            x = conv_half(fir(x, SMOOTH, pad=self.kernel // 2 + 1), weight, bias)
-        elif self.kernel == 3:
-            x = conv_same(x, weight, bias)
-        else:
-            x = F.conv2d(x, weight, bias, padding=self.kernel // 2)
-
+        if self.activate and bias is not None and clamp is None and fused.fuses(x):
+            if self.kernel == 1 and x.shape[1] <= fused.COLOURS and fused.fuses_once(x):
+                kind = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else x.dtype
+                return fused.spread(x, weight[:, :, 0, 0], bias, kind)
+            return fused.filter_act(self._convolve(x, weight, None), bias)
+        x = self._convolve(x, weight, bias)
         if self.activate:
             return lrelu(x, clamp)
         return x if clamp is None else x.clamp(-clamp, clamp)
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        # Halving: a 1x1 kernel sees the already halved picture, a larger one blurs first and then strides.
+        if self.down and self.kernel == 1:
+            return convolve(fir(x, SMOOTH, pad=1, down=2), weight, bias)
+        if self.down:
+            return conv_half(fir(x, SMOOTH, pad=self.kernel // 2 + 1), weight, bias)
+        if self.kernel == 3:
+            return conv_same(x, weight, bias)
+        return convolve(x, weight, bias, padding=self.kernel // 2)
 
 
 def colours_of(x: Tensor, layer: Conv) -> Tensor:
@@ -129,12 +137,17 @@ def _filter(x: Tensor, taps: int, gain: float) -> Tensor:
 
 
 def _fir(x: Tensor, taps: int, pad: int, down: int, gain: float) -> Tensor:
+    if fused.fits(x):
+        return fused.filtered(x, taps, pad, down=down, gain=gain)
     return F.conv2d(x, _filter(x, taps, gain), padding=pad, stride=down, groups=x.shape[1])
 
 
 def _fir_adjoint(x: Tensor, taps: int, pad: int, up: int, gain: float, odd: tuple[int, int]) -> Tensor:
     if up == 1:
         return _fir(x, taps, taps - 1 - pad, 1, gain)
+    if fused.fits(x):
+        size = [(length - 1) * up + taps - 2 * pad + more for length, more in zip(x.shape[2:], odd, strict=True)]
+        return fused.filtered(x, taps, pad, up=up, gain=gain, size=(size[0], size[1]))
     return F.conv_transpose2d(x, _filter(x, taps, gain), stride=up, padding=pad, output_padding=odd, groups=x.shape[1])
 
 

@@ -21,7 +21,17 @@ class SharedNoise:
     """int64 [n], on that device: which of them are drawn."""
 
 
-Randomness = torch.Generator | SharedNoise | None
+@dataclass
+class DrawnNoise:
+    """Noise that was drawn before, one map for each layer in the layers' order."""
+
+    maps: list[Tensor]
+    """Each [N, 1, H, W]."""
+    taken: int = 0
+    """How many of them layers have had."""
+
+
+Randomness = torch.Generator | SharedNoise | DrawnNoise | None
 """Where random noise comes from; None is torch's global state."""
 
 
@@ -32,6 +42,9 @@ def random_maps(
     sample: Callable[..., Tensor] = torch.randn,     # or torch.rand
 ) -> Tensor:
     """Random maps of this shape."""
+    if isinstance(randomness, DrawnNoise):
+        randomness.taken += 1
+        return randomness.maps[randomness.taken - 1]
     if isinstance(randomness, SharedNoise):
         whole = sample((randomness.batch, *shape[1:]), generator=randomness.generator, device=like.device,
                        dtype=like.dtype)

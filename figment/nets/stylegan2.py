@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from figment.nets import fused
+from figment.nets.bilinear import convolve
 from figment.nets.fastconv import conv_double, conv_same, lay_out
 from figment.nets.layers import SMOOTH, SQRT2, Conv, Linear, enlarge, fir, full_precision, lrelu, minibatch_std
 from figment.nets.levels import level_sizes, level_widths
@@ -49,21 +50,25 @@ class StyledConv(nn.Module):
             style = self.affine(w.to(self.weight.dtype))  # [N, inputs]
             energy = style.square() @ self.weight.square().sum([2, 3]).t()  # [N, outputs]
             demodulate = (energy + 1e-8).rsqrt() * SQRT2
-        x = x * style.to(x.dtype)[:, :, None, None]
+        together = fused.fuses(x) and self.clamp is None
+        x = fused.scaled(x, style) if together else x * style.to(x.dtype)[:, :, None, None]
 
         # Enlarging: a strided transposed convolution, then the low-pass filter.
-        if self.up:
-            x = conv_double(x, self.weight.to(x.dtype))
+        x = (conv_double if self.up else conv_same)(x, self.weight.to(x.dtype))
+        filter_too = self.up and together and fused.fuses_once(x)
+        if self.up and not filter_too:
             x = fir(x, SMOOTH, pad=1, gain=4.0)
-        else:
-            x = conv_same(x, self.weight.to(x.dtype))
+        maps = broadcast_noise(noise, self.noise, x.shape[0], generator)
+        strength = None if maps is None else self.noise_strength * SQRT2
+        if together:
+            low_pass = (SMOOTH, 1, 4.0) if filter_too else ()
+            return fused.filter_act(x, self.bias * SQRT2, demodulate, maps, strength, *low_pass)
 
         x = torch.addcmul(
             (self.bias * SQRT2).to(x.dtype)[None, :, None, None], x, demodulate.to(x.dtype)[:, :, None, None]
         )
-        maps = broadcast_noise(noise, self.noise, x.shape[0], generator)
-        if maps is not None:
-            x = x + (maps * (self.noise_strength * SQRT2)).to(x.dtype)
+        if maps is not None and strength is not None:
+            x = x + (maps * strength).to(x.dtype)
         return lrelu(x, self.clamp)
 
 
@@ -82,7 +87,9 @@ class ToRGB(nn.Module):
         """[N, inputs, H, W] and [N, w_dim] to [N, channels, H, W], always in full precision."""
         style = self.affine(w) * self.scale
         with full_precision(x):
-            x = F.conv2d(x.to(self.weight.dtype) * style[:, :, None, None], self.weight, self.bias)
+            if fused.fuses(x) and self.clamp is None:
+                return fused.mixed(x, self.weight[:, :, 0, 0] * style[:, None], self.bias)
+            x = convolve(x.to(self.weight.dtype) * style[:, :, None, None], self.weight, self.bias)
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from figment.nets import fused
+
 SYM6 = (0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633, 0.4910559419267466,
         0.787641141030194, 0.3379294217276218, -0.07263752278646252, -0.021060292512300564, 0.04472490177066578,
         0.0017677118642428036, -0.007800708325034148)
@@ -143,6 +145,10 @@ def _lookup(along: Tensor, across: Tensor, size: int, margin: int) -> Tensor:
 def _double(x: Tensor, axis: int, margin: int) -> Tensor:
     """Rows (axis 2) or columns (3) with `margin` reflected ones on both sides, at twice the size, filtered."""
     size, block = x.shape[axis], _block(x.shape[axis])
+    if fused.fits_lines(x):
+        around = _reflected(size, -margin - EXTRA // 2, size + 2 * margin + EXTRA, x.device)
+        return fused.filtered_lines(x.index_select(axis, around), _taps(x.device), axis, True, EXTRA,
+                                    2 * size + EXTRA + 4 * margin)
     matrix = _doubling(block or size, 0 if block else margin, bool(block), x.device, x.dtype)
     if not block:
         return _times(x, matrix, axis)
@@ -155,6 +161,8 @@ def _double(x: Tensor, axis: int, margin: int) -> Tensor:
 def _halve(x: Tensor, axis: int) -> Tensor:
     """Rows (axis 2) or columns (3) filtered and every second one kept: undoes `_double` without a margin."""
     size = (x.shape[axis] - EXTRA) // 2
+    if fused.fits_lines(x):
+        return fused.filtered_lines(x, _taps(x.device), axis, False, 0, size)
     block = _block(size)
     matrix = _halving(block or size, x.device, x.dtype)
     return _in_blocks(x, matrix, axis, 2 * block) if block else _times(x, matrix, axis)
@@ -199,6 +207,12 @@ def _halving(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     for column in range(size):
         matrix[2 * column : 2 * column + len(SYM6), column] = SYM6
     return _constant(matrix, device, dtype)
+
+
+@lru_cache(maxsize=8)
+def _taps(device: torch.device) -> Tensor:
+    """The symlet, float32 [12]."""
+    return _constant(np.array(SYM6), device, torch.float32)
 
 
 @lru_cache(maxsize=64)
