@@ -102,7 +102,6 @@ def join_world(device: str | None = None) -> World:
     if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
         raise FigmentError(f"--device {place}: this machine has {torch.cuda.device_count()} CUDA devices")
     if place.type == "cuda":
-        torch.backends.cudnn.benchmark = True    # the fastest of its ways for each shape, tried once
         if place.index is not None:
             torch.cuda.set_device(place)
     else:

@@ -50,10 +50,14 @@ class AdaController:
         zero = torch.zeros([], device=device)
         return AdaState(zero + p, zero, zero.clone())
 
-    def observe(self, state: AdaState, real_logits: Tensor) -> AdaState:
-        """Take note of what D thinks of reals, logits [N, 1]: r_t = E[sign(D(real))] (equation 1)."""
-        signs = real_logits.detach().sign().sum(dtype=state.signs.dtype)
-        return state._replace(signs=state.signs + signs, seen=state.seen + real_logits.numel())
+    def observe(
+        self,
+        state: AdaState,
+        sign: Tensor,                  # mean of the signs of D's logits of reals, []
+        count: int,                    # how many those are
+    ) -> AdaState:
+        """Take note of what D thinks of reals: r_t = E[sign(D(real))] (equation 1)."""
+        return state._replace(signs=state.signs + sign.detach() * count, seen=state.seen + count)
 
     def adjust(
         self,

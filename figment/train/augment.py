@@ -139,6 +139,7 @@ class Augment(nn.Module):
     def apply_draws(self, images: Tensor, draws: Draws) -> Tensor:
         """Pictures changed by given random numbers: [N, C, H, W], computed in full precision."""
         with torch.autocast(images.device.type, enabled=False):
+            images = images.contiguous()    # whole channels are moved, whatever order D wants them in
             return self._change(images.to(torch.promote_types(images.dtype, torch.float32)), draws).to(images.dtype)
 
     def _change(self, images: Tensor, draws: Draws) -> Tensor:
@@ -167,7 +168,7 @@ class Augment(nn.Module):
     def _to_device(self, draws: Draws, images: Tensor) -> tuple[Named, Named, Named]:
         """Which changes happen, and the numbers for how much, each [N] by name."""
         packed = torch.cat([draws.gates, draws.uniform, draws.normal], 1)
-        packed = packed.pin_memory() if images.is_cuda else packed
+        packed = packed.pin_memory() if images.is_cuda and not packed.is_cuda else packed
         packed = packed.to(images.device, non_blocking=True)
         gates, uniform, normal = packed.split([len(GATES), len(UNIFORM), len(NORMAL)], 1)
 

@@ -16,10 +16,11 @@ import torch
 from figment.base.dist import World
 from figment.pack.sampler import EndlessSampler
 from figment.train import step
-from figment.train.ceiling import Counter, matmul_ceiling, wait
+from figment.train.ceiling import Counter, counting, matmul_ceiling, wait
 from figment.train.config import TrainConfig
 from figment.train.ema import update_ema
-from figment.train.state import new_state
+from figment.train.graphs import WARM_UP
+from figment.train.state import State, new_state
 from figment.train.step import moment, train_step
 
 
@@ -72,7 +73,7 @@ def bench(
         return run
 
     kinds = step.step_kinds(recipe)
-    costs = {kind: _cost(whole(at), world, sec) for kind, (at, _) in kinds.items()}
+    costs = {kind: _cost(whole(at), state, world, sec) for kind, (at, _) in kinds.items()}
     total_sec, total_flop = (sum(costs[kind][i] * share for kind, (_, share) in kinds.items()) for i in (0, 1))
     lazy = []
     for name, pairs in {"R1": [((True, p), (False, p)) for p in (True, False)],
@@ -94,9 +95,10 @@ def bench(
         "EMA": lambda: update_ema(state.g_ema, state.g, 0.99),
     }
     if state.ada is not None:
-        see = step._augmentation(config, state, "real", now.minibatch, world)
-        parts["augment (in D and G)"] = lambda: [see(reals, slice(None)) for _ in range(3)]
-    phases = [(name, *_cost(part, world, sec)) for name, part in parts.items()] + lazy
+        augment = step._augmentation(config, state, world)
+        draws = step._draws(config, state, "real", now.minibatch, world)
+        parts["augment (in D and G)"] = lambda: [augment(reals, draws, slice(None)) for _ in range(3)]
+    phases = [(name, *_cost(part, state, world, sec)) for name, part in parts.items()] + lazy
     images_of = now.minibatch / 1000
     dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
     return Bench(
@@ -105,10 +107,12 @@ def bench(
         matmul_ceiling(world.device, dtype, sec))
 
 
-def _cost(run: Callable[[], object], world: World, sec: float) -> tuple[float, float]:
+def _cost(run: Callable[[], object], state: State, world: World, sec: float) -> tuple[float, float]:
     """Median seconds and counted operations of one call."""
-    run()
-    with Counter() as counter:
+    counter = Counter()
+    with counting(state, counter):
+        run()
+    for _ in range(WARM_UP + 1):
         run()
     times: list[float] = []
     started = time.perf_counter()

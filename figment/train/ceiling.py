@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -34,6 +35,17 @@ class Counter(TorchDispatchMode):
         return out
 
 
+@contextmanager
+def counting(state: State, counter: Counter) -> Iterator[None]:
+    """Count what the state's steps do, which no graph may hide meanwhile."""
+    state.graphs.counted = True
+    try:
+        with counter:
+            yield
+    finally:
+        state.graphs.counted = False
+
+
 class Ceiling:
     """The share of the ceiling that a run reaches: the first step of each kind is counted while it trains."""
 
@@ -49,7 +61,7 @@ class Ceiling:
         if kind not in self.kinds or kind in self.counters:
             return nullcontext()
         self.counters[kind] = Counter()
-        return self.counters[kind]
+        return counting(state, self.counters[kind])
 
     def share(self, sec_per_kimg: float) -> float | None:
         """The share at this pace, 0 to 1; None before every kind of step was counted, and for growing networks."""

@@ -148,9 +148,9 @@ PLENTY = 50_000
 """From so many pictures on nothing is augmented (Karras 2020, figure 7: no gain from 70,000 mirrored ones)."""
 MEMORY_SHARE = 0.65
 """Share of a GPU's memory that a step may be planned to fill; the data may take 0.3."""
-MAPS = 38
+MAPS = 24
 """How many times the largest level's feature maps, `resolution * channel_base` numbers a picture, a step with R1 holds
-at most: measured on a CPU at 256 pixels with batches of 4 and 8."""
+at most: 20 on an H100 at 512 pixels with a batch of 8, and some in reserve."""
 LEAST_BATCH = 4
 """A GPU must hold so many pictures at once, a group of the minibatch deviation; more are done one after the other."""
 
@@ -251,7 +251,7 @@ def heuristics(
         fits = MEMORY_SHARE * memory_gb / need_gb(resolution, channel_base)    # pictures at once
         while each < 32 and 2 * each < fits:
             each *= 2
-        if not base and resolution >= 512 and memory_gb < LEAST_BATCH * need_gb(resolution, channel_base):
+        if not base and resolution >= 512 and fits < LEAST_BATCH:
             channel_base //= 2
     batch = batch or world * max(min(each, 64 // world), 1)
     return {

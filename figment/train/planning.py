@@ -18,7 +18,7 @@ from figment.train.bench import describe_device
 from figment.train.start import plan as plan_run
 from figment.train.trial import measure_sec_per_kimg
 
-# Seconds per 1,000 images of other programs' published runs on one card, by resolution: what to expect at most.
+# Seconds per 1,000 images on one card, by resolution: other programs' published runs, and figment's own.
 ADA = "stylegan2-ada-pytorch, README, `auto`"
 SG3 = "stylegan3 repository, docs/configs.md, StyleGAN2-ADA settings"
 SG1 = "StyleGAN, TensorFlow, README, averaged over growing"
@@ -26,6 +26,7 @@ CARDS: dict[str, tuple[str, dict[int, float]]] = {
     "V100, StyleGAN": (SG1, {256: 51.6, 512: 86.0, 1024: 142.3}),
     "V100, StyleGAN2": (ADA, {128: 13.0, 256: 23.0, 512: 73.0, 1024: 158.0}),
     "A100, StyleGAN2": (SG3, {128: 6.79, 256: 12.53, 512: 41.06, 1024: 90.39}),
+    "H100, figment": ("figment, the settings of that table, batch 8 (README, What came out)", {512: 10.1}),
     "GTX 1080, StyleGAN": ("the fine-tuning that figment retells: 180 hours for 2,500 kimg, batch 4", {512: 259.0}),
 }
 

@@ -21,6 +21,7 @@ from figment.nets.modelfile import Model
 from figment.nets.registry import build_discriminator, build_generator
 from figment.train.ada import AdaController, AdaState
 from figment.train.config import TrainConfig
+from figment.train.graphs import Graphs
 
 START = Path(__file__).parent / "weights" / "start-64.safetensors"
 """The shipped start network: 64x64 heads of drawn people, trained by runs/train_start.py."""
@@ -65,6 +66,8 @@ class State:
     """How many each of them has."""
     micro: dict[str, int] = field(default_factory=dict)
     """By part of a step, where memory ran out: the most samples at once that fit."""
+    graphs: Graphs = field(default_factory=Graphs)
+    """The step's parts as they were recorded on this GPU; they are no part of a checkpoint."""
 
     def dump(self) -> dict[str, Any]:
         """Everything as tensors and plain values."""

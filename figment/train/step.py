@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ from figment.base.dist import World
 from figment.base.pixels import to_unit
 from figment.base.progress import say
 from figment.nets.fastconv import fast_convolutions
-from figment.nets.noise import SharedNoise
+from figment.nets.fused import fused_layers
+from figment.nets.noise import DrawnNoise, Randomness, SharedNoise, random_maps
 from figment.pack.readahead import ReadAhead
 from figment.pack.sampler import EndlessSampler
 from figment.train import losses
@@ -25,8 +26,9 @@ from figment.train.ada import AdaController
 from figment.train.augment import Augment, Draws
 from figment.train.config import Recipe, TrainConfig
 from figment.train.ema import ema_beta, update_ema
+from figment.train.graphs import Inputs
 from figment.train.growth import Growth, fade_reals, growth_at, new_layer, progan_phases, stylegan1_phases
-from figment.train.memory import Closure, Index, MicroBatches, whole_group
+from figment.train.memory import Index, MicroBatches, whole_group
 from figment.train.state import State, step_randomness
 
 AHEAD = 3
@@ -94,8 +96,10 @@ def train_step(
     latents_d = _draw_latents(config, state, randomness, now.minibatch, world)
     latents_g = _draw_latents(config, state, randomness, now.minibatch, world)
 
-    stats = _step_d(config, state, now, _take_reals(state, images, sampler, now, world), latents_d, world)
-    stats |= _step_g(config, state, now, latents_g, world)
+    reals = _take_reals(state, images, sampler, now, world)
+    with _quick_products(world.device):
+        stats = _step_d(config, state, now, reals, latents_d, world)
+        stats |= _step_g(config, state, now, latents_g, world)
 
     state.nimg += now.minibatch
     state.step += 1
@@ -133,14 +137,14 @@ def _draw_latents(
     return Latents(world.put(z[:, world.share]), world.put(cutoff[world.share]))
 
 
-def _styles(config: TrainConfig, state: State, latents: Latents, index: Index) -> Tensor:
+def _styles(config: TrainConfig, state: State, inputs: Inputs, index: Index) -> Tensor:
     """The mapped latents of some samples, [n, L, D]."""
-    z = latents.z[:, index]
+    z = inputs["z"][:, index]
     first: Tensor = state.g.mapping(z[0])
     if config.recipe.mixing == 0 or state.g.num_layers == 1:
         return first
     layer = torch.arange(state.g.num_layers, device=z.device)
-    second = layer[None, :] >= latents.cutoff[index][:, None]                     # [n, L]
+    second = layer[None, :] >= inputs["cutoff"][index][:, None]                     # [n, L]
     return torch.where(second[:, :, None], state.g.mapping(z[1]), first)
 
 
@@ -168,25 +172,27 @@ def _step_d(
     recipe, device = config.recipe, world.device
     critic = recipe.loss == "wgan-gp"
     penalise, _ = lazy_parts(recipe, state.step)
-    see_real = _augmentation(config, state, "real", now.minibatch, world)
-    see_fake = _augmentation(config, state, "fake", now.minibatch, world)
-    places = world.put(torch.rand(now.minibatch, generator=_stream(config, state, "path"))[world.share])
-    noise = "random" if recipe.noise else "none"
-    logits_of_reals: list[Tensor] = []
+    augment = _augmentation(config, state, world)
+    places = torch.rand(now.minibatch, generator=_stream(config, state, "path"))[world.share]
+    inputs = {
+        "reals": reals, "z": latents.z, "cutoff": latents.cutoff, "noise": _noise(config, state, 0, now, world),
+        "see_real": _draws(config, state, "real", now.minibatch, world),
+        "see_fake": _draws(config, state, "fake", now.minibatch, world), "places": world.put(places)}
 
-    def closure(index: Index, part: float) -> dict[str, Tensor]:
-        with torch.no_grad(), _autocast(config, device):
-            styles = _styles(config, state, latents, index)
-            fake = state.g.synthesis(styles, noise=noise, generator=_noise(config, state, 0, now, index, world))
-        real = reals[index].detach().requires_grad_(penalise)
-        seen = see_real(real, index), see_fake(fake, index)
+    def closure(inputs: Inputs, index: Index, part: float) -> dict[str, Tensor]:
+        with torch.no_grad(), _fast(config, device):
+            styles = _styles(config, state, inputs, index)
+            fake = _draw(state, styles, inputs["noise"], index)
+            seen = augment(fake, inputs["see_fake"], index)
+        real = inputs["reals"][index].detach().requires_grad_(penalise)
         if penalise:
-            real_logits = state.d(seen[0]).float()
-            with _autocast(config, device):
-                fake_logits = state.d(seen[1]).float()
+            with fused_layers(twice=True):
+                real_logits = state.d(augment(real, inputs["see_real"], index)).float()
+            with _fast(config, device):
+                fake_logits = state.d(seen).float()
         else:
-            with _autocast(config, device):
-                real_logits, fake_logits = judge_both(state.d, *seen)
+            with _fast(config, device):
+                real_logits, fake_logits = judge_both(state.d, augment(real, inputs["see_real"], index), seen)
         loss = (losses.critic_loss if critic else losses.discriminator_loss)(real_logits, fake_logits)
         stats = {"loss_d": loss, "sign_real": real_logits.sign().mean(), "sign_fake": fake_logits.sign().mean()}
         if penalise:
@@ -194,25 +200,20 @@ def _step_d(
             loss = loss + penalty * (recipe.gamma / 2 * recipe.r1_interval)
             stats["r1"] = penalty
         if critic and recipe.gamma:
-            penalty = losses.gradient_penalty(state.d, real, fake, places[index], recipe.gamma).mean()
+            penalty = losses.gradient_penalty(state.d, real, fake, inputs["places"][index], recipe.gamma).mean()
             loss = loss + penalty
             stats["gradient_penalty"] = penalty
         (loss * part).backward()
-        logits_of_reals.append(real_logits.detach())
         return stats
 
-    def reset() -> None:
-        state.d_opt.zero_grad(set_to_none=True)
-        logits_of_reals.clear()
-
     _thaw(state.d, recipe.freeze_d)
-    stats = _run("D with R1" if penalise else "D", config, state, now, world, closure, reset)
+    stats = _run("D with R1" if penalise else "D", config, state, now, world, closure, inputs, state.d, state.d_opt)
     _update(state.d_opt, state.d, world)
 
     # How sure D is of the reals decides how strongly the next steps augment.
     if state.ada is not None:
         controller = AdaController(target=recipe.ada_target, kimg=recipe.ada_kimg)
-        state.ada = controller.observe(state.ada, torch.cat(logits_of_reals))
+        state.ada = controller.observe(state.ada, stats["sign_real"], now.minibatch // world.size)
         state.ada = controller.adjust(state.ada, state.step, now.minibatch, world.mean)
         stats["ada_p"] = state.ada.p
     return stats
@@ -249,46 +250,41 @@ def _step_g(config: TrainConfig, state: State, now: Growth, latents: Latents, wo
     """Fresh fakes that D should take for real; path length every few steps on half of the batch."""
     recipe, device = config.recipe, world.device
     _, look = lazy_parts(recipe, state.step)
-    see = _augmentation(config, state, "g", now.minibatch, world)
-    noise = "random" if recipe.noise else "none"
-    side = state.g.sizes[-1]
-    shape = (now.minibatch if look else 0, state.g.channels, *side)
-    directions = torch.randn(shape, generator=_stream(config, state, "path", 1, device), device=device)
-    directions = directions[world.share]
-    means: list[Tensor] = []
-    path_means: list[Tensor] = []
+    augment = _augmentation(config, state, world)
+    inputs = {"z": latents.z, "cutoff": latents.cutoff, "noise": _noise(config, state, 1, now, world),
+              "see": _draws(config, state, "g", now.minibatch, world)}
+    if look:
+        shape = (now.minibatch, state.g.channels, *state.g.sizes[-1])
+        directions = torch.randn(shape, generator=_stream(config, state, "path", 1, device), device=device)
+        inputs |= {"directions": directions[world.share], "path_noise": _noise(config, state, 2, now, world),
+                   "path_mean": state.path_mean}
 
-    def closure(index: Index, part: float) -> dict[str, Tensor]:
-        with _autocast(config, device):
-            styles = _styles(config, state, latents, index)
-            fake = state.g.synthesis(styles, noise=noise, generator=_noise(config, state, 1, now, index, world))
-            logits = state.d(see(fake, index)).float()
+    def closure(inputs: Inputs, index: Index, part: float) -> dict[str, Tensor]:
+        with _fast(config, device):
+            styles = _styles(config, state, inputs, index)
+            logits = state.d(augment(_draw(state, styles, inputs["noise"], index), inputs["see"], index)).float()
         loss = (losses.critic_generator_loss if recipe.loss == "wgan-gp" else losses.generator_loss)(logits)
         (loss * part).backward()
-        means.append(styles.detach()[:, 0].mean(0) * part)
-        stats = {"loss_g": loss}
+        stats = {"loss_g": loss, "w_mean": styles.detach()[:, 0].mean(0)}
         if look:
-            styles = _styles(config, state, latents, index)
-            styles = styles[: max(len(styles) // losses.PATH_SHRINK, 1)].clone()
-            pictures = state.g.synthesis(styles, noise=noise, generator=_noise(config, state, 2, now, index, world))
-            direction = directions[index][: len(styles)]
-            path = losses.path_length(pictures, styles, state.path_mean, direction, recipe.path_weight, lagged=True)
+            with _fast(config, device, twice=True):
+                styles = _styles(config, state, inputs, index)
+                styles = styles[: max(len(styles) // losses.PATH_SHRINK, 1)].clone()
+                pictures = _draw(state, styles, inputs["path_noise"], index)
+            direction = inputs["directions"][index][: len(styles)]
+            path = losses.path_length(pictures, styles, inputs["path_mean"], direction, recipe.path_weight, lagged=True)
             (path.penalty * (losses.PATH_INTERVAL * part)).backward()
-            path_means.append(path.mean * part)
-            stats["path_length"] = path.lengths.mean()
+            stats |= {"path_length": path.lengths.mean(), "path_mean": path.mean}
         return stats
 
-    def reset() -> None:
-        state.g_opt.zero_grad(set_to_none=True)
-        means.clear()
-        path_means.clear()
-
     state.d.requires_grad_(False)
-    stats = _run("G with path length" if look else "G", config, state, now, world, closure, reset)
+    stats = _run("G with path length" if look else "G", config, state, now, world, closure, inputs, state.g,
+                 state.g_opt)
     _update(state.g_opt, state.g, world)
-    if path_means:
-        state.path_mean = world.mean(torch.stack(path_means).sum(0))
-    state.g.w_avg.lerp_(world.mean(torch.stack(means).sum(0)).to(state.g.w_avg.dtype), 1 - W_AVG_BETA)
+    if look:
+        state.path_mean = world.mean(stats.pop("path_mean"))
+    w_mean = world.mean(stats.pop("w_mean"))
+    state.g.w_avg.lerp_(w_mean.to(state.g.w_avg.dtype), 1 - W_AVG_BETA)
     return stats
 
 
@@ -301,18 +297,26 @@ def _run(
     state: State,
     now: Growth,
     world: World,
-    closure: Closure,
-    reset: Callable[[], None],
+    closure: Callable[[Inputs, Index, float], dict[str, Tensor]],
+    inputs: Inputs,            # what the closure takes
+    network: torch.nn.Module,  # what learns
+    optimizer: torch.optim.Optimizer,
 ) -> dict[str, Tensor]:
     """Gradients and statistics of this rank's batch, in as few micro-batches as the memory allows."""
     group = getattr(state.d, "mbstd_group", 4) if getattr(state.d, "mbstd_channels", 1) else 1
     known = state.micro.get(part)
     batches = MicroBatches(now.minibatch // world.size, group, known, lambda line: say(f"{part}: {line}"))
-    with fast_convolutions(world.device.type == "cpu" or config.recipe.precision == "bf16"):
-        stats = batches.run(closure, reset)
-    if batches.size < batches.batch:
-        state.micro[part] = batches.size
-    return stats
+
+    def plainly() -> dict[str, Tensor]:
+        stats = batches.run(functools.partial(closure, inputs), lambda: optimizer.zero_grad(set_to_none=True))
+        if batches.size < batches.batch:
+            state.micro[part] = batches.size
+        return stats
+
+    with fast_convolutions():
+        if known or config.schedule.growing:
+            return plainly()
+        return state.graphs.run(part, lambda inputs: closure(inputs, slice(None), 1.0), inputs, network, plainly)
 
 
 def _update(optimizer: torch.optim.Optimizer, network: torch.nn.Module, world: World) -> None:
@@ -321,9 +325,24 @@ def _update(optimizer: torch.optim.Optimizer, network: torch.nn.Module, world: W
     optimizer.step()
 
 
-def _autocast(config: TrainConfig, device: torch.device, enabled: bool = True) -> AbstractContextManager[Any]:
-    """Convolutions in bfloat16 where the recipe says so."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled and config.recipe.precision == "bf16")
+@contextmanager
+def _quick_products(device: torch.device) -> Iterator[None]:
+    """Inside, a GPU multiplies float32 matrices in TensorFloat-32, as cuDNN convolves them by itself."""
+    before = torch.get_float32_matmul_precision()
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def _fast(config: TrainConfig, device: torch.device, twice: bool = False) -> Iterator[None]:
+    """Inside, convolutions are in bfloat16 where the recipe says so, and a GPU's layers fused."""
+    bf16 = config.recipe.precision == "bf16"
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16), fused_layers(twice=twice):
+        yield
 
 
 def _stream(
@@ -332,25 +351,53 @@ def _stream(
     return step_randomness(config.schedule.seed, state.step, STREAMS[name] + more, device)
 
 
-def _noise(
-    config: TrainConfig, state: State, look: int, now: Growth, index: Index, world: World
-) -> SharedNoise | None:
-    """The layers' noise for some samples of this rank, in the step's first, second or third look at G."""
+def _noise(config: TrainConfig, state: State, look: int, now: Growth, world: World) -> Any:
+    """G's noise in the step's first, second or third look at it: None for none, else something for `_draw`.
+
+    On a GPU that is a map [n, 1, H, W] for every layer, drawn here as graphs can't; growing layers draw themselves.
+    """
     if not config.recipe.noise:
         return None
-    rows = torch.arange(now.minibatch, device=world.device)[world.share][index]
-    return SharedNoise(_stream(config, state, "noise", look, world.device), now.minibatch, rows)
+    rows = torch.arange(now.minibatch, device=world.device)[world.share]
+
+    def shared(index: Index) -> SharedNoise:
+        return SharedNoise(_stream(config, state, "noise", look, world.device), now.minibatch, rows[index])
+
+    if world.device.type == "cpu" or config.networks.family != "stylegan2":
+        return shared
+    layers, source = [layer.noise for layer in state.g.modules() if "noise" in layer._buffers], shared(slice(None))
+    return [random_maps((len(rows), 1, *own.shape), own, source) for own in layers]
 
 
-def _augmentation(config: TrainConfig, state: State, name: str, batch: int, world: World) -> Any:
-    """How D sees pictures in this step: a function of the pictures and of which samples of this rank they are."""
+def _draw(state: State, styles: Tensor, noise: Any, index: Index) -> Tensor:
+    """G's pictures of some samples' styles [n, L, D], with the noise of `_noise`."""
+    source: Randomness = None
+    if isinstance(noise, list):
+        source = DrawnNoise([own[index][: len(styles)] for own in noise])
+    elif noise is not None:
+        source = noise(index)
+    drawn: Tensor = state.g.synthesis(styles, noise="none" if noise is None else "random", generator=source)
+    return drawn
+
+
+def _augmentation(config: TrainConfig, state: State, world: World) -> Callable[[Tensor, Draws | None, Index], Tensor]:
+    """How D sees pictures in this step: a function of pictures, `_draws`, and which samples of this rank they are."""
     if state.ada is None:
-        return lambda images, index: images
+        return lambda images, draws, index: images
     augment = _augment(config.networks.channels, config.recipe.augment_kinds, str(world.device))
     augment.p.copy_(state.ada.p)
+    return lambda images, draws, index: augment.apply_draws(images, Draws(*(part[index] for part in draws or ())))
+
+
+def _draws(config: TrainConfig, state: State, name: str, batch: int, world: World) -> Draws | None:
+    """The random numbers of this rank's augmentation, None for none; on the device but for the noise's seeds."""
+    if state.ada is None:
+        return None
+    augment = _augment(config.networks.channels, config.recipe.augment_kinds, str(world.device))
     draws = augment.draw(_stream(config, state, name), batch)
     mine = Draws(*(part[world.share] for part in draws))
-    return lambda images, index: augment.apply_draws(images, Draws(*(part[index] for part in mine)))
+    put = mine._replace(gates=world.put(mine.gates), uniform=world.put(mine.uniform), normal=world.put(mine.normal))
+    return put if "noise" in augment.active else put._replace(seeds=world.put(mine.seeds))
 
 
 @functools.lru_cache(maxsize=4)

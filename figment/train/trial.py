@@ -12,11 +12,12 @@ from figment.pack.dataset import ImageDataset
 from figment.pack.readahead import hold_images
 from figment.pack.sampler import EndlessSampler
 from figment.train.config import TrainConfig
+from figment.train.graphs import WARM_UP
 from figment.train.state import new_state
 from figment.train.step import moment, step_kinds, train_step
 
-WARM_UP, STEPS = 2, 3
-"""Steps that are not timed, and steps of each kind that are."""
+STEPS = 3
+"""Steps of each kind that are timed; on a GPU others go before, in which it finds its ways."""
 
 
 def measure_sec_per_kimg(config: TrainConfig, dataset: ImageDataset, world: World) -> float:
@@ -34,9 +35,10 @@ def measure_sec_per_kimg(config: TrainConfig, dataset: ImageDataset, world: Worl
         return time.perf_counter() - start
 
     # The lazy parts fall in some steps only: each kind of step counts by its share.
-    for step in range(WARM_UP):
-        timed(step)
-    sec_per_step = sum(share * statistics.median(timed(step) for _ in range(STEPS))
-                       for step, share in step_kinds(config.recipe).values())
+    kinds = step_kinds(config.recipe).values()
+    for step, _ in kinds:
+        for _ in range(WARM_UP + 1 if world.device.type == "cuda" else 1):
+            timed(step)
+    sec_per_step = sum(share * statistics.median(timed(step) for _ in range(STEPS)) for step, share in kinds)
     mean = world.mean(torch.tensor(sec_per_step, device=world.device))    # every rank must plan the same length
     return float(mean) / moment(config, state.nimg, world.size).minibatch * 1000

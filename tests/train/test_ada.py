@@ -9,7 +9,7 @@ def run(ada, logits, batch=8, start=0.0, steps=None):
     """The p after each step, for one tensor of logits per step."""
     state, seen = ada.start(p=start), []
     for step, values in enumerate(logits):
-        state = ada.adjust(ada.observe(state, values), step, batch)
+        state = ada.adjust(ada.observe(state, values.sign().mean(), len(values)), step, batch)
         seen.append(state.p.item())
     return seen
 
@@ -42,17 +42,17 @@ def test_a_state_resumes_from_plain_tensors_between_adjustments():
     ada, logits = AdaController(), [torch.tensor([[1.0], [-1.0], [1.0]])] * 5 + [torch.ones(3, 1)] * 6
     whole = ada.start(p=0.1)
     for step, values in enumerate(logits):
-        whole = ada.adjust(ada.observe(whole, values), step, 4)
+        whole = ada.adjust(ada.observe(whole, values.sign().mean(), len(values)), step, 4)
         if step == 5:
             resumed = AdaState(**{name: value.clone() for name, value in whole.dump().items()})
         if step > 5:
-            resumed = ada.adjust(ada.observe(resumed, values), step, 4)
+            resumed = ada.adjust(ada.observe(resumed, values.sign().mean(), len(values)), step, 4)
     assert all(torch.equal(a, b) for a, b in zip(whole, resumed, strict=True))
 
 
 def test_ranks_agree_through_their_mean():
     ada = AdaController(interval=1)
-    one, two = (ada.observe(ada.start(p=0.5), values) for values in (torch.ones(4, 1), -torch.ones(4, 1)))
+    one, two = (ada.observe(ada.start(p=0.5), torch.tensor(sign), 4) for sign in (1.0, -1.0))
     together = (torch.stack(one[1:]) + torch.stack(two[1:])) / 2
     states = [ada.adjust(state, 0, 8, mean=lambda values: together) for state in (one, two)]
     assert states[0].p == states[1].p and states[0].p < 0.5

@@ -27,11 +27,11 @@ def test_auto_takes_a_larger_batch_where_the_memory_holds_it_and_a_narrower_netw
         return found["batch"], found["channel_base"]
 
     assert picked(512, None) == picked(512, 24) == (8, 32768)
-    assert picked(512, 80) == (16, 32768)
+    assert picked(512, 48) == (16, 32768) and picked(512, 80) == (32, 32768)
     assert picked(512, 8) == (8, 16384) and picked(512, 8, base=32768) == (8, 32768)
-    assert picked(512, 24, base=8192) == (16, 8192)
+    assert picked(512, 24, base=8192) == (32, 8192)
     assert picked(256, 80) == (32, 16384) and picked(128, 80) == (32, 16384)
-    assert heuristics(512, None, 1, memory_gb=80)["gamma"] == pytest.approx(0.0002 * 512**2 / 16)
+    assert heuristics(512, None, 1, memory_gb=48)["gamma"] == pytest.approx(0.0002 * 512**2 / 16)
 
 
 def test_auto_shares_the_batch_by_any_number_of_gpus():
