@@ -32,6 +32,7 @@ from figment.pack.sampler import EndlessSampler
 from figment.train.bench import describe_device
 from figment.train.ceiling import Ceiling
 from figment.train.config import resolve
+from figment.train.graphs import WARM_UP
 from figment.train.state import new_state
 from figment.train.step import train_step
 
@@ -83,7 +84,7 @@ PROGRAMS = {"figment": ours, "theirs": theirs}
 def work(name: str, options: argparse.Namespace, pipe: Any) -> None:
     """One of the two programs: answers each step asked for with its seconds, and their pace with memory and share."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.backends.cudnn.benchmark = True    # as both programs have it
+    torch.backends.cudnn.benchmark = name == "theirs"    # as each has it
     data = np.random.default_rng(0).integers(0, 256, (64, 3, options.resolution, options.resolution), np.uint8)
     step, share = PROGRAMS[name](options, torch.from_numpy(data), device)
     while isinstance(flags := pipe.recv(), tuple):
@@ -124,18 +125,19 @@ def main() -> None:
         if not options.same_threads:
             os.environ.pop("GOMP_SPINCOUNT", None)    # set by figment for itself
 
-    # Plain steps, steps with path length, steps with both: each kind in turns; the first round warms up.
+    # Plain steps, steps with path length, steps with both: each kind in turns, after some that warm up.
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    warm_up = WARM_UP + 2 if device.type == "cuda" else 1
     kinds = {"plain": (False, False), "path": (False, True), "both": (True, True)}
     times: dict[tuple[str, str], list[float]] = {}
-    for round_ in range(options.rounds + 1):
+    for round_ in range(options.rounds + warm_up):
         for kind, flags in kinds.items():
             for name, pipe in pipes.items():
                 pipe.send(flags)
                 sec = pipe.recv()
-                if round_:
+                if round_ >= warm_up:
                     times.setdefault((name, kind), []).append(sec)
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     print(f"{describe_device(device)}, {options.resolution}px, batch {options.batch}, figment in "
           f"{options.precision or 'its own precision'} beside {options.theirs.name}")
     pace = {}

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.utils.cpp_extension
 from packaging.version import parse
 
 R1_EVERY, PATH_EVERY = 16, 4
@@ -49,13 +50,23 @@ class Theirs:
         sys.modules.setdefault("pkg_resources", types.SimpleNamespace(parse_version=parse))    # gone from setuptools
         warnings.filterwarnings("ignore", ".*gradfix not supported.*")
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False    # as their loops have it
+        load = torch.utils.cpp_extension.load
+
+        def load_by_name(name: str, **more: Any) -> Any:    # they import what they loaded, which torch knew once
+            sys.modules[name] = load(name=name, **more)
+            return sys.modules[name]
+
+        torch.utils.cpp_extension.load = load_by_name
         sg3 = (code / "training" / "networks_stylegan3.py").exists()
         if sg3:
             from training.networks_stylegan2 import Discriminator, Generator
         else:
             from training.networks import Discriminator, Generator
+        from torch_utils.ops import conv2d_gradfix, grid_sample_gradfix
         from training.augment import AugmentPipe
         from training.loss import StyleGAN2Loss
+
+        conv2d_gradfix.enabled = grid_sample_gradfix.enabled = True    # as their loops have it, where torch lets them
 
         shared: dict[str, Any] = {"c_dim": 0, "img_resolution": resolution, "img_channels": 3}
         levels = {"channel_base": channel_base, "channel_max": 512, "num_fp16_res": 4 if half else 0,
