@@ -71,15 +71,17 @@ def fits_lines(x: Tensor) -> bool:
 
 @functools.cache
 def _triton_works(device: torch.device) -> bool:
-    """Whether Triton is there and compiles: it needs a GPU of Nvidia's Volta or later, and a C compiler."""
-    compiler = any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang")))
-    if find_spec("triton") is None or not compiler or torch.cuda.get_device_capability(device) < (7, 0):
+    """Whether Triton is there and compiles, which is told once where it does not: it needs Nvidia's Volta or later."""
+    from figment.base.progress import say
+
+    if torch.cuda.get_device_capability(device) < (7, 0):
+        return False
+    if find_spec("triton") is None or not any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))):
+        say("training is several times as fast on this GPU with Triton and a C compiler (gcc), of which one is missing")
         return False
     try:
         _filter_act(torch.zeros(1, 8, 4, 4, device=device).contiguous(memory_format=torch.channels_last), taps=4, pad=1)
     except Exception as error:
-        from figment.base.progress import say
-
         say(f"going on without Triton's kernels, which fail here: {str(error).splitlines()[0]}")
         return False
     return True
