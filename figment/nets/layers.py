@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from figment.nets import fused
+from figment.nets import fused, launch
 from figment.nets.bilinear import convolve
 from figment.nets.fastconv import conv_half, conv_same
 
@@ -138,7 +138,7 @@ def _filter(x: Tensor, taps: int, gain: float) -> Tensor:
 
 def _fir(x: Tensor, taps: int, pad: int, down: int, gain: float) -> Tensor:
     if fused.fits(x):
-        return fused.filtered(x, taps, pad, down=down, gain=gain)
+        return launch.filter_act(x, taps=taps, pad=pad, down=down, gain=gain)
     return F.conv2d(x, _filter(x, taps, gain), padding=pad, stride=down, groups=x.shape[1])
 
 
@@ -147,7 +147,7 @@ def _fir_adjoint(x: Tensor, taps: int, pad: int, up: int, gain: float, odd: tupl
         return _fir(x, taps, taps - 1 - pad, 1, gain)
     if fused.fits(x):
         size = [(length - 1) * up + taps - 2 * pad + more for length, more in zip(x.shape[2:], odd, strict=True)]
-        return fused.filtered(x, taps, pad, up=up, gain=gain, size=(size[0], size[1]))
+        return launch.filter_act(x, taps=taps, pad=pad, up=up, gain=gain, size=(size[0], size[1]))
     return F.conv_transpose2d(x, _filter(x, taps, gain), stride=up, padding=pad, output_padding=odd, groups=x.shape[1])
 
 

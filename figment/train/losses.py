@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
+
+from figment.train.memory import whole_group
 
 PATH_INTERVAL = 4
 """Steps between looks at the path length (lazy regularisation, Karras et al. 2019, appendix B)."""
 
 PATH_SHRINK = 2
 """The path length is looked at in this fraction of a batch."""
+
+
+def judge_both(d: Any, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """D's logits of two batches [n, C, H, W] in one pass, each compared in the groups that it would have alone."""
+    n, group = len(real), getattr(d, "mbstd_group", 0) if getattr(d, "mbstd_channels", 1) else 1
+    size = whole_group(n, group)
+    if not group or whole_group(2 * n, group) != size:
+        return d(real).float(), d(fake).float()
+
+    # Sample i belongs to group i mod groups: side by side the reals' groups come first in each row, then the fakes'.
+    both = torch.cat([batch.unflatten(0, (size, n // size)) for batch in (real, fake)], 1)    # [size, 2 groups, ...]
+    logits = d(both.flatten(0, 1)).float().unflatten(0, (size, 2 * n // size))
+    of_real, of_fake = logits.split(n // size, 1)                                             # [size, groups, 1]
+    return of_real.flatten(0, 1), of_fake.flatten(0, 1)
 
 
 def generator_loss(fake_logits: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from figment.train.config import Recipe, TrainConfig
 from figment.train.ema import ema_beta, update_ema
 from figment.train.graphs import Inputs
 from figment.train.growth import Growth, fade_reals, growth_at, new_layer, progan_phases, stylegan1_phases
-from figment.train.memory import Index, MicroBatches, whole_group
+from figment.train.memory import Index, MicroBatches
 from figment.train.state import State, step_randomness
 
 AHEAD = 3
@@ -192,7 +192,7 @@ def _step_d(
                 fake_logits = state.d(seen).float()
         else:
             with _fast(config, device):
-                real_logits, fake_logits = judge_both(state.d, augment(real, inputs["see_real"], index), seen)
+                real_logits, fake_logits = losses.judge_both(state.d, augment(real, inputs["see_real"], index), seen)
         loss = (losses.critic_loss if critic else losses.discriminator_loss)(real_logits, fake_logits)
         stats = {"loss_d": loss, "sign_real": real_logits.sign().mean(), "sign_fake": fake_logits.sign().mean()}
         if penalise:
@@ -217,20 +217,6 @@ def _step_d(
         state.ada = controller.adjust(state.ada, state.step, now.minibatch, world.mean)
         stats["ada_p"] = state.ada.p
     return stats
-
-
-def judge_both(d: Any, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """D's logits of two batches [n, C, H, W] in one pass, each compared in the groups that it would have alone."""
-    n, group = len(real), getattr(d, "mbstd_group", 0) if getattr(d, "mbstd_channels", 1) else 1
-    size = whole_group(n, group)
-    if not group or whole_group(2 * n, group) != size:
-        return d(real).float(), d(fake).float()
-
-    # Sample i belongs to group i mod groups: side by side the reals' groups come first in each row, then the fakes'.
-    both = torch.cat([batch.unflatten(0, (size, n // size)) for batch in (real, fake)], 1)    # [size, 2 groups, ...]
-    logits = d(both.flatten(0, 1)).float().unflatten(0, (size, 2 * n // size))
-    of_real, of_fake = logits.split(n // size, 1)                                             # [size, groups, 1]
-    return of_real.flatten(0, 1), of_fake.flatten(0, 1)
 
 
 def _thaw(d: Any, frozen: int) -> None:

@@ -17,8 +17,9 @@ from figment.train import loop
 from figment.train.config import resolve
 from figment.train.growth import stylegan1_phases
 from figment.train.loop import diagnose, train
+from figment.train.losses import judge_both
 from figment.train.state import new_state
-from figment.train.step import judge_both, lazy_parts, moment, step_kinds, train_step
+from figment.train.step import lazy_parts, moment, step_kinds, train_step
 from tests.train.conftest import TINY, run_ranks
 from tests.train.test_loop import contents
 
