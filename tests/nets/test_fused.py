@@ -11,6 +11,8 @@ from figment.nets.stylegan2 import Discriminator, Generator
 from figment.train import augment_geometry
 
 LAST = torch.channels_last
+EXACT, CLOSE = (1e-2, 1e-2) if torch.cuda.is_available() else (1e-5, 1e-4)
+"""How near values and gradients must be: plain convolutions on a GPU are in TensorFloat-32, of ten bits."""
 
 
 @pytest.fixture
@@ -37,14 +39,14 @@ def both_ways(monkeypatch, work):
 def test_filters(place, monkeypatch, channels, taps, pad, down):
     x = torch.randn(2, channels, 6, 9).to(place).contiguous(memory_format=LAST)
     ours, plain = both_ways(monkeypatch, lambda: layers._fir(x, taps, pad, down, 2.0))
-    assert ours.shape == plain.shape and torch.allclose(ours, plain, atol=1e-5)
+    assert ours.shape == plain.shape and torch.allclose(ours, plain, atol=EXACT)
 
 
 @pytest.mark.parametrize(("taps", "odd"), [(4, (0, 0)), (4, (1, 0)), (3, (1, 1))])
 def test_filters_that_enlarge(place, monkeypatch, taps, odd):
     x = torch.randn(2, 5, 6, 9).to(place).contiguous(memory_format=LAST)
     ours, plain = both_ways(monkeypatch, lambda: layers._fir_adjoint(x, taps, 1, 2, 4.0, odd))
-    assert ours.shape == plain.shape and torch.allclose(ours, plain, atol=1e-5)
+    assert ours.shape == plain.shape and torch.allclose(ours, plain, atol=EXACT)
 
 
 def networks(place):
@@ -68,7 +70,7 @@ def gradients(network):
 def assert_same(ours, plain):
     assert ours.keys() == plain.keys() and len(ours) > 8
     for name, grad in ours.items():
-        assert (grad - plain[name]).norm() <= 1e-4 * plain[name].norm() + 1e-7, name
+        assert (grad - plain[name]).norm() <= CLOSE * plain[name].norm() + 1e-7, name
 
 
 def test_a_generator_learns_the_same_from_a_discriminator(place, monkeypatch):
@@ -83,7 +85,7 @@ def test_a_generator_learns_the_same_from_a_discriminator(place, monkeypatch):
         return pictures.detach(), gradients(g), gradients(d)
 
     (pictures, *ours), (as_they_were, *plain) = both_ways(monkeypatch, work)
-    assert torch.allclose(pictures, as_they_were, atol=1e-4)
+    assert (pictures - as_they_were).norm() <= EXACT * as_they_were.norm()
     for mine, theirs in zip(ours, plain, strict=True):
         assert_same(mine, theirs)
 
@@ -102,7 +104,7 @@ def test_the_path_length_has_the_same_gradient(place, monkeypatch):
         return lengths.detach(), gradients(g)
 
     (lengths, ours), (as_they_were, plain) = both_ways(monkeypatch, work)
-    assert torch.allclose(lengths, as_they_were, rtol=1e-4)
+    assert torch.allclose(lengths, as_they_were, rtol=CLOSE)
     assert_same(ours, plain)
 
 
@@ -120,7 +122,7 @@ def test_r1_has_the_same_gradient(place, monkeypatch):
         return penalty.detach(), gradients(d)
 
     (penalty, ours), (as_it_was, plain) = both_ways(monkeypatch, work)
-    assert torch.allclose(penalty, as_it_was, rtol=1e-4)
+    assert torch.allclose(penalty, as_it_was, rtol=CLOSE)
     assert_same(ours, plain)
 
 
@@ -144,4 +146,4 @@ def test_pictures_are_resampled_the_same_with_derivatives(place, monkeypatch):
         return seen.detach(), first.detach(), second
 
     for ours, plain in zip(*both_ways(monkeypatch, work), strict=True):
-        assert (ours - plain).norm() <= 1e-5 * plain.norm()
+        assert (ours - plain).norm() <= EXACT * plain.norm()
