@@ -79,7 +79,7 @@ def _triton_works(device: torch.device) -> bool:
         trial = torch.zeros(1, 8, 4, 4, device=device)
         launch.filter_act(trial.contiguous(memory_format=torch.channels_last), taps=4, pad=1)
     except Exception as error:
-        say(f"going on without Triton's kernels, which fail here: {str(error).splitlines()[0]}")
+        say(f"going on without Triton's kernels, which fail here: {(str(error) or repr(error)).splitlines()[0]}")
         return False
     return True
 

@@ -21,6 +21,8 @@ from figment.base.progress import say
 
 WARM_UP = 2
 """Times that a part runs before it is recorded."""
+CLOSE = 0.05
+"""How far a recorded part may be from the plain one, as a share: kernels that add in any order differ by less."""
 
 Inputs = dict[str, Any]
 """Tensors, by name or in lists and tuples; what is None stays so."""
@@ -38,6 +40,16 @@ class Recorded:
     """Where it leaves what it returns."""
     grads: list[Tensor | None]
     """Where it leaves the gradients."""
+
+    def replay(self, inputs: Inputs, parameters: list[nn.Parameter]) -> dict[str, Tensor]:
+        """Do it with these inputs: what it returns, the gradients in the parameters."""
+        for mine, new in zip(tree_flatten(self.inputs)[0], tree_flatten(inputs)[0], strict=True):
+            if mine is not None:
+                mine.copy_(new)
+        self.graph.replay()
+        for parameter, grad in zip(parameters, self.grads, strict=True):
+            parameter.grad = grad
+        return {name: value.clone() for name, value in self.stats.items()}
 
 
 class Graphs:
@@ -71,23 +83,23 @@ class Graphs:
         if self._seen[part] <= WARM_UP:
             return plainly()
         parameters = list(network.parameters())
-        if part not in self._made:
-            try:
-                self._made[part] = self._record(work, inputs, parameters)
-            except Exception as error:
-                say(f"going on without CUDA graphs: {str(error).splitlines()[0]}")
-                self.on = False
-                self._made.clear()
-                return plainly()
+        if part in self._made:
+            return self._made[part].replay(inputs, parameters)
 
-        made = self._made[part]
-        for mine, new in zip(tree_flatten(made.inputs)[0], tree_flatten(inputs)[0], strict=True):
-            if mine is not None:
-                mine.copy_(new)
-        made.graph.replay()
-        for parameter, grad in zip(parameters, made.grads, strict=True):
-            parameter.grad = grad
-        return {name: value.clone() for name, value in made.stats.items()}
+        # A recorded part is trusted where it first gives what the plain one gives of the same inputs.
+        stats = plainly()
+        grads = [parameter.grad for parameter in parameters]
+        try:
+            made = self._record(work, inputs, parameters)
+            _check(stats, made.replay(inputs, parameters), grads, made.grads)
+            self._made[part] = made
+        except Exception as error:
+            say(f"going on without CUDA graphs: {(str(error) or repr(error)).splitlines()[0]}")
+            self.on = False
+            self._made.clear()
+            for parameter, grad in zip(parameters, grads, strict=True):
+                parameter.grad = grad
+        return stats
 
     def _record(self, work: Work, inputs: Inputs, parameters: list[nn.Parameter]) -> Recorded:
         """Record `work`, which is not done thereby."""
@@ -102,3 +114,19 @@ class Graphs:
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             stats = {name: value.detach() for name, value in work(static).items()}
         return Recorded(graph, static, stats, [parameter.grad for parameter in parameters])
+
+
+def _check(
+    stats: dict[str, Tensor],             # of the plain part, and
+    recorded: dict[str, Tensor],          # of the recorded one
+    grads: list[Tensor | None],
+    recorded_grads: list[Tensor | None],
+) -> None:
+    """Raise ValueError where the recorded part does something else."""
+    pairs = [(stats[name], recorded[name]) for name in stats if "sign" not in name]    # rounding may turn a sign
+    if [grad is None for grad in grads] != [grad is None for grad in recorded_grads]:
+        raise ValueError("a recorded step leaves out gradients")
+    flat = [torch.cat([grad.flatten() for grad in some if grad is not None]) for some in (grads, recorded_grads)]
+    for plain, other in [*pairs, (flat[0], flat[1])]:
+        if not (other - plain).norm() <= CLOSE * plain.norm() + 1e-3:
+            raise ValueError(f"a recorded step gives {other.norm():.4g} where the plain one gives {plain.norm():.4g}")

@@ -11,7 +11,7 @@ from figment.base.dist import World
 from figment.nets import fused
 from figment.pack.sampler import EndlessSampler
 from figment.train.config import resolve
-from figment.train.graphs import Graphs
+from figment.train.graphs import WARM_UP, Graphs, Recorded
 from figment.train.state import new_state
 from figment.train.step import train_step
 
@@ -25,6 +25,60 @@ def test_nothing_is_recorded_but_on_a_gpu():
     done = [graphs.run("D", lambda _: pytest.fail("recorded"), inputs, layer, lambda: {"y": torch.ones([])})
             for _ in range(5)]
     assert [row["y"].item() for row in done] == [1.0] * 5
+
+
+class Repeats:
+    """Stands for a graph: does the work again, from and to the places of its record; `off` by so much."""
+
+    def __init__(self, work, layer, off):
+        self.work, self.layer, self.off = work, layer, off
+
+    def record(self, work, inputs, parameters):
+        static = {"x": inputs["x"].clone()}
+        self.layer.zero_grad(set_to_none=True)
+        stats = {name: value.clone() for name, value in work(static).items()}
+        grads = [parameter.grad.clone() for parameter in parameters]
+        self.layer.zero_grad(set_to_none=True)
+        self.work, self.made = work, Recorded(self, static, stats, grads)
+        return self.made
+
+    def replay(self):
+        self.layer.zero_grad(set_to_none=True)
+        for name, value in self.work(self.made.inputs).items():
+            self.made.stats[name].copy_(value + self.off)
+        for grad, parameter in zip(self.made.grads, self.layer.parameters(), strict=True):
+            grad.copy_(parameter.grad)
+
+
+@pytest.mark.parametrize(("off", "kept"), [(0.0, True), (5.0, False)])
+def test_a_recorded_part_gives_what_the_plain_one_gives_or_is_not_used(monkeypatch, capsys, off, kept):
+    torch.manual_seed(0)
+    layer, graphs, plain = torch.nn.Linear(2, 1), Graphs(), []
+
+    def work(inputs):
+        loss = layer(inputs["x"]).square().mean()
+        loss.backward()
+        return {"loss": loss.detach()}
+
+    def plainly(inputs):
+        plain.append(1)
+        layer.zero_grad(set_to_none=True)
+        return work(inputs)
+
+    fake = Repeats(work, layer, off)
+    monkeypatch.setattr(graphs, "usable", lambda inputs: graphs.on)
+    monkeypatch.setattr(graphs, "_record", fake.record)
+    for _ in range(6):
+        inputs = {"x": torch.randn(4, 2)}
+        stats = graphs.run("D", work, inputs, layer, lambda inputs=inputs: plainly(inputs))
+        grads = [parameter.grad.clone() for parameter in layer.parameters()]
+        layer.zero_grad(set_to_none=True)
+        wanted = work(inputs)
+        assert stats["loss"] == wanted["loss"]
+        assert all(torch.equal(grad, parameter.grad)
+                   for grad, parameter in zip(grads, layer.parameters(), strict=True))
+    assert len(plain) == (WARM_UP + 1 if kept else 6) and graphs.on == kept
+    assert ("a recorded step gives" in capsys.readouterr().out) != kept
 
 
 def rows_of(config, steps=10, graphs=True):
