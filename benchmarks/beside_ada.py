@@ -32,7 +32,7 @@ from figment.pack.sampler import EndlessSampler
 from figment.train.bench import describe_device
 from figment.train.ceiling import Ceiling
 from figment.train.config import resolve
-from figment.train.graphs import WARM_UP
+from figment.train.graphs import runs_to_steady
 from figment.train.state import new_state
 from figment.train.step import train_step
 
@@ -127,7 +127,7 @@ def main() -> None:
 
     # Plain steps, steps with path length, steps with both: each kind in turns, after some that warm up.
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    warm_up = WARM_UP + 2 if device.type == "cuda" else 1
+    warm_up = runs_to_steady(device) + (device.type == "cuda")    # on a GPU the counted steps don't count
     kinds = {"plain": (False, False), "path": (False, True), "both": (True, True)}
     times: dict[tuple[str, str], list[float]] = {}
     for round_ in range(options.rounds + warm_up):

@@ -101,11 +101,10 @@ def join_world(device: str | None = None) -> World:
     place = torch.device(f"cuda:{local}" if name == "cuda" and size > 1 else name)
     if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
         raise FigmentError(f"--device {place}: this machine has {torch.cuda.device_count()} CUDA devices")
-    if place.type == "cuda":
-        if place.index is not None:
-            torch.cuda.set_device(place)
-    else:
+    if place.type == "cpu":
         keep_freed_memory()
+    elif place.index is not None:
+        torch.cuda.set_device(place)
     if size == 1:
         return World(0, 1, place)
     torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo")

@@ -34,11 +34,14 @@ def convolve(
     if not (x.is_cuda and torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)):
         work = F.conv_transpose2d if transposed else F.conv2d
         return work(x, weight, bias, stride=stride, padding=padding)
-    if torch.is_autocast_enabled("cuda"):
-        kind = torch.get_autocast_dtype("cuda")
-        x, weight = x.to(kind), weight.to(kind)
-    y = differentiable(x, weight, Shape(stride, padding, transposed))
+    kind = computed_in(x)
+    y = differentiable(x.to(kind), weight.to(kind), Shape(stride, padding, transposed))
     return y if bias is None else y + bias.to(y.dtype)[:, None, None]
+
+
+def computed_in(x: Tensor) -> torch.dtype:
+    """The type that a GPU convolves `x` in, under autocast or not."""
+    return torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else x.dtype
 
 
 def differentiable(x: Tensor, weight: Tensor, shape: Shape) -> Tensor:

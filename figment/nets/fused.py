@@ -73,7 +73,7 @@ def _triton_works(device: torch.device) -> bool:
     if torch.cuda.get_device_capability(device) < (7, 0):
         return False
     if find_spec("triton") is None or not any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))):
-        say("training is several times as fast on this GPU with Triton and a C compiler (gcc), of which one is missing")
+        say("training is faster on this GPU with Triton and a C compiler (gcc), of which one is missing")
         return False
     try:
         trial = torch.zeros(1, 8, 4, 4, device=device)
@@ -126,6 +126,7 @@ def filter_act(
     """lrelu(scale filter(x) + bias + strength noise), [N, C, Y, X]."""
     if noise is not None:
         noise = noise.expand(len(x), -1, -1, -1).contiguous()
+    x = x.contiguous(memory_format=torch.channels_last)    # as a convolution leaves it, but need not
     done: Tensor = _FilterAct.apply(  # type: ignore[no-untyped-call]
         x, bias, scale, noise, strength, taps, pad, gain)
     return done

@@ -55,6 +55,15 @@ def _blocks(channels: int, elements: int = ELEMENTS) -> tuple[int, int]:
     return elements // some, some
 
 
+def _summing(x: Tensor) -> tuple[tuple[int, int, int], tuple[int, int, int], dict[str, int]]:
+    """For kernels that sum over the pixels of `x` in parts: programs; pixels, channels and parts; what each takes."""
+    n, c, height, width = x.shape
+    pixels, channels = _blocks(c)
+    parts = -(-height * width // (pixels * LOOP))
+    return ((parts, n, -(-c // channels)), (height * width, c, parts),
+            {"LOOP": LOOP, "PIXELS": pixels, "CHANNELS": channels})
+
+
 def mix(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Colours float32 [N, K, H, W] of `x` [N, C, H, W] by weights [N or 1, K, C]."""
     from figment.nets import gpukernels
@@ -96,15 +105,12 @@ def act_backward(
     """With g the gradient before the leaky ReLU: g scale, and sums over pixels [N, C] of g, g z and g noise."""
     from figment.nets import gpukernels
 
-    n, c, height, width = y.shape
-    grad, back = like(grad, y), torch.empty_like(y)
-    pixels, channels = _blocks(c)
-    parts = -(-height * width // (pixels * LOOP))
-    sums = torch.empty(1 + (scale is not None) + (noise is not None), n, parts, c, device=y.device)
-    gpukernels.act_backward[(parts, n, -(-c // channels))](
-        grad, y, y if scale is None else scale, y if noise is None else noise, back, sums[0],
-        sums[min(1, len(sums) - 1)], sums[-1], height * width, c, parts, SCALED=scale is not None,
-        NOISY=noise is not None, LOOP=LOOP, PIXELS=pixels, CHANNELS=channels)
+    back = torch.empty_like(y)
+    grid, sizes, blocks = _summing(y)
+    sums = torch.empty(1 + (scale is not None) + (noise is not None), len(y), sizes[2], y.shape[1], device=y.device)
+    gpukernels.act_backward[grid](
+        like(grad, y), y, y if scale is None else scale, y if noise is None else noise, back, sums[0],
+        sums[min(1, len(sums) - 1)], sums[-1], *sizes, SCALED=scale is not None, NOISY=noise is not None, **blocks)
     totals = sums.sum(2)
     return back, totals[0], None if scale is None else totals[1], None if noise is None else totals[-1]
 
@@ -113,13 +119,10 @@ def scale_backward(grad: Tensor, x: Tensor, scale: Tensor) -> tuple[Tensor, Tens
     """The gradients of `x` and of what it was scaled by, [N, C]."""
     from figment.nets import gpukernels
 
-    n, c, height, width = x.shape
-    grad, back = like(grad, x), torch.empty_like(x)
-    pixels, channels = _blocks(c)
-    parts = -(-height * width // (pixels * LOOP))
-    sums = torch.empty(n, parts, c, device=x.device)
-    gpukernels.scale_backward[(parts, n, -(-c // channels))](
-        grad, x, scale, back, sums, height * width, c, parts, LOOP=LOOP, PIXELS=pixels, CHANNELS=channels)
+    back = torch.empty_like(x)
+    grid, sizes, blocks = _summing(x)
+    sums = torch.empty(len(x), sizes[2], x.shape[1], device=x.device)
+    gpukernels.scale_backward[grid](like(grad, x), x, scale, back, sums, *sizes, **blocks)
     return back, sums.sum(1)
 
 
@@ -129,16 +132,14 @@ def scale_twice(
     """The gradients of `grad`, `x` and `scale`, given those of the gradients of `x` and `scale`; `y` after an lrelu."""
     from figment.nets import gpukernels
 
-    n, c, height, width = x.shape
     along = torch.zeros_like(x) if along is None else like(along, x)
     along_scale = torch.zeros_like(scale) if along_scale is None else along_scale.contiguous()
     of_grad, of_x = torch.empty_like(x), torch.empty_like(x)
-    pixels, channels = _blocks(c)
-    parts = -(-height * width // (pixels * LOOP))
-    sums = torch.empty(n, parts, c, device=x.device)
-    gpukernels.scale_twice[(parts, n, -(-c // channels))](
-        like(grad, x), x, x if y is None else y, scale, along, along_scale, of_grad, of_x, sums, height * width, c,
-        parts, ACTIVE=y is not None, LOOP=LOOP, PIXELS=pixels, CHANNELS=channels)
+    grid, sizes, blocks = _summing(x)
+    sums = torch.empty(len(x), sizes[2], x.shape[1], device=x.device)
+    gpukernels.scale_twice[grid](
+        like(grad, x), x, x if y is None else y, scale, along, along_scale, of_grad, of_x, sums, *sizes,
+        ACTIVE=y is not None, **blocks)
     return of_grad, of_x, sums.sum(1)
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from figment.nets import fused, launch
-from figment.nets.bilinear import convolve
+from figment.nets.bilinear import computed_in, convolve
 from figment.nets.fastconv import conv_half, conv_same
 
 SQRT2 = math.sqrt(2.0)
@@ -102,9 +102,8 @@ class Conv(nn.Module):
         bias = None if self.bias is None else self.bias * (gain * self.act_gain)
 
         if self.activate and bias is not None and clamp is None and fused.fuses(x):
-            if self.kernel == 1 and x.shape[1] <= fused.COLOURS and fused.fuses_once(x):
-                kind = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else x.dtype
-                return fused.spread(x, weight[:, :, 0, 0], bias, kind)
+            if self.kernel == 1 and not self.down and x.shape[1] <= fused.COLOURS and fused.fuses_once(x):
+                return fused.spread(x, weight[:, :, 0, 0], bias, computed_in(x))
             return fused.filter_act(self._convolve(x, weight, None), bias)
         x = self._convolve(x, weight, bias)
         if self.activate:

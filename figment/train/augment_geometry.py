@@ -144,11 +144,12 @@ def _lookup(along: Tensor, across: Tensor, size: int, margin: int) -> Tensor:
 
 def _double(x: Tensor, axis: int, margin: int) -> Tensor:
     """Rows (axis 2) or columns (3) with `margin` reflected ones on both sides, at twice the size, filtered."""
-    size, block = x.shape[axis], _block(x.shape[axis])
+    size = x.shape[axis]
     if fused.fits_lines(x):
         around = _reflected(size, -margin - EXTRA // 2, size + 2 * margin + EXTRA, x.device)
         return fused.filtered_lines(x.index_select(axis, around), _taps(x.device), axis, True, EXTRA,
                                     2 * size + EXTRA + 4 * margin)
+    block = _block(size)
     matrix = _doubling(block or size, 0 if block else margin, bool(block), x.device, x.dtype)
     if not block:
         return _times(x, matrix, axis)

@@ -19,7 +19,7 @@ from figment.train import step
 from figment.train.ceiling import Counter, counting, matmul_ceiling, wait
 from figment.train.config import TrainConfig
 from figment.train.ema import update_ema
-from figment.train.graphs import WARM_UP
+from figment.train.graphs import runs_to_steady
 from figment.train.state import State, new_state
 from figment.train.step import moment, train_step
 
@@ -112,7 +112,7 @@ def _cost(run: Callable[[], object], state: State, world: World, sec: float) -> 
     counter = Counter()
     with counting(state, counter):
         run()
-    for _ in range(WARM_UP + 1):
+    for _ in range(runs_to_steady(world.device)):
         run()
     times: list[float] = []
     started = time.perf_counter()

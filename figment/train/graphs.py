@@ -29,6 +29,11 @@ Inputs = dict[str, Any]
 Work = Callable[[Inputs], dict[str, Tensor]]
 
 
+def runs_to_steady(device: torch.device) -> int:
+    """How often a part runs before its time is that of all later ones; what is counted meanwhile is not among them."""
+    return WARM_UP + 1 if device.type == "cuda" else 1
+
+
 @dataclass
 class Recorded:
     """A part that was recorded."""

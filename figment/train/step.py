@@ -173,11 +173,13 @@ def _step_d(
     critic = recipe.loss == "wgan-gp"
     penalise, _ = lazy_parts(recipe, state.step)
     augment = _augmentation(config, state, world)
-    places = torch.rand(now.minibatch, generator=_stream(config, state, "path"))[world.share]
     inputs = {
         "reals": reals, "z": latents.z, "cutoff": latents.cutoff, "noise": _noise(config, state, 0, now, world),
         "see_real": _draws(config, state, "real", now.minibatch, world),
-        "see_fake": _draws(config, state, "fake", now.minibatch, world), "places": world.put(places)}
+        "see_fake": _draws(config, state, "fake", now.minibatch, world)}
+    if critic:
+        places = torch.rand(now.minibatch, generator=_stream(config, state, "path"))[world.share]
+        inputs["places"] = world.put(places)
 
     def closure(inputs: Inputs, index: Index, part: float) -> dict[str, Tensor]:
         with torch.no_grad(), _fast(config, device):

@@ -12,7 +12,7 @@ from figment.pack.dataset import ImageDataset
 from figment.pack.readahead import hold_images
 from figment.pack.sampler import EndlessSampler
 from figment.train.config import TrainConfig
-from figment.train.graphs import WARM_UP
+from figment.train.graphs import runs_to_steady
 from figment.train.state import new_state
 from figment.train.step import moment, step_kinds, train_step
 
@@ -37,7 +37,7 @@ def measure_sec_per_kimg(config: TrainConfig, dataset: ImageDataset, world: Worl
     # The lazy parts fall in some steps only: each kind of step counts by its share.
     kinds = step_kinds(config.recipe).values()
     for step, _ in kinds:
-        for _ in range(WARM_UP + 1 if world.device.type == "cuda" else 1):
+        for _ in range(runs_to_steady(world.device)):
             timed(step)
     sec_per_step = sum(share * statistics.median(timed(step) for _ in range(STEPS)) for step, share in kinds)
     mean = world.mean(torch.tensor(sec_per_step, device=world.device))    # every rank must plan the same length
