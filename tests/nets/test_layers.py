@@ -33,6 +33,20 @@ def test_filters_differentiate_twice():
         assert torch.autograd.gradgradcheck(square, x)
 
 
+def test_in_bfloat16_filters_and_their_derivatives_are_those_of_float32_rounded():
+    x = noise(2, 8, 6, 6).bfloat16().contiguous(memory_format=torch.channels_last).requires_grad_(True)
+    for pad, down in ((1, 1), (1, 2)):
+        filtered = fir(x, SMOOTH, pad=pad, down=down)
+        direction = noise(*filtered.shape, seed=1).bfloat16()
+        (grad,) = torch.autograd.grad(filtered, x, direction)
+        whole = x.detach().float().requires_grad_(True)
+        wanted = fir(whole, SMOOTH, pad=pad, down=down)
+        (grad_wanted,) = torch.autograd.grad(wanted, whole, direction.float())
+        for found, full in ((filtered, wanted), (grad, grad_wanted)):
+            assert found.dtype == torch.bfloat16
+            torch.testing.assert_close(found.float(), full, rtol=2**-7, atol=1e-3)
+
+
 def test_enlarging_keeps_a_flat_picture_flat_within_its_borders():
     flat = enlarge(torch.ones(1, 1, 8, 6))
     assert flat.shape == (1, 1, 16, 12)

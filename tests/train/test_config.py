@@ -58,8 +58,9 @@ def test_on_a_cpu_trained_networks_go_on_at_a_lower_rate_than_fresh_ones():
     assert resolve(Path("a.zip"), "d", 64, 3, like=like, lr=0.01).recipe.lr == 0.01
 
 
-@pytest.mark.parametrize(("capabilities", "precision"), [({"amx_bf16": True}, "bf16"), ({"avx2": True}, "fp32")])
-def test_a_cpu_that_multiplies_matrices_of_bf16_is_given_them(monkeypatch, capabilities, precision):
+@pytest.mark.parametrize(("capabilities", "precision"), [
+    ({"amx_bf16": True}, "bf16"), ({"avx512_bf16": True}, "bf16"), ({"avx512_f": True}, "fp32")])
+def test_a_cpu_that_multiplies_in_bf16_is_asked_to(monkeypatch, capabilities, precision):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert resolve(Path("a.zip"), "d", 64, 3).recipe.precision == precision
     assert resolve(Path("a.zip"), "d", 64, 3, precision="fp32").recipe.precision == "fp32"

@@ -54,9 +54,11 @@ def test_everything_at_once_is_finite_and_moves(dataset, world, tiny):
     assert not torch.equal(state.d.out.weight, fresh.d.out.weight)
 
 
-def test_forty_steps_equal_twentythree_and_the_rest_bit_for_bit(tmp_path, dataset, world, monkeypatch):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_forty_steps_equal_twentythree_and_the_rest_bit_for_bit(tmp_path, dataset, world, monkeypatch, precision):
     """With augmentation, path length, noise and mixing: every weight, statistic and grid."""
-    settings = TINY | {"augment": "ada", "path_weight": 2.0, "ada_kimg": 0.05, "tick_kimg": 0.032, "kimg": 0.16}
+    settings = TINY | {"augment": "ada", "path_weight": 2.0, "ada_kimg": 0.05, "tick_kimg": 0.032, "kimg": 0.16,
+                       "precision": precision}
     config = resolve(dataset.path, dataset.digest, 16, 3, **settings)
     train(config, tmp_path / "whole", dataset, world)
 
