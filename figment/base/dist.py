@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import re
 import sys
@@ -107,6 +108,10 @@ def join_world(device: str | None = None) -> World:
         torch.cuda.set_device(place)
     if size == 1:
         return World(0, 1, place)
+
+    # What this imports keeps the group that is there when it is first imported, as an optimizer does (PyTorch 2.13): then
+    # `close` can't end the group's threads, and one that still frees a tensor when Python ends aborts the process.
+    importlib.import_module("torch.distributed.nn.functional")
     torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo")
     return World(torch.distributed.get_rank(), size, place)
 
