@@ -7,6 +7,7 @@ length need, takes ways that cuDNN has no fast kernels for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -40,8 +41,9 @@ def convolve(
 
 
 def computed_in(x: Tensor) -> torch.dtype:
-    """The type that a GPU convolves `x` in, under autocast or not."""
-    return torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else x.dtype
+    """The type that `x` is convolved in, under autocast or not."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 def differentiable(x: Tensor, weight: Tensor, shape: Shape) -> Tensor:
@@ -72,7 +74,7 @@ class _OfInput(torch.autograd.Function):
     def forward(ctx: Any, grad: Tensor, weight: Tensor, size: torch.Size, shape: Shape) -> Tensor:
         ctx.save_for_backward(grad, weight)
         ctx.shape = shape
-        return _gradients(grad, _like(grad, size), weight, shape, (True, False))[0]
+        return _gradients(grad, like(grad, size), weight, shape, (True, False))[0]
 
     @staticmethod
     def backward(ctx: Any, back: Tensor) -> tuple[Tensor | None, ...]:
@@ -89,7 +91,7 @@ class _OfWeight(torch.autograd.Function):
     def forward(ctx: Any, grad: Tensor, x: Tensor, size: torch.Size, shape: Shape) -> Tensor:
         ctx.save_for_backward(grad, x)
         ctx.shape = shape
-        return _gradients(grad, x, _like(x, size), shape, (False, True))[1]
+        return _gradients(grad, x, like(x, size), shape, (False, True))[1]
 
     @staticmethod
     def backward(ctx: Any, back: Tensor) -> tuple[Tensor | None, ...]:
@@ -114,8 +116,8 @@ def _gradients(
     return gradients
 
 
-def _like(x: Tensor, size: torch.Size) -> Tensor:
-    """Memory of this size for what a gradient does not depend on, laid out as `x` is."""
+def like(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Memory of this size, of the type and laid out as `x` is; nothing is written to it."""
     last = x.is_contiguous(memory_format=torch.channels_last)
     return torch.empty(size, dtype=x.dtype, device=x.device,
                        memory_format=torch.channels_last if last else torch.contiguous_format)

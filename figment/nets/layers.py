@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from figment.nets import fused, launch
-from figment.nets.bilinear import computed_in, convolve
+from figment.nets.bilinear import computed_in, convolve, like
 from figment.nets.fastconv import conv_half, conv_same
 
 SQRT2 = math.sqrt(2.0)
@@ -147,10 +147,12 @@ def _fir_adjoint(x: Tensor, taps: int, pad: int, up: int, gain: float, odd: tupl
     if fused.fits(x):
         size = [(length - 1) * up + taps - 2 * pad + more for length, more in zip(x.shape[2:], odd, strict=True)]
         return launch.filter_act(x, taps=taps, pad=pad, up=up, gain=gain, size=(size[0], size[1]))
-    wide = x.float() if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x    # oneDNN: 15 times as fast
-    kernel = _filter(wide, taps, gain)
-    large = F.conv_transpose2d(wide, kernel, stride=up, padding=pad, output_padding=odd, groups=x.shape[1])
-    return large.to(x.dtype)
+    if x.device.type == "cpu" and x.dtype == torch.bfloat16:    # oneDNN has no fast transposed way
+        size = [(length - 1) * up + 1 + more for length, more in zip(x.shape[2:], odd, strict=True)]
+        spread = like(x, (*x.shape[:2], *size)).zero_()
+        spread[:, :, ::up, ::up] = x
+        return _fir(spread, taps, taps - 1 - pad, 1, gain)
+    return F.conv_transpose2d(x, _filter(x, taps, gain), stride=up, padding=pad, output_padding=odd, groups=x.shape[1])
 
 
 class _Fir(torch.autograd.Function):

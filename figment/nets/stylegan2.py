@@ -54,7 +54,7 @@ class StyledConv(nn.Module):
         x = fused.scaled(x, style) if together else x * style.to(x.dtype)[:, :, None, None]
 
         # Enlarging: a strided transposed convolution, then the low-pass filter.
-        x = (conv_double if self.up else conv_same)(x, self.weight.to(x.dtype))
+        x = (conv_double if self.up else conv_same)(x, self.weight)
         filter_too = self.up and together and fused.fuses_once(x)
         if self.up and not filter_too:
             x = fir(x, SMOOTH, pad=1, gain=4.0)

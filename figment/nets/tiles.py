@@ -1,7 +1,7 @@
 """Pictures cut to tiles and put together again, with a linear map along both axes of each tile, on the CPU.
 
-These are the two ends of a fast convolution, and each other's adjoint. Where Numba is installed it compiles them; else
-they are built of PyTorch's operations, which takes about three times as long.
+These are the two ends of a fast convolution, and each other's adjoint, in float32 or bfloat16. Where Numba is installed
+it compiles them; else they are built of PyTorch's operations, which takes about three times as long.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 Size = tuple[int, int, int, int]
@@ -48,7 +49,7 @@ class _Cut(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, matrix: Tensor, step: int, pad: int) -> Tensor:
         ctx.rest = (matrix.t(), tuple(x.shape), step, pad)
-        return (_cut_compiled if _compiles() else _cut_plain)(x.contiguous(), matrix, step, pad)
+        return (_cut_compiled if compiles() else _cut_plain)(x.contiguous(), matrix, step, pad)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -59,7 +60,7 @@ class _Paste(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tiles: Tensor, matrix: Tensor, size: Size, step: int, pad: int) -> Tensor:
         ctx.rest = (matrix.t(), step, pad)
-        return (_paste_compiled if _compiles() else _paste_plain)(tiles.contiguous(), matrix, size, step, pad)
+        return (_paste_compiled if compiles() else _paste_plain)(tiles.contiguous(), matrix, size, step, pad)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -74,7 +75,7 @@ def _grid(size: Size, tile: int, step: int, pad: int) -> tuple[int, int]:
 # ---------------------------------------------------------------------- with PyTorch's operations
 
 
-def along_both(
+def _along_both(
     matrix: Tensor,   # [J, I]
     tiles: Tensor,    # [I^2, A, B]
 ) -> Tensor:
@@ -92,16 +93,16 @@ def _cut_plain(x: Tensor, matrix: Tensor, step: int, pad: int) -> Tensor:
     row, column = padded.stride(1), padded.stride(2)
     strides = (row, column, padded.stride(0), step * row, step * column, 1)
     view = padded.as_strided((tile, tile, n, down, across, channels), strides)
-    return along_both(matrix, view.reshape(tile * tile, n * down * across, channels))
+    return _along_both(matrix, view.reshape(tile * tile, n * down * across, channels).float()).to(x.dtype)
 
 
 def _paste_plain(tiles: Tensor, matrix: Tensor, size: Size, step: int, pad: int) -> Tensor:
     n, height, width, channels = size
     tile = matrix.shape[0]
     down, across = _grid(size, tile, step, pad)
-    parts = along_both(matrix, tiles).view(tile, tile, n, down, across, channels).permute(2, 3, 0, 4, 1, 5)
+    parts = _along_both(matrix, tiles.float()).view(tile, tile, n, down, across, channels).permute(2, 3, 0, 4, 1, 5)
     if tile == step:
-        return parts.reshape(n, height, width, channels)
+        return parts.reshape(n, height, width, channels).to(tiles.dtype)
 
     # Each tile fills its own cell of the grid and reaches into the next ones.
     over = tile - step
@@ -111,14 +112,15 @@ def _paste_plain(tiles: Tensor, matrix: Tensor, size: Size, step: int, pad: int)
     cells[:, :down, :, 1:, :over] += parts[:, :, :step, :, step:]
     cells[:, 1:, :over, 1:, :over] += parts[:, :, step:, :, step:]
     whole = cells.view(n, (down + 1) * step, (across + 1) * step, channels)
-    return whole[:, pad : height + pad, pad : width + pad].contiguous()
+    return whole[:, pad : height + pad, pad : width + pad].to(tiles.dtype).contiguous()
 
 
 # ---------------------------------------------------------------------- compiled
 
 
 @functools.cache
-def _compiles() -> bool:
+def compiles() -> bool:
+    """Whether Numba is installed."""
     return importlib.util.find_spec("numba") is not None
 
 
@@ -127,7 +129,7 @@ def _cut_compiled(x: Tensor, matrix: Tensor, step: int, pad: int) -> Tensor:
 
     down, across = _grid((*x.shape,), matrix.shape[1], step, pad)
     tiles = x.new_empty(len(matrix) ** 2, len(x) * down * across, x.shape[3])
-    arrays = matrix.contiguous().numpy(), x.detach().numpy(), tiles.numpy()
+    arrays = matrix.contiguous().numpy(), _array(x), _array(tiles)
     _spread(tiles.shape[1], lambda begin, end: tilekernels.cut(begin, end, *arrays, step, pad, down, across))
     return tiles
 
@@ -137,10 +139,17 @@ def _paste_compiled(tiles: Tensor, matrix: Tensor, size: Size, step: int, pad: i
 
     down, across = _grid(size, len(matrix), step, pad)
     picture = tiles.new_empty(size)
-    arrays = matrix.contiguous().numpy(), tiles.detach().numpy(), picture.numpy()
+    arrays = matrix.contiguous().numpy(), _array(tiles), _array(picture)
     blocks = -(-size[3] // tilekernels.WIDE)
     _spread(size[0] * blocks, lambda begin, end: tilekernels.paste(begin, end, *arrays, step, pad, down, across))
     return picture
+
+
+def _array(x: Tensor) -> NDArray[Any]:
+    """The memory of `x`: bfloat16 as its bits in int16."""
+    x = x.detach()
+    array: NDArray[Any] = (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
+    return array
 
 
 def _spread(jobs: int, run: Callable[[int, int], None]) -> None:

@@ -270,13 +270,13 @@ def need_gb(resolution: int, channel_base: int) -> float:
 
 
 def _has_bf16(device: str) -> bool:
-    """Whether the GPU computes in bfloat16 itself, or the CPU multiplies in it (AVX-512 BF16, or Intel's AMX)."""
+    """Whether the GPU computes in bfloat16 itself, or the CPU multiplies in it (Intel's AMX, or AVX-512 BF16)."""
     import torch
 
+    from figment.base.cpu import cpu_has
+
     if device == "cpu":
-        capabilities = getattr(torch.cpu, "get_capabilities", None)    # torch 2.10 and later
-        found = {} if capabilities is None else capabilities()
-        return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
+        return cpu_has("amx_bf16") or cpu_has("avx512_bf16")
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 

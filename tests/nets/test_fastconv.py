@@ -55,6 +55,36 @@ def test_second_derivatives_as_r1_needs_them(name):
     assert close(*penalties, bound=1e-4)
 
 
+@pytest.mark.parametrize(("amx", "compiled"), [(False, True), (True, True), (False, False)])
+def test_in_bfloat16_small_tiles_hardly_round_more_than_the_plain_way(monkeypatch, amx, compiled):
+    """Where the processor has no AMX, and Numba is there; else the plain way is taken."""
+    if compiled:
+        pytest.importorskip("numba")
+    monkeypatch.setattr(fastconv, "cpu_has", lambda feature: amx and feature == "amx_bf16")
+    monkeypatch.setattr(fastconv, "compiles", lambda: compiled)
+    randomness = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 256, 12, 24, generator=randomness).to(memory_format=torch.channels_last).requires_grad_()
+    w, bias = torch.randn(264, 256, 3, 3, generator=randomness).requires_grad_(), torch.randn(264)
+    direction = torch.randn(4, 264, 12, 24, generator=randomness)
+
+    def results(convolution):
+        y = convolution(x, w, bias).float()
+        slopes = torch.autograd.grad(y, (x, w), direction, create_graph=True)
+        return [y, *slopes, torch.autograd.grad(slopes[0].square().sum(), w)[0]]
+
+    exact = results(plain := lambda x, w, bias: F.conv2d(x, w, bias, padding=1))
+    with torch.autocast("cpu", torch.bfloat16), fast_convolutions():
+        assert conv_same(x, w, bias).dtype == torch.bfloat16
+        errors = {name: [((found - right).norm() / right.norm()).item() for found, right in zip(results(way), exact,
+                                                                                                strict=True)]
+                  for name, way in {"fast": conv_same, "plain": plain}.items()}
+    if amx or not compiled:
+        assert errors["fast"] == errors["plain"]
+    else:
+        assert all(1.2 * simple < fast < 2.4 * simple for fast, simple in zip(*errors.values(), strict=True)), errors
+        assert max(errors["fast"]) < 0.01
+
+
 def test_the_bias_is_added():
     x, w = example(16)
     bias = torch.arange(56.0)

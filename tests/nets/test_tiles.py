@@ -19,7 +19,7 @@ CASES = {
 def way(request, monkeypatch):
     if request.param == "compiled":
         pytest.importorskip("numba")
-    monkeypatch.setattr(tiles, "_compiles", lambda: request.param == "compiled")
+    monkeypatch.setattr(tiles, "compiles", lambda: request.param == "compiled")
 
 
 def example(name):
@@ -63,6 +63,17 @@ def test_gradients_are_the_adjoints_any_number_of_times(name):
     torch.testing.assert_close(slope, plain)
     (again,) = torch.autograd.grad((slope * x).sum() / 2, x)    # of a quadratic form: the slope once more
     torch.testing.assert_close(again, slope, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bfloat16_is_computed_in_float32_and_rounded_at_the_end(name):
+    x, matrix, step, pad = example(name)
+    x = x.bfloat16()
+    cuts = cut(x, matrix, step, pad)
+    torch.testing.assert_close(cuts, cut(x.float(), matrix, step, pad).bfloat16())
+    back = paste(cuts, matrix.t(), tuple(x.shape), step, pad)
+    torch.testing.assert_close(back, paste(cuts.float(), matrix.t(), tuple(x.shape), step, pad).bfloat16())
+    assert cuts.dtype == back.dtype == torch.bfloat16
 
 
 def test_the_number_of_threads_changes_nothing():
