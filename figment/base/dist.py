@@ -109,8 +109,8 @@ def join_world(device: str | None = None) -> World:
     if size == 1:
         return World(0, 1, place)
 
-    # What this imports keeps the group that is there when it is first imported, as an optimizer does (PyTorch 2.13): then
-    # `close` can't end the group's threads, and one that still frees a tensor when Python ends aborts the process.
+    # This module keeps the group that is there when an optimizer first imports it (PyTorch 2.13): `close` could not end
+    # the group's threads then, and one that still frees a tensor while Python ends aborts the process.
     importlib.import_module("torch.distributed.nn.functional")
     torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo")
     return World(torch.distributed.get_rank(), size, place)
