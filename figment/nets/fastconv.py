@@ -147,7 +147,8 @@ def conv_double(x: Tensor, weight: Tensor) -> Tensor:
 def _pays(x: Tensor, weight: Tensor, scheme: Scheme, height: int, width: int) -> bool:
     """Whether the fast way is allowed here, and faster; the size is that of the tiled outputs."""
     kind = computed_in(x)
-    return (_on and x.device.type == "cpu" and (kind == weight.dtype == torch.float32 or _rounds(kind, scheme))
+    return (_on and x.device.type == "cpu" and weight.dtype == torch.float32
+            and (kind == torch.float32 or _rounds(kind, scheme))
             and weight.shape[2:] == (3, 3) and min(weight.shape[:2]) >= LEAST_CHANNELS[kind]
             and height % scheme.outputs == 0 and width % scheme.outputs == 0
             and len(x) * height * width >= LEAST_TILES[kind] * scheme.outputs**2)
