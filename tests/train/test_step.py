@@ -10,12 +10,11 @@ import pytest
 import torch
 
 import figment.train.memory
-from figment.base.cpu import cpu_has
 from figment.base.errors import FigmentError
 from figment.nets import stylegan2
 from figment.pack.sampler import EndlessSampler
 from figment.train import loop
-from figment.train.config import resolve
+from figment.train.config import _has_bf16, resolve
 from figment.train.growth import stylegan1_phases
 from figment.train.loop import diagnose, train
 from figment.train.losses import judge_both
@@ -58,7 +57,7 @@ def test_everything_at_once_is_finite_and_moves(dataset, world, tiny):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_forty_steps_equal_twentythree_and_the_rest_bit_for_bit(tmp_path, dataset, world, monkeypatch, precision):
     """With augmentation, path length, noise and mixing: every weight, statistic and grid."""
-    if precision == "bf16" and not (cpu_has("avx512_bf16") or cpu_has("amx_bf16")):
+    if precision == "bf16" and not _has_bf16("cpu"):
         pytest.skip("bfloat16 is slow on this processor: minutes")
     settings = TINY | {"augment": "ada", "path_weight": 2.0, "ada_kimg": 0.05, "tick_kimg": 0.032, "kimg": 0.16,
                        "precision": precision}
