@@ -14,6 +14,7 @@ test: .venv/ready
 	$(BIN)/python -m pytest
 
 lint: .venv/ready
+	$(BIN)/ruff format --check figment tests runs benchmarks
 	$(BIN)/ruff check figment tests runs benchmarks
 	$(BIN)/mypy
 

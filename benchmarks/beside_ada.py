@@ -36,6 +36,7 @@ from figment.train.graphs import runs_to_steady
 from figment.train.state import new_state
 from figment.train.step import train_step
 
+# fmt: off
 #                       batch  gamma   base   lr
 PUBLISHED: dict[int, tuple[int, float, int, float]] = {
     128:  (32, 0.1024, 16384, 0.0025),
@@ -43,6 +44,7 @@ PUBLISHED: dict[int, tuple[int, float, int, float]] = {
     512:  (8,  6.5536, 32768, 0.0025),
     1024: (4,  52.43,  32768, 0.002),
 }
+# fmt: on
 Step = Callable[[bool, bool], None]
 """One step of training: with R1, with path length."""
 Share = Callable[[float], float | None]
@@ -51,9 +53,21 @@ Share = Callable[[float], float | None]
 
 def ours(options: argparse.Namespace, images: torch.Tensor, device: torch.device) -> tuple[Step, Share]:
     """figment's step, and what share of the ceiling it reaches."""
-    config = resolve(Path("x"), "x", options.resolution, 3, preset="auto", device=device.type, batch=options.batch,
-                     augment="ada" if options.published else "none", precision=options.precision, lr=options.lr,
-                     gamma=options.gamma, channel_base=options.channel_base, path_weight=options.path_weight)
+    config = resolve(
+        Path("x"),
+        "x",
+        options.resolution,
+        3,
+        preset="auto",
+        device=device.type,
+        batch=options.batch,
+        augment="ada" if options.published else "none",
+        precision=options.precision,
+        lr=options.lr,
+        gamma=options.gamma,
+        channel_base=options.channel_base,
+        path_weight=options.path_weight,
+    )
     world = join_world(device.type)
     state = new_state(config, device)
     sampler = EndlessSampler(len(images), 0, True)
@@ -63,18 +77,29 @@ def ours(options: argparse.Namespace, images: torch.Tensor, device: torch.device
         state.step = {(False, False): 1, (True, True): 0, (False, True): 4}[r1, path]
         with ceiling.counting(state):
             train_step(config, state, on_device, sampler, world)
+
     return step, ceiling.share
 
 
 def theirs(options: argparse.Namespace, images: torch.Tensor, device: torch.device) -> tuple[Step, Share]:
     """Their step; what it reaches of the ceiling is not counted."""
-    program = Theirs(options.theirs, device, resolution=options.resolution, batch=options.batch, lr=options.lr,
-                     channel_base=options.channel_base, gamma=options.gamma, path_weight=options.path_weight,
-                     augment=options.published, half=options.published and device.type == "cuda")
+    program = Theirs(
+        options.theirs,
+        device,
+        resolution=options.resolution,
+        batch=options.batch,
+        lr=options.lr,
+        channel_base=options.channel_base,
+        gamma=options.gamma,
+        path_weight=options.path_weight,
+        augment=options.published,
+        half=options.published and device.type == "cuda",
+    )
 
     def step(r1: bool, path: bool) -> None:
         real = images[torch.randint(len(images), (options.batch,))].to(device).float() / 127.5 - 1
         program.step(real, r1, path)
+
     return step, lambda sec: None
 
 
@@ -84,7 +109,7 @@ PROGRAMS = {"figment": ours, "theirs": theirs}
 def work(name: str, options: argparse.Namespace, pipe: Any) -> None:
     """One of the two programs: answers each step asked for with its seconds, and their pace with memory and share."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.backends.cudnn.benchmark = name == "theirs"    # as each has it
+    torch.backends.cudnn.benchmark = name == "theirs"  # as each has it
     data = np.random.default_rng(0).integers(0, 256, (64, 3, options.resolution, options.resolution), np.uint8)
     step, share = PROGRAMS[name](options, torch.from_numpy(data), device)
     while isinstance(flags := pipe.recv(), tuple):
@@ -121,13 +146,13 @@ def main() -> None:
     for name in PROGRAMS:
         pipes[name], end = context.Pipe()
         context.Process(target=work, args=(name, options, end), daemon=True).start()
-        end.close()    # so that a program that dies ends this one too
+        end.close()  # so that a program that dies ends this one too
         if not options.same_threads:
-            os.environ.pop("GOMP_SPINCOUNT", None)    # set by figment for itself
+            os.environ.pop("GOMP_SPINCOUNT", None)  # set by figment for itself
 
     # Plain steps, steps with path length, steps with both: each kind in turns, after some that warm up.
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    warm_up = runs_to_steady(device) + (device.type == "cuda")    # on a GPU the counted steps don't count
+    warm_up = runs_to_steady(device) + (device.type == "cuda")  # on a GPU the counted steps don't count
     kinds = {"plain": (False, False), "path": (False, True), "both": (True, True)}
     times: dict[tuple[str, str], list[float]] = {}
     for round_ in range(options.rounds + warm_up):
@@ -138,8 +163,10 @@ def main() -> None:
                 if round_ >= warm_up:
                     times.setdefault((name, kind), []).append(sec)
 
-    print(f"{describe_device(device)}, {options.resolution}px, batch {options.batch}, figment in "
-          f"{options.precision or 'its own precision'} beside {options.theirs.name}")
+    print(
+        f"{describe_device(device)}, {options.resolution}px, batch {options.batch}, figment in "
+        f"{options.precision or 'its own precision'} beside {options.theirs.name}"
+    )
     pace = {}
     for name, pipe in pipes.items():
         plain, path, both = (statistics.median(times[name, kind]) for kind in kinds)
@@ -147,8 +174,10 @@ def main() -> None:
         pace[name] = sec / options.batch * 1000
         pipe.send(pace[name])
         memory, share = pipe.recv()
-        print(f"{name:<8} {pace[name]:8.2f} s/kimg   (steps: {plain:.3f} s, {path:.3f} s with path length, "
-              f"{both:.3f} s with R1 too)   {memory:.1f} GB{f'   {share:.0%} of ceiling' if share else ''}")
+        print(
+            f"{name:<8} {pace[name]:8.2f} s/kimg   (steps: {plain:.3f} s, {path:.3f} s with path length, "
+            f"{both:.3f} s with R1 too)   {memory:.1f} GB{f'   {share:.0%} of ceiling' if share else ''}"
+        )
     print(f"ratio    {pace['figment'] / pace['theirs']:.3f}")
 
 

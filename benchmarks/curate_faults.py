@@ -54,15 +54,16 @@ def spoil(image: Image.Image, boxes: list[Box], kind: str, rng: np.random.Random
         return ImageEnhance.Brightness(image).enhance(rng.uniform(0.06, 0.14)), boxes
     if kind == "flat":
         return ImageEnhance.Contrast(image).enhance(rng.uniform(0.03, 0.07)), boxes
-    box = boxes[0]    # cut-off: the picture ends in the middle of its first head
+    box = boxes[0]  # cut-off: the picture ends in the middle of its first head
     if rng.rand() < 0.5:
         edge = round(box.x0 + box.width * rng.uniform(0.4, 0.6))
         frame = (edge, 0, image.width, image.height) if rng.rand() < 0.5 else (0, 0, edge, image.height)
     else:
         edge = round(box.y0 + box.height * rng.uniform(0.4, 0.6))
         frame = (0, edge, image.width, image.height) if rng.rand() < 0.5 else (0, 0, image.width, edge)
-    return image.crop(frame), [Box(each.x0 - frame[0], each.y0 - frame[1], each.x1 - frame[0], each.y1 - frame[1])
-                               for each in boxes]
+    return image.crop(frame), [
+        Box(each.x0 - frame[0], each.y0 - frame[1], each.x1 - frame[0], each.y1 - frame[1]) for each in boxes
+    ]
 
 
 def copy(image: Image.Image, boxes: list[Box], kind: str, rng: np.random.RandomState) -> tuple[Image.Image, list[Box]]:
@@ -148,8 +149,7 @@ def cut_at_truth(folder: Path, out: Path, truth: dict[str, Any], rng: np.random.
 
 def judge_head(head: Head, entry: dict[str, Any], size: tuple[int, int], least: float) -> tuple[int, dict[str, bool]]:
     """Which true head this is (-1: none), and fault -> whether it has it; faults in doubt are left out."""
-    inner = [Box(max(box.x0, 0), max(box.y0, 0), min(box.x1, size[0]), min(box.y1, size[1]))
-             for box in boxes_of(entry)]
+    inner = [Box(max(box.x0, 0), max(box.y0, 0), min(box.x1, size[0]), min(box.y1, size[1])) for box in boxes_of(entry)]
     overlaps = [head.box.iou(box) if min(box.width, box.height) > 0 else 0.0 for box in inner]
     which = int(np.argmax(overlaps)) if overlaps and max(overlaps) >= IOU else -1
     if which < 0:
@@ -159,7 +159,7 @@ def judge_head(head: Head, entry: dict[str, Any], size: tuple[int, int], least: 
     longer = max(inner[which].width, inner[which].height)
     facts = {kind: entry["kind"] == kind for kind in ("jpeg", "blurred", "dark", "flat", "enlarged")}
     facts["not-a-head"] = False
-    if "encoded" in entry["kind"]:    # saved at quality 50 to 85: whether that is damage is a matter of taste
+    if "encoded" in entry["kind"]:  # saved at quality 50 to 85: whether that is damage is a matter of taste
         del facts["jpeg"]
     if abs(longer - least) > 0.1 * least:
         facts["too-small"] = longer < least
@@ -173,8 +173,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pictures", type=int, default=300)
     parser.add_argument("--seed", type=int, default=23)
-    parser.add_argument("--boxes", choices=("detector", "truth"), default="detector",
-                        help="truth: cut at the true boxes, off by up to 3%%, so that no detector has a say")
+    parser.add_argument(
+        "--boxes",
+        choices=("detector", "truth"),
+        default="detector",
+        help="truth: cut at the true boxes, off by up to 3%%, so that no detector has a say",
+    )
     parser.add_argument("--verbose", action="store_true", help="name the heads that were missed or wronged")
     options = parser.parse_args()
     pictures, out = options.folder / "pictures", options.folder / "heads"
@@ -202,10 +206,15 @@ def print_rules(heads: list[Head], facts: dict[int, Any], verdicts: dict[int, An
         any_ = [head for head in faulty if verdicts[head.id].reason not in ("", "duplicate")]
         hit = [head for head in faulty if verdicts[head.id].reason == reason]
         called = [head for head in heads if verdicts[head.id].reason == reason and reason in facts[head.id][1]]
-        wrong = [head for head in called
-                 if not facts[head.id][1][reason] and not facts[head.id][1].get(KIN.get(reason, reason))]
-        print(f"{reason:12} {len(faulty):7} {share(len(any_), len(faulty)):>9} {share(len(hit), len(faulty)):>9} "
-              f"{len(called):8} {share(len(called) - len(wrong), len(called)):>10}")
+        wrong = [
+            head
+            for head in called
+            if not facts[head.id][1][reason] and not facts[head.id][1].get(KIN.get(reason, reason))
+        ]
+        print(
+            f"{reason:12} {len(faulty):7} {share(len(any_), len(faulty)):>9} {share(len(hit), len(faulty)):>9} "
+            f"{len(called):8} {share(len(called) - len(wrong), len(called)):>10}"
+        )
         if verbose:
             for name, group in (("missed", [head for head in faulty if head not in any_]), ("wronged", wrong)):
                 for head in group:
@@ -215,8 +224,9 @@ def print_rules(heads: list[Head], facts: dict[int, Any], verdicts: dict[int, An
     print(f"good heads rejected by some rule: {len(lost)} of {len(good)} ({share(len(lost), len(good))})")
 
 
-def print_copies(heads: list[Head], facts: dict[int, Any], truth: dict[str, Any], verdicts: dict[int, Any],
-                 verbose: bool) -> None:
+def print_copies(
+    heads: list[Head], facts: dict[int, Any], truth: dict[str, Any], verdicts: dict[int, Any], verbose: bool
+) -> None:
     """How many copies of each kind were found, and how many heads without a copy were lost as duplicates."""
     groups: dict[tuple[str, int], list[Head]] = defaultdict(list)
     for head in heads:

@@ -47,10 +47,14 @@ def main() -> None:
             loop = even_positions(draw, round(options.seconds * fps))
             spent = time.process_time() - began
             images = loop.images or list(draw_path(g, way, loop.at))
-            steps = [np.sqrt(np.square(images[at].astype(np.float32) - images[at - 1]).mean())
-                     for at in range(len(images))]    # the first is the step from the last frame to the first
-            print(f"{kind:<10} {fps:>3} {loop.pace.before:>11.3f} {max(steps) / np.mean(steps):>9.3f} "
-                  f"{steps[0] / np.mean(steps):>9.3f} {len(passes):>5} {spent:>6.1f}", flush=True)
+            steps = [
+                np.sqrt(np.square(images[at].astype(np.float32) - images[at - 1]).mean()) for at in range(len(images))
+            ]  # the first is the step from the last frame to the first
+            print(
+                f"{kind:<10} {fps:>3} {loop.pace.before:>11.3f} {max(steps) / np.mean(steps):>9.3f} "
+                f"{steps[0] / np.mean(steps):>9.3f} {len(passes):>5} {spent:>6.1f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

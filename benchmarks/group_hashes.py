@@ -1,7 +1,7 @@
 """Group a million hashes with planted copies and a heap of equal ones: time, peak memory, planted pairs found.
 
-    python benchmarks/group_hashes.py --count 1000000
-    python benchmarks/group_hashes.py --count 1000000 --mirrors --embeddings 100000
+python benchmarks/group_hashes.py --count 1000000
+python benchmarks/group_hashes.py --count 1000000 --mirrors --embeddings 100000
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def planted(count: int, equal: int, rng: np.random.RandomState) -> tuple[np.ndar
     hashes ^= rng.randint(0, 2, count).astype(np.uint64)
     order = rng.permutation(count)
     hashes[order[:equal]] = hashes[order[0]]
-    copies = order[equal:equal + count // 10]
-    originals = order[equal + count // 10:equal + 2 * (count // 10)]
+    copies = order[equal : equal + count // 10]
+    originals = order[equal + count // 10 : equal + 2 * (count // 10)]
     flips = rng.choice(FLIPS, len(copies))
-    places = np.argsort(rng.rand(len(copies), 64), axis=1)[:, :max(FLIPS)].astype(np.uint64)        # [C, 12]
+    places = np.argsort(rng.rand(len(copies), 64), axis=1)[:, : max(FLIPS)].astype(np.uint64)  # [C, 12]
     masks = np.where(np.arange(max(FLIPS))[None] < flips[:, None], np.uint64(1) << places, np.uint64(0))
     hashes[copies] = hashes[originals] ^ np.bitwise_xor.reduce(masks, axis=1)
     return hashes, originals, copies, flips
@@ -47,8 +47,10 @@ def main() -> None:
     start, used = time.monotonic(), time.process_time()
     groups = group_hashes(hashes, options.radius, mirrors)
     sec, cpu = time.monotonic() - start, time.process_time() - used
-    print(f"grouped {options.count} hashes in {sec:.1f} s ({cpu:.1f} s of one core's time), "
-          f"peak memory {peak_gb():.2f} GB, {groups.max() + 1} groups")
+    print(
+        f"grouped {options.count} hashes in {sec:.1f} s ({cpu:.1f} s of one core's time), "
+        f"peak memory {peak_gb():.2f} GB, {groups.max() + 1} groups"
+    )
     same = groups[originals] == groups[copies]
     for bits in FLIPS:
         print(f"  planted copies {bits:2d} bits away: {same[flips == bits].mean():.2%} found")
@@ -65,15 +67,17 @@ def time_embeddings(count: int, rng: np.random.RandomState) -> None:
     units = rng.standard_normal((count, 128)).astype(np.float32)
     noise = rng.standard_normal((count // 10, 128)).astype(np.float32)
     units /= np.linalg.norm(units, axis=1, keepdims=True)
-    units[:count // 10] = units[-(count // 10):] + 0.33 * noise / np.linalg.norm(noise, axis=1, keepdims=True)
+    units[: count // 10] = units[-(count // 10) :] + 0.33 * noise / np.linalg.norm(noise, axis=1, keepdims=True)
     units /= np.linalg.norm(units, axis=1, keepdims=True)
     start, used = time.monotonic(), time.process_time()
     pairs = near_embeddings(units, 0.8)
     found = {tuple(pair) for pair in pairs.tolist()}
     hit = np.mean([(row, count - count // 10 + row) in found for row in range(count // 10)])
-    print(f"near pairs of {count} embeddings in {time.monotonic() - start:.1f} s "
-          f"({time.process_time() - used:.1f} s of one core's time), "
-          f"{hit:.2%} of the planted found, peak memory {peak_gb():.2f} GB")
+    print(
+        f"near pairs of {count} embeddings in {time.monotonic() - start:.1f} s "
+        f"({time.process_time() - used:.1f} s of one core's time), "
+        f"{hit:.2%} of the planted found, peak memory {peak_gb():.2f} GB"
+    )
 
 
 def peak_gb() -> float:

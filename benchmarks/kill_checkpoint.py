@@ -33,8 +33,22 @@ def command(data: Path, runs: Path, resume: bool) -> list[str]:
     begin = [sys.executable, "-m", "figment", "train"]
     if resume:
         return [*begin, "--resume", "-o", str(runs)]
-    return [*begin, str(data), "-o", str(runs), "--channel-base", "512", "--batch", str(BATCH), "--tick-kimg",
-            str(BATCH / 1000), "--kimg", "1000", "--device", "cpu"]
+    return [
+        *begin,
+        str(data),
+        "-o",
+        str(runs),
+        "--channel-base",
+        "512",
+        "--batch",
+        str(BATCH),
+        "--tick-kimg",
+        str(BATCH / 1000),
+        "--kimg",
+        "1000",
+        "--device",
+        "cpu",
+    ]
 
 
 def main() -> None:
@@ -68,10 +82,12 @@ def main() -> None:
             state = new_state(config, torch.device("cpu"))
             passed_over += len(load_newest(run, state, torch.device("cpu")))
             last = max(ticks, default=0.0)
-            if state.nimg / 1000 < last - 0.05 - BATCH / 1000:    # kimg are printed to 0.1
+            if state.nimg / 1000 < last - 0.05 - BATCH / 1000:  # kimg are printed to 0.1
                 sys.exit(f"kill {kill}: the last line said {last} kimg, the checkpoint has {state.nimg / 1000}")
-        print(f"{options.kills} kills: always a whole checkpoint, none older than a tick; "
-              f"{passed_over} damaged files passed over; {state.nimg / 1000:.2f} kimg reached")
+        print(
+            f"{options.kills} kills: always a whole checkpoint, none older than a tick; "
+            f"{passed_over} damaged files passed over; {state.nimg / 1000:.2f} kimg reached"
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Kill `figment make` at random moments, run it again, and compare its files with those of an undisturbed run.
 
-    python benchmarks/kill_make.py /tmp/kill --kills 6
+python benchmarks/kill_make.py /tmp/kill --kills 6
 """
 
 from __future__ import annotations
@@ -16,8 +16,21 @@ from pathlib import Path
 
 
 def command(folder: Path, out: Path) -> list[str]:
-    return [sys.executable, "-m", "figment", "make", str(folder / "pictures"), "-o", str(out), "--resolution", "16",
-            "--kimg", "0.2", "--device", "cpu"]
+    return [
+        sys.executable,
+        "-m",
+        "figment",
+        "make",
+        str(folder / "pictures"),
+        "-o",
+        str(out),
+        "--resolution",
+        "16",
+        "--kimg",
+        "0.2",
+        "--device",
+        "cpu",
+    ]
 
 
 def files(out: Path) -> dict[str, str]:
@@ -55,8 +68,10 @@ def main() -> None:
 
     whole, killed = files(folder / "whole"), files(folder / "killed")
     different = sorted(name for name in whole.keys() | killed.keys() if whole.get(name) != killed.get(name))
-    print(f"{len(whole)} files; undisturbed {sec:.0f} s; killed after {', '.join(f'{m:.0f}' for m in moments)} s; "
-          f"different: {different or 'none'}")
+    print(
+        f"{len(whole)} files; undisturbed {sec:.0f} s; killed after {', '.join(f'{m:.0f}' for m in moments)} s; "
+        f"different: {different or 'none'}"
+    )
     sys.exit(bool(different))
 
 

@@ -47,8 +47,10 @@ def heads(folder: Path) -> np.ndarray:
     cache = folder.parent / "heads.npy"
     if not cache.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        drawn = [Image.alpha_composite(Image.new("RGBA", (SIDE, SIDE), "white"), draw("adventurer", SEED + i, SIDE))
-                 for i in range(HEADS)]
+        drawn = [
+            Image.alpha_composite(Image.new("RGBA", (SIDE, SIDE), "white"), draw("adventurer", SEED + i, SIDE))
+            for i in range(HEADS)
+        ]
         for i, head in enumerate(drawn):
             write_png(folder / f"{i:04d}.png", head.convert("RGB"))
         np.save(cache, np.stack([np.asarray(head.convert("RGB")).transpose(2, 0, 1) for head in drawn]))
@@ -67,6 +69,7 @@ def figment(images: np.ndarray, seed: int, sec: float, _: Path) -> tuple[Any, fl
 
     def make(z: torch.Tensor) -> torch.Tensor:
         return g.synthesis(g.mapping(z), noise="const")
+
     return (make, g.z_dim), state.nimg / 1000
 
 
@@ -75,8 +78,15 @@ def stylegan2_ada(images: np.ndarray, seed: int, sec: float, code: Path) -> tupl
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     batch, target = 32, 0.6
-    program = Theirs(code, torch.device("cpu"), resolution=SIDE, batch=batch, channel_base=16384,
-                     gamma=0.0002 * SIDE**2 / batch, augment=True)
+    program = Theirs(
+        code,
+        torch.device("cpu"),
+        resolution=SIDE,
+        batch=batch,
+        channel_base=16384,
+        gamma=0.0002 * SIDE**2 / batch,
+        augment=True,
+    )
     from torch_utils import training_stats
 
     signs = training_stats.Collector(regex="Loss/signs/real")
@@ -88,8 +98,12 @@ def stylegan2_ada(images: np.ndarray, seed: int, sec: float, code: Path) -> tupl
         # The average ramps up, and the strength of augmentation moves every four steps.
         shown += batch
         half_life = min(batch * 10 / 32 * 1000, shown * 0.05)
-        program.step(torch.where(flip, real.flip(3), real), step % R1_EVERY == 0, step % PATH_EVERY == 0,
-                     0.5 ** (batch / max(half_life, 1e-8)))
+        program.step(
+            torch.where(flip, real.flip(3), real),
+            step % R1_EVERY == 0,
+            step % PATH_EVERY == 0,
+            0.5 ** (batch / max(half_life, 1e-8)),
+        )
         step += 1
         if step % 4 == 0:
             signs.update()
@@ -98,6 +112,7 @@ def stylegan2_ada(images: np.ndarray, seed: int, sec: float, code: Path) -> tupl
 
     def make(z: torch.Tensor) -> torch.Tensor:
         return program.average(z, program.labels[: len(z)], noise_mode="const")
+
     return (make, 512), shown / 1000
 
 
@@ -111,7 +126,7 @@ def write_fakes(make: Any, z_dim: int, folder: Path) -> None:
     randomness = torch.Generator().manual_seed(12345)
     folder.mkdir(parents=True, exist_ok=True)
     for start in range(0, FAKES, 25):
-        pictures = to_uint8(make(torch.randn(25, z_dim, generator=randomness))).numpy()    # [25, 3, H, W]
+        pictures = to_uint8(make(torch.randn(25, z_dim, generator=randomness))).numpy()  # [25, 3, H, W]
         for i, picture in enumerate(pictures):
             write_png(folder / f"{start + i:04d}.png", picture.transpose(1, 2, 0))
         if start == 0:
@@ -165,8 +180,11 @@ def main() -> None:
             result = score(done.with_suffix(""), real, images=FAKES)
             rows.append(result.distance)
             told = json.loads(done.read_text())
-            print(f"{done.stem:<18} {told['kimg']:7.1f} kimg   FD-heads {result.distance:8.3f}   precision "
-                  f"{result.precision:.3f}   recall {result.recall:.3f}", flush=True)
+            print(
+                f"{done.stem:<18} {told['kimg']:7.1f} kimg   FD-heads {result.distance:8.3f}   precision "
+                f"{result.precision:.3f}   recall {result.recall:.3f}",
+                flush=True,
+            )
         if rows:
             print(f"{name:<18} FD-heads {statistics.mean(rows):.3f}, from {min(rows):.3f} to {max(rows):.3f}")
 

@@ -26,8 +26,11 @@ WIDTHS = {r: min(16384 // r, 512) for r in LEVELS}
 def generator_variables(rng: np.random.Generator) -> tuple[list[tuple[str, np.ndarray]], ...]:
     """The variables of the mapping and of the synthesis, by TensorFlow's names."""
     draw = lambda *shape: rng.standard_normal(shape, np.float32)  # noqa: E731
-    mapping = [(f"Dense{k}/{part}", draw(*shape)) for k in range(8) for part, shape in
-               (("weight", (512, 512)), ("bias", (512,)))]
+    mapping = [
+        (f"Dense{k}/{part}", draw(*shape))
+        for k in range(8)
+        for part, shape in (("weight", (512, 512)), ("bias", (512,)))
+    ]
     synthesis = [("lod", np.float32(0)), ("4x4/Const/const", draw(1, 512, 4, 4))]
     for k, r in enumerate(LEVELS):
         width, before = WIDTHS[r], WIDTHS[LEVELS[max(k - 1, 0)]]
@@ -35,9 +38,13 @@ def generator_variables(rng: np.random.Generator) -> tuple[list[tuple[str, np.nd
             path = f"{r}x{r}/{name}/"
             if name != "Const":
                 synthesis.append((path + "weight", draw(3, 3, before if j == 0 else width, width)))
-            synthesis += [(path + "Noise/weight", draw(width)), (path + "bias", draw(width)),
-                          (path + "StyleMod/weight", draw(512, 2 * width)), (path + "StyleMod/bias", draw(2 * width)),
-                          (f"noise{2 * k + j}", draw(1, 1, r, r))]
+            synthesis += [
+                (path + "Noise/weight", draw(width)),
+                (path + "bias", draw(width)),
+                (path + "StyleMod/weight", draw(512, 2 * width)),
+                (path + "StyleMod/bias", draw(2 * width)),
+                (f"noise{2 * k + j}", draw(1, 1, r, r)),
+            ]
         lod = f"ToRGB_lod{len(LEVELS) - 1 - k}/"
         synthesis += [(lod + "weight", draw(1, 1, width, 3)), (lod + "bias", draw(3))]
     return mapping, synthesis
@@ -63,13 +70,23 @@ def write_pickle(path: Path) -> None:
     module = types.ModuleType("dnnlib.tflib.network")
     network = type("Network", (), {"__module__": module.__name__})
     module.Network = network  # type: ignore[attr-defined]
-    sys.modules |= {"dnnlib": types.ModuleType("dnnlib"), "dnnlib.tflib": types.ModuleType("dnnlib.tflib"),
-                    module.__name__: module}
+    sys.modules |= {
+        "dnnlib": types.ModuleType("dnnlib"),
+        "dnnlib.tflib": types.ModuleType("dnnlib.tflib"),
+        module.__name__: module,
+    }
 
     def make(function: str, variables: list[tuple[str, np.ndarray]], components: dict[str, object]) -> object:
         made = network()
-        made.__dict__.update(version=3, name=function, static_kwargs={}, build_module_src="", variables=variables,
-                             build_func_name=function, components=components)
+        made.__dict__.update(
+            version=3,
+            name=function,
+            static_kwargs={},
+            build_module_src="",
+            variables=variables,
+            build_func_name=function,
+            components=components,
+        )
         return made
 
     rng, networks = np.random.default_rng(0), []
@@ -97,8 +114,10 @@ def measure(path: Path) -> None:
     peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - importing) * 1024
     size = path.stat().st_size
     parameters = sum(part.numel() for part in model.g_ema.parameters()) if model.g_ema else 0
-    print(f"{size / 2**20:.0f} MiB, {parameters:,} parameters in the generator: "
-          f"{sec:.2f} s, {peak / size:.2f} x its size in memory")
+    print(
+        f"{size / 2**20:.0f} MiB, {parameters:,} parameters in the generator: "
+        f"{sec:.2f} s, {peak / size:.2f} x its size in memory"
+    )
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ def flipped(data: bytes, rng: Rng) -> bytes:
 
 def png_header(width: int, height: int) -> bytes:
     """A PNG that claims to be this large and holds nothing."""
+
     def chunk(kind: bytes, body: bytes) -> bytes:
         return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
 
@@ -82,9 +83,18 @@ def profiled(image: Image.Image, rng: Rng) -> bytes:
 
 
 def moded(image: Image.Image, rng: Rng) -> tuple[str, bytes]:
-    mode, form, end = [("1", "PNG", "png"), ("P", "PNG", "png"), ("CMYK", "JPEG", "jpg"), ("LA", "PNG", "png"),
-                       ("L", "JPEG", "jpg"), ("F", "TIFF", "tif"), ("I;16", "PNG", "png"), ("RGBA", "WEBP", "webp"),
-                       ("YCbCr", "JPEG", "jpg"), ("RGBA", "TIFF", "tif")][int(rng.integers(10))]
+    mode, form, end = [
+        ("1", "PNG", "png"),
+        ("P", "PNG", "png"),
+        ("CMYK", "JPEG", "jpg"),
+        ("LA", "PNG", "png"),
+        ("L", "JPEG", "jpg"),
+        ("F", "TIFF", "tif"),
+        ("I;16", "PNG", "png"),
+        ("RGBA", "WEBP", "webp"),
+        ("YCbCr", "JPEG", "jpg"),
+        ("RGBA", "TIFF", "tif"),
+    ][int(rng.integers(10))]
     if mode == "I;16":
         image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
     return end, encode(image if mode == "I;16" else image.convert(mode), form)
@@ -148,8 +158,15 @@ def make_files(folder: Path, count: int, rng: Rng) -> dict[str, str]:
     (folder / ("l" * 240 + ".png")).write_bytes(good)
     (folder / "\u96ea\u306e\u82f1\u96c4 \U0001f98a.png").write_bytes(good)
     Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe.png")).write_bytes(good)
-    names = ["nowhere.png.png", "itself.png", "pipe.png", "unreadable.png", "l" * 240 + ".png",
-             "\u96ea\u306e\u82f1\u96c4 \U0001f98a.png", os.fsdecode(b"\xff\xfe.png")]
+    names = [
+        "nowhere.png.png",
+        "itself.png",
+        "pipe.png",
+        "unreadable.png",
+        "l" * 240 + ".png",
+        "\u96ea\u306e\u82f1\u96c4 \U0001f98a.png",
+        os.fsdecode(b"\xff\xfe.png"),
+    ]
     return made | dict(zip(names, odd, strict=True))
 
 
@@ -178,10 +195,14 @@ def main() -> None:
 
     # Crop in a process of its own; watch its memory, and how long no row is added.
     peak, longest, since, rows = 0, 0.0, 0.0, 0
-    process = subprocess.Popen([sys.executable, "-m", "figment", "crop", str(pictures), "-o", str(heads)],
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "figment", "crop", str(pictures), "-o", str(heads)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     output: list[str] = []
-    reader = threading.Thread(target=lambda: output.append(process.stdout.read()))    # type: ignore[union-attr]
+    reader = threading.Thread(target=lambda: output.append(process.stdout.read()))  # type: ignore[union-attr]
     reader.start()
     started = time.monotonic()
     while process.poll() is None:
@@ -210,8 +231,10 @@ def main() -> None:
     for kind, fates in sorted(table.items()):
         print(f"{kind:<16} " + ", ".join(f"{count} {fate}" for fate, count in fates.most_common()))
     lost = sum(fates[fate] for fates in table.values() for fate in ("NO ROW", "NO REASON"))
-    print(f"{len(kinds)} files, {lost} lost, exit code {process.returncode}, {time.monotonic() - started:.0f} s; "
-          f"longest without a row {longest:.1f} s, peak memory {peak / 2**30:.2f} GiB")
+    print(
+        f"{len(kinds)} files, {lost} lost, exit code {process.returncode}, {time.monotonic() - started:.0f} s; "
+        f"longest without a row {longest:.1f} s, peak memory {peak / 2**30:.2f} GiB"
+    )
     print("".join(output).strip().splitlines()[-1])
 
 

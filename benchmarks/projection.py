@@ -1,7 +1,7 @@
 """Does projection find what the generator drew? 20 characters of a 64x64 model, looked for by their pictures alone.
 
-    python benchmarks/projection.py
-    python benchmarks/projection.py runs/00000-heads --count 20 --space w+
+python benchmarks/projection.py
+python benchmarks/projection.py runs/00000-heads --count 20 --space w+
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
     for i in range(options.count):
         with torch.no_grad():
             seen = likeness.look(pictures[i : i + 1])
-            others = torch.cat([pictures[:i], pictures[i + 1:]])
+            others = torch.cat([pictures[:i], pictures[i + 1 :]])
             apart += likeness(others, seen).tolist()
             pixels += (others - pictures[i]).square().mean([1, 2, 3]).tolist()
 
@@ -53,8 +53,10 @@ def main() -> None:
         print(f"{i:3d}  distance {rows[-1][0]:.4f}   pixels {rows[-1][1]:.5f}", flush=True)
     sec = (time.perf_counter() - started) / options.count
     distances, errors = np.array(rows).T
-    print(f"found: distance {distances.mean():.4f} (worst {distances.max():.4f}), pixels {errors.mean():.5f} (worst "
-          f"{errors.max():.5f}); random pairs: {np.mean(apart):.4f} and {np.mean(pixels):.5f}; {sec:.0f} s a picture")
+    print(
+        f"found: distance {distances.mean():.4f} (worst {distances.max():.4f}), pixels {errors.mean():.5f} (worst "
+        f"{errors.max():.5f}); random pairs: {np.mean(apart):.4f} and {np.mean(pixels):.5f}; {sec:.0f} s a picture"
+    )
     if options.sheet:
         from figment.base.pixels import to_uint8, write_png
         from figment.draw.grid import make_grid

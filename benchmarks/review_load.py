@@ -44,21 +44,30 @@ def make(folder: Path, heads: int) -> None:
         for k in range(heads):
             size, headness, unit = rng.lognormal(4.7, 0.6), rng.beta(6, 1.5), rng.randn(128)
             unit[0] += 9 if headness > 0.5 else -9
-            figures = {"size": round(size, 1), "sharpness": rng.uniform(0.1, 0.9), "contrast": rng.uniform(10, 255),
-                       "brightness": rng.uniform(30, 255), "headness": headness, "thumb": "x" * 2000,
-                       "phash": "0" * 16, "embedding": (unit / np.linalg.norm(unit)).astype("<f2").tobytes().hex()}
+            figures = {
+                "size": round(size, 1),
+                "sharpness": rng.uniform(0.1, 0.9),
+                "contrast": rng.uniform(10, 255),
+                "brightness": rng.uniform(30, 255),
+                "headness": headness,
+                "thumb": "x" * 2000,
+                "phash": "0" * 16,
+                "embedding": (unit / np.linalg.norm(unit)).astype("<f2").tobytes().hex(),
+            }
             # Every tenth head is a copy of the one before.
-            file = "./" * (k // FILES) + f"crop{k % FILES:04d}.png"    # one name a head, few files
+            file = "./" * (k // FILES) + f"crop{k % FILES:04d}.png"  # one name a head, few files
             if k % 10 in (0, 1):
                 figures["group"] = k - k % 10 + 1
             word = ("reject", "too-small", f"size {size:.4g} < 48") if size < 48 else ("keep", "", "")
             word = ("reject", "duplicate", "of another") if k % 10 == 1 else word
             db.execute("INSERT INTO pictures VALUES (?,?,'1',800,600,'heads','','')", (k + 1, f"{k:06d}.png"))
-            db.execute("INSERT INTO heads VALUES (?,?,?,0,0,?,?,?,0,0,256,256)",
-                       (k + 1, k + 1, file, size, size, headness))
+            db.execute(
+                "INSERT INTO heads VALUES (?,?,?,0,0,?,?,?,0,0,256,256)", (k + 1, k + 1, file, size, size, headness)
+            )
             db.executemany("INSERT INTO measures VALUES (?,?,?)", [(k + 1, *item) for item in figures.items()])
-            db.execute("INSERT INTO verdicts (head_id, verdict, reason, detail, by) VALUES (?,?,?,?,'rule')",
-                       (k + 1, *word))
+            db.execute(
+                "INSERT INTO verdicts (head_id, verdict, reason, detail, by) VALUES (?,?,?,?,'rule')", (k + 1, *word)
+            )
     db.close()
     (folder / "made").touch()
 
@@ -92,16 +101,25 @@ def main() -> None:
     office = open_office(folder)
     print(f"opening {args.heads:,} heads: {time.perf_counter() - start:.1f} s, processor {time.process_time():.1f} s")
     last = office.desk.db.execute(
-        "SELECT place, head_id FROM ranking ORDER BY place, head_id DESC LIMIT 1 OFFSET 500").fetchone()
+        "SELECT place, head_id FROM ranking ORDER BY place, head_id DESC LIMIT 1 OFFSET 500"
+    ).fetchone()
     deep = f"{last[0]},{last[1]}"
-    asyncio.run(measure(application(office), {
-        "counts and filters": ("/api/state", None), "first page": ("/api/heads?filter=borderline", None),
-        "page at the end": (f"/api/heads?filter=all&after={deep}", None),
-        "rejected by a reason": ("/api/heads?filter=rejected&reason=duplicate", None),
-        "groups of duplicates": ("/api/groups", None), "figures of a head": ("/api/head?id={k}", None),
-        "thumbnail, new or made before": ("/thumb?id={k}", None),
-        "a decision": ("/api/decide", lambda k: {"decisions": [{"id": k + 1, "verdict": "keep"}]}),
-        "undo": ("/api/undo", {})}))
+    asyncio.run(
+        measure(
+            application(office),
+            {
+                "counts and filters": ("/api/state", None),
+                "first page": ("/api/heads?filter=borderline", None),
+                "page at the end": (f"/api/heads?filter=all&after={deep}", None),
+                "rejected by a reason": ("/api/heads?filter=rejected&reason=duplicate", None),
+                "groups of duplicates": ("/api/groups", None),
+                "figures of a head": ("/api/head?id={k}", None),
+                "thumbnail, new or made before": ("/thumb?id={k}", None),
+                "a decision": ("/api/decide", lambda k: {"decisions": [{"id": k + 1, "verdict": "keep"}]}),
+                "undo": ("/api/undo", {}),
+            },
+        )
+    )
 
     start, begun = time.perf_counter(), time.process_time()
     write_report(folder)
@@ -109,14 +127,18 @@ def main() -> None:
     busy = time.process_time() - begun
     print(f"report: {time.perf_counter() - start:.1f} s, processor {busy:.1f} s, {size:.2f} MB", flush=True)
 
-    words = [{"id": k + 1, "verdict": "keep" if k % 2 else "reject", "reason": "" if k % 2 else "not-a-head"}
-             for k in range(39)]
+    words = [
+        {"id": k + 1, "verdict": "keep" if k % 2 else "reject", "reason": "" if k % 2 else "not-a-head"}
+        for k in range(39)
+    ]
     asyncio.run(measure(application(office), {"39 labels at once": ("/api/decide", {"decisions": words})}))
     start, begun = time.perf_counter(), time.process_time()
     office.classifier.learned_at, office.classifier.lesson = 0, None
     lesson = office.classifier.learn()
-    print(f"training on {lesson.labels} labels and re-ordering: {time.perf_counter() - start:.1f} s,"
-          f" processor {time.process_time() - begun:.1f} s")
+    print(
+        f"training on {lesson.labels} labels and re-ordering: {time.perf_counter() - start:.1f} s,"
+        f" processor {time.process_time() - begun:.1f} s"
+    )
     print(json.dumps(office.model()["lesson"]))
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB")
 

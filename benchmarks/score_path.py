@@ -1,6 +1,6 @@
 """Crop and curate fresh demo art and compare with its truth: heads found, crops that are none, copies, bad files.
 
-    python benchmarks/score_path.py /tmp/score --pictures 400 --seed 11
+python benchmarks/score_path.py /tmp/score --pictures 400 --seed 11
 """
 
 from __future__ import annotations
@@ -31,15 +31,23 @@ def score_crops(truth: dict[str, Any], heads: list[Any], kept: set[int]) -> dict
     found_in = defaultdict(list)
     for head in heads:
         found_in[head.picture].append(head.box)
-    usable = [(name, Box(*box)) for name, entry in truth.items() if entry["usable"]
-              for box, small in zip(entry["boxes"], entry["too_small"], strict=True) if not small]
+    usable = [
+        (name, Box(*box))
+        for name, entry in truth.items()
+        if entry["usable"]
+        for box, small in zip(entry["boxes"], entry["too_small"], strict=True)
+        if not small
+    ]
     found = sum(best_match(box, found_in[name])[0] >= IOU for name, box in usable)
-    none = [head for head in heads
-            if best_match(head.box, [Box(*box) for box in truth[head.picture]["boxes"]])[0] < IOU]
+    none = [
+        head for head in heads if best_match(head.box, [Box(*box) for box in truth[head.picture]["boxes"]])[0] < IOU
+    ]
     none_kept = [head for head in none if head.id in kept]
-    return {"usable heads found": f"{found} of {len(usable)} ({found / len(usable):.1%})",
-            "crops that are no head": f"{len(none)} of {len(heads)} ({len(none) / len(heads):.1%})",
-            "kept crops that are none": f"{len(none_kept)} of {len(kept)} ({len(none_kept) / max(len(kept), 1):.1%})"}
+    return {
+        "usable heads found": f"{found} of {len(usable)} ({found / len(usable):.1%})",
+        "crops that are no head": f"{len(none)} of {len(heads)} ({len(none) / len(heads):.1%})",
+        "kept crops that are none": f"{len(none_kept)} of {len(kept)} ({len(none_kept) / max(len(kept), 1):.1%})",
+    }
 
 
 def score_copies(truth: dict[str, Any], heads: list[Any], verdicts: dict[int, Any]) -> dict[str, str]:
@@ -63,8 +71,10 @@ def score_copies(truth: dict[str, Any], heads: list[Any], verdicts: dict[int, An
             lost += verdict.reason == "duplicate"
     planted = sum(count - 1 for count in seen_of.values() if count > 1)
     left = sum(max(kept_of[key] - 1, 0) for key, count in seen_of.items() if count > 1)
-    return {"planted copies rejected": f"{planted - left} of {planted} ({1 - left / max(planted, 1):.1%})",
-            "distinct heads called copies": f"{lost} of {singles} ({lost / max(singles, 1):.2%})"}
+    return {
+        "planted copies rejected": f"{planted - left} of {planted} ({1 - left / max(planted, 1):.1%})",
+        "distinct heads called copies": f"{lost} of {singles} ({lost / max(singles, 1):.2%})",
+    }
 
 
 def main() -> None:

@@ -53,8 +53,12 @@ def collection(styles: tuple[str, ...], first: int, count: int) -> np.ndarray:
 
 
 def changed(images: np.ndarray, change: Change) -> np.ndarray:
-    return np.stack([np.asarray(change(Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))))
-                     .transpose(2, 0, 1) for image in images])
+    return np.stack(
+        [
+            np.asarray(change(Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))))).transpose(2, 0, 1)
+            for image in images
+        ]
+    )
 
 
 def noisy(images: np.ndarray, deviation: float) -> np.ndarray:
@@ -76,7 +80,8 @@ def worsened(fresh: np.ndarray, real: np.ndarray, count: int) -> dict[str, np.nd
     return {
         "fresh sample": fresh,
         "another fresh sample": collection(FRANCHISE, 2_000_000, count),
-        "noise, deviation 4": noisy(fresh, 4), "noise, deviation 16": noisy(fresh, 16),
+        "noise, deviation 4": noisy(fresh, 4),
+        "noise, deviation 16": noisy(fresh, 16),
         "blur, radius 0.5": changed(fresh, lambda image: image.filter(ImageFilter.GaussianBlur(0.5))),
         "blur, radius 1.5": changed(fresh, lambda image: image.filter(ImageFilter.GaussianBlur(1.5))),
         "JPEG, quality 30": changed(fresh, as_jpeg),
@@ -105,8 +110,10 @@ def main() -> None:
     one, two = reference.all.sample[::2], reference.all.sample[1::2]
     kernel = kernel_distance(one, two)
     fd, kd = network.labels
-    print(f"{fd} floor, two halves of {options.reals // 2} reals: {floor_of(reference):.4f}; "
-          f"{kd} {kernel.value * 1000:.3f} +- {kernel.error * 1000:.3f} x1000")
+    print(
+        f"{fd} floor, two halves of {options.reals // 2} reals: {floor_of(reference):.4f}; "
+        f"{kd} {kernel.value * 1000:.3f} +- {kernel.error * 1000:.3f} x1000"
+    )
     print(f"{options.count} fakes of each kind against {options.reals} reals:\n")
     print(f"| fakes | {fd} | / fresh | {kd} x1000 | precision | recall | density | coverage | copies | close |")
     print("|---" * 10 + "|")
@@ -115,10 +122,12 @@ def main() -> None:
         statistics, check = score_source(ArraySource(images, name, name), reference, network)
         found, copies = compare_statistics(statistics, reference.all), check.result()
         fresh = fresh or found["distance"]
-        print(f"| {name} | {found['distance']:.4f} | {found['distance'] / fresh:.2f} | {found['kernel'] * 1000:.3f} "
-              f"+- {found['kernel_error'] * 1000:.3f} | {found['precision']:.3f} | {found['recall']:.3f} | "
-              f"{found['density']:.3f} | {found['coverage']:.3f} | {len(copies.copies)} | {copies.share_close:.1%} |",
-              flush=True)
+        print(
+            f"| {name} | {found['distance']:.4f} | {found['distance'] / fresh:.2f} | {found['kernel'] * 1000:.3f} "
+            f"+- {found['kernel_error'] * 1000:.3f} | {found['precision']:.3f} | {found['recall']:.3f} | "
+            f"{found['density']:.3f} | {found['coverage']:.3f} | {len(copies.copies)} | {copies.share_close:.1%} |",
+            flush=True,
+        )
         if options.output:
             write_png(options.output / f"{name}.png", np.concatenate(list(images[:12]), 2).transpose(1, 2, 0))
 

@@ -59,12 +59,12 @@ def stream(side: int, count: int, dim: int, seed: int | None) -> Iterator[tuple[
     rng = np.random.default_rng(seed)
     chunks = np.arange(-(-count // CHUNK))
     for index in chunks if seed is None else rng.permutation(chunks):
-        rows = chunk(side, int(index), dim)[:count - int(index) * CHUNK]
+        rows = chunk(side, int(index), dim)[: count - int(index) * CHUNK]
         if seed is not None:
             rows = rows[rng.permutation(len(rows))]
         at = 0
         while at < len(rows):
-            part = rows[at:at + (256 if seed is None else int(rng.integers(1, 98)))]
+            part = rows[at : at + (256 if seed is None else int(rng.integers(1, 98)))]
             yield part, [key_of(row.tobytes()) for row in part]
             at += len(part)
 
@@ -91,8 +91,10 @@ def main() -> None:
         real, fake = (gather(side, options.count, options.dim, options.sample, seed) for side in (0, 1))
         middle = time.monotonic()
         found.append(compare_statistics(fake, real))
-        print(f"{'in order' if seed is None else 'shuffled'}: streamed in {middle - start:.0f} s, "
-              f"scored in {time.monotonic() - middle:.0f} s, peak {peak_mb() - bare:.0f} MB above {bare:.0f} MB")
+        print(
+            f"{'in order' if seed is None else 'shuffled'}: streamed in {middle - start:.0f} s, "
+            f"scored in {time.monotonic() - middle:.0f} s, peak {peak_mb() - bare:.0f} MB above {bare:.0f} MB"
+        )
     for name, value in found[0].items():
         if name != "sample":
             apart = abs(found[1][name] / value - 1) if value else 0.0
@@ -106,8 +108,9 @@ def main() -> None:
     x, y = (part.sample[:2000].astype(np.float64) for part in (real, fake))
     k = [(a @ b.T / x.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
     m, n = len(x), len(y)
-    slow = ((k[0].sum() - np.trace(k[0])) / (m * (m - 1)) + (k[1].sum() - np.trace(k[1])) / (n * (n - 1))
-            - 2 * k[2].mean())
+    slow = (
+        (k[0].sum() - np.trace(k[0])) / (m * (m - 1)) + (k[1].sum() - np.trace(k[1])) / (n * (n - 1)) - 2 * k[2].mean()
+    )
     print(f"kernel against plain float64: {abs(kernel_distance(x, y).value / slow - 1):.1e} relative difference")
 
 

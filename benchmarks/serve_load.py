@@ -129,8 +129,10 @@ async def load(address: str, pid: int, clients: int, seconds: float) -> None:
     print(f"drawn on one thread: {drawn}")
     share = (cpu_sec(pid) - began[1]) / (time.monotonic() - began[0])
     print(f"processor time of the server: {share:.2f} cores; this machine's load: {os.getloadavg()[0]:.1f}")
-    print(f"memory: {memory['warm']:.0f} MB at {WARM_SEC:g} s, {memory['end']:.0f} MB at the end "
-          f"({memory['end'] / memory['warm'] - 1:+.1%})")
+    print(
+        f"memory: {memory['warm']:.0f} MB at {WARM_SEC:g} s, {memory['end']:.0f} MB at the end "
+        f"({memory['end'] / memory['warm'] - 1:+.1%})"
+    )
 
 
 def main() -> None:

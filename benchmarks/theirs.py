@@ -23,8 +23,20 @@ import torch.utils.cpp_extension
 from packaging.version import parse
 
 R1_EVERY, PATH_EVERY = 16, 4
-KINDS = ("xflip", "rotate90", "xint", "scale", "rotate", "aniso", "xfrac", "brightness", "contrast", "lumaflip", "hue",
-         "saturation")
+KINDS = (
+    "xflip",
+    "rotate90",
+    "xint",
+    "scale",
+    "rotate",
+    "aniso",
+    "xfrac",
+    "brightness",
+    "contrast",
+    "lumaflip",
+    "hue",
+    "saturation",
+)
 """What their `bgc` augments."""
 
 
@@ -33,7 +45,7 @@ class Theirs:
 
     def __init__(
         self,
-        code: Path,                     # the checkout
+        code: Path,  # the checkout
         device: torch.device,
         *,
         resolution: int,
@@ -42,17 +54,17 @@ class Theirs:
         gamma: float,
         path_weight: float = 2.0,
         lr: float = 0.0025,
-        lazy_rates: bool = True,        # Adam's settings corrected for the lazy phases, as their loop does
-        augment: bool = False,          # their pipeline, at p = 0
-        half: bool = False,             # float16 in the four largest levels, their default on GPUs
+        lazy_rates: bool = True,  # Adam's settings corrected for the lazy phases, as their loop does
+        augment: bool = False,  # their pipeline, at p = 0
+        half: bool = False,  # float16 in the four largest levels, their default on GPUs
     ) -> None:
         sys.path.insert(0, str(code))
-        sys.modules.setdefault("pkg_resources", types.SimpleNamespace(parse_version=parse))    # gone from setuptools
+        sys.modules.setdefault("pkg_resources", types.SimpleNamespace(parse_version=parse))  # gone from setuptools
         warnings.filterwarnings("ignore", ".*gradfix not supported.*")
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False    # as their loops have it
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # as their loops have it
         load = torch.utils.cpp_extension.load
 
-        def load_by_name(name: str, **more: Any) -> Any:    # they import what they loaded, which torch knew once
+        def load_by_name(name: str, **more: Any) -> Any:  # they import what they loaded, which torch knew once
             sys.modules[name] = load(name=name, **more)
             return sys.modules[name]
 
@@ -66,14 +78,23 @@ class Theirs:
         from training.augment import AugmentPipe
         from training.loss import StyleGAN2Loss
 
-        conv2d_gradfix.enabled = grid_sample_gradfix.enabled = True    # as their loops have it, where torch lets them
+        conv2d_gradfix.enabled = grid_sample_gradfix.enabled = True  # as their loops have it, where torch lets them
 
         shared: dict[str, Any] = {"c_dim": 0, "img_resolution": resolution, "img_channels": 3}
-        levels = {"channel_base": channel_base, "channel_max": 512, "num_fp16_res": 4 if half else 0,
-                  "conv_clamp": 256 if half else None}
+        levels = {
+            "channel_base": channel_base,
+            "channel_max": 512,
+            "num_fp16_res": 4 if half else 0,
+            "conv_clamp": 256 if half else None,
+        }
         more = {"fused_modconv_default": "inference_only"} if sg3 else {}
-        g = Generator(z_dim=512, w_dim=512, mapping_kwargs={"num_layers": 2},
-                      **(levels | more if sg3 else {"synthesis_kwargs": levels}), **shared)
+        g = Generator(
+            z_dim=512,
+            w_dim=512,
+            mapping_kwargs={"num_layers": 2},
+            **(levels | more if sg3 else {"synthesis_kwargs": levels}),
+            **shared,
+        )
         d = Discriminator(**levels, epilogue_kwargs={"mbstd_group_size": 4}, **shared)
         g, d = g.to(device).train().requires_grad_(False), d.to(device).train().requires_grad_(False)
         self.average = copy.deepcopy(g).eval()
@@ -82,8 +103,12 @@ class Theirs:
             self.augment = AugmentPipe(**dict.fromkeys(KINDS, 1)).to(device).train().requires_grad_(False)
             self.augment.p.copy_(torch.zeros([]))
 
-        options: dict[str, Any] = {"augment_pipe": self.augment, "r1_gamma": gamma, "pl_weight": path_weight,
-                                   "style_mixing_prob": 0.9}
+        options: dict[str, Any] = {
+            "augment_pipe": self.augment,
+            "r1_gamma": gamma,
+            "pl_weight": path_weight,
+            "style_mixing_prob": 0.9,
+        }
         networks = (g, d) if sg3 else (g.mapping, g.synthesis, d)
         self.loss = StyleGAN2Loss(device, *networks, **options | ({"pl_no_weight_grad": True} if sg3 else {}))
         self.more = {"cur_nimg": 0} if sg3 else {"sync": True}
@@ -91,17 +116,18 @@ class Theirs:
         self.adam = {}
         for name, every in (("G", PATH_EVERY), ("D", R1_EVERY)):
             ratio = every / (every + 1) if lazy_rates else 1.0
-            self.adam[name] = torch.optim.Adam(self.nets[name].parameters(), lr=lr * ratio, betas=(0.0, 0.99**ratio),
-                                               eps=1e-8)
+            self.adam[name] = torch.optim.Adam(
+                self.nets[name].parameters(), lr=lr * ratio, betas=(0.0, 0.99**ratio), eps=1e-8
+            )
         self.batch, self.device, self.path_weight = batch, device, path_weight
         self.labels = torch.zeros(batch, 0, device=device)
 
     def step(
         self,
-        real: torch.Tensor,      # [N, 3, H, W] in [-1, 1]
-        r1: bool,                # with the R1 phase
-        path: bool,              # with the path length phase
-        beta: float = 0.999,     # weight of the old average
+        real: torch.Tensor,  # [N, 3, H, W] in [-1, 1]
+        r1: bool,  # with the R1 phase
+        path: bool,  # with the path length phase
+        beta: float = 0.999,  # weight of the old average
     ) -> None:
         """One step: Gmain, Greg, Dmain, Dreg, then the average."""
         self._phase("Gmain", real, 1)
@@ -122,8 +148,9 @@ class Theirs:
         net.requires_grad_(True)
         adam.zero_grad(set_to_none=True)
         z = torch.randn(self.batch, 512, device=self.device)
-        self.loss.accumulate_gradients(phase=name, real_img=real, real_c=self.labels, gen_z=z, gen_c=self.labels,
-                                       gain=gain, **self.more)
+        self.loss.accumulate_gradients(
+            phase=name, real_img=real, real_c=self.labels, gen_z=z, gen_c=self.labels, gain=gain, **self.more
+        )
         net.requires_grad_(False)
         for parameter in net.parameters():
             if parameter.grad is not None:

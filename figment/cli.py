@@ -1,13 +1,24 @@
 """The command line: the verbs are in commands/, each importing its stage inside its body.
 
-    figment make pictures/ -o hero/ --time 8h
-    figment train heads.zip -o runs --kimg 200
+figment make pictures/ -o hero/ --time 8h
+figment train heads.zip -o runs --kimg 200
 """
 
 # Importing a module adds its verbs, and --help lists them in this order: the story's.
 # isort: off
 from figment.commands import (  # noqa: F401
-    whole, pictures, heads, review, training, networks, scoring, drawing, editing, sharing, serving)
+    whole,
+    pictures,
+    heads,
+    review,
+    training,
+    networks,
+    scoring,
+    drawing,
+    editing,
+    sharing,
+    serving,
+)
 from figment.commands.app import app
 from figment.base.exits import run_told
 

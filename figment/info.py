@@ -1,7 +1,7 @@
 """What a file or folder is and what is in it, as rows of a name and a value.
 
-    figment info karras2019stylegan-ffhq.pkl
-    figment info runs/00003-heads
+figment info karras2019stylegan-ffhq.pkl
+figment info runs/00003-heads
 """
 
 from __future__ import annotations
@@ -51,11 +51,14 @@ def describe_run(run: Path) -> Rows:
     config = read_config(run / "config.json")
     found = checkpoints(run)
     seen = int(found[-1].stem.removeprefix("img")) / 1000 if found else 0.0
-    rows = [("run", str(run)), ("data", f"{config.data}, digest {config.digest}"),
-            ("trained", f"{seen:g} of {config.schedule.kimg:g} kimg"),
-            ("started from", config.schedule.init or "random weights"),
-            ("checkpoints", ", ".join(path.name for path in found) or "none"),
-            ("recipe", ", ".join(f"{name} {value}" for name, value in vars(config.recipe).items()))]
+    rows = [
+        ("run", str(run)),
+        ("data", f"{config.data}, digest {config.digest}"),
+        ("trained", f"{seen:g} of {config.schedule.kimg:g} kimg"),
+        ("started from", config.schedule.init or "random weights"),
+        ("checkpoints", ", ".join(path.name for path in found) or "none"),
+        ("recipe", ", ".join(f"{name} {value}" for name, value in vars(config.recipe).items())),
+    ]
     model = run / "model.safetensors"
     return rows + (describe_model(model) if model.is_file() else [])
 
@@ -66,8 +69,11 @@ def describe_data(path: Path) -> Rows:
 
     data = ImageDataset(path)
     count, channels, height, width = data.shape
-    rows = [("data set", str(path)), ("pictures", f"{count} of {width}x{height}, {channels} channels"),
-            ("digest", data.digest)]
+    rows = [
+        ("data set", str(path)),
+        ("pictures", f"{count} of {width}x{height}, {channels} channels"),
+        ("digest", data.digest),
+    ]
     labels = data.labels
     if labels is not None:
         classes = len(set(labels.tolist())) if labels.ndim == 1 else 0

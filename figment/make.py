@@ -1,6 +1,6 @@
 """The whole path in one call, going on where it stopped.
 
-    figment make pictures/ -o hero/ --time 8h
+figment make pictures/ -o hero/ --time 8h
 """
 
 from __future__ import annotations
@@ -87,8 +87,16 @@ def _train(data: Path, runs: Path, wishes: Wishes) -> Path:
     sec = wishes.sec if wishes.kimg is None else None
     # Whether a run finds time for a score depends on the machine's load; killed and run again it must leave the same.
     score_ticks = 0 if cpu else None
-    return start_training(data, runs, sec=sec, kimg=wishes.kimg, seed=wishes.seed, device=wishes.device, init=init,
-                          score_ticks=score_ticks)
+    return start_training(
+        data,
+        runs,
+        sec=sec,
+        kimg=wishes.kimg,
+        seed=wishes.seed,
+        device=wishes.device,
+        init=init,
+        score_ticks=score_ticks,
+    )
 
 
 def _images_of(run: Path) -> int:

@@ -1,6 +1,6 @@
 """The art that the shipped detector learns from: where it lies, scenes and crops composed of it, without end.
 
-    Sources(Path("/usr/share/games/wesnoth/1.16/data"), None).cutouts(held=True)     # what training never sees
+Sources(Path("/usr/share/games/wesnoth/1.16/data"), None).cutouts(held=True)     # what training never sees
 """
 
 from __future__ import annotations
@@ -51,8 +51,11 @@ class Sources:
         for folder, name in ((self.wesnoth, "wesnoth.json"), (self.renpy, "renpy.json")):
             if folder is not None:
                 labels = json.loads((LABELS / name).read_text())
-                wanted = {key: boxes for key, boxes in labels.items()
-                          if held_out(key) == held or (self.everything and not held)}
+                wanted = {
+                    key: boxes
+                    for key, boxes in labels.items()
+                    if held_out(key) == held or (self.everything and not held)
+                }
                 found += read_cutouts(folder, wanted)
         fitting = ((cutout.name, *shrink(cutout.image, cutout.boxes)) for cutout in found)
         return [Cutout(name, image, tuple(boxes)) for name, image, boxes in fitting]
@@ -183,8 +186,9 @@ def painted_head(rng: np.random.Generator, cutout: Cutout, ground: Ground) -> li
     box = cutout.boxes[which]
     room = 0.8 * max(box.width, box.height)
     x0, y0 = max(round(box.x0 - room), 0), max(round(box.y0 - room), 0)
-    near = cutout.image.crop((x0, y0, min(round(box.x1 + room), cutout.image.width),
-                              min(round(box.y1 + room), cutout.image.height)))
+    near = cutout.image.crop(
+        (x0, y0, min(round(box.x1 + room), cutout.image.width), min(round(box.y1 + room), cutout.image.height))
+    )
     moved = Cutout(cutout.name, near, (Box(box.x0 - x0, box.y0 - y0, box.x1 - x0, box.y1 - y0),))
     found = []
     for _ in range(2):

@@ -40,7 +40,7 @@ IDENTITIES = 16
 """Heads in a batch of crops, each seen twice."""
 NOTE = {
     "trained_on": "figment demo art, drawn endlessly; portraits under core/ of Battle for Wesnoth 1.16; Ren'Py's demo "
-                  "characters; see MODEL_CARD.md",
+    "characters; see MODEL_CARD.md",
     "license": "see MODEL_CARD.md: learned from CC BY, CC0, MIT and GPL-2+/CC BY-SA 4.0 art",
 }
 
@@ -110,8 +110,9 @@ def score_describer(sources: Sources, describer: Describer) -> str:
     _, second = describer.describe(again)
     right = float((sure[:, None] > unsure).mean())
     nearest = float(((second @ first.T).argmax(1) == np.arange(len(first))).mean())
-    return (f"headness: a head above a piece {right:.3f}; a spoilt head's nearest is itself {nearest:.3f} "
-            f"of {len(heads)}")
+    return (
+        f"headness: a head above a piece {right:.3f}; a spoilt head's nearest is itself {nearest:.3f} of {len(heads)}"
+    )
 
 
 def tell(scores: Scores) -> str:
@@ -146,8 +147,14 @@ def train_boxes(options: argparse.Namespace, sources: Sources, net: HeadNet) -> 
                 print(f"step {step.number:5d}  {tell(scores)}", flush=True)
 
     drawn = ((Image.fromarray(pixels), boxes) for pixels, boxes in elsewhere(draw_scenes, sources, options.seed))
-    config = TrainConfig(steps=options.steps, rate=options.rate, fresh=options.fresh, seed=options.seed, large=320,
-                         backbone=not options.boxes_only)
+    config = TrainConfig(
+        steps=options.steps,
+        rate=options.rate,
+        fresh=options.fresh,
+        seed=options.seed,
+        large=320,
+        backbone=not options.boxes_only,
+    )
     return train_detector(drawn, config=config, start=net, on_step=report)
 
 

@@ -67,8 +67,17 @@ def configure(side: int) -> TrainConfig:
     """The configuration of the stage that draws `side` pixels."""
     shared = {"family": "stylegan2", "resolution": side, "channels": 3, "widths": WIDTHS[: side.bit_length() - 2]}
     mapping = {"z_dim": 64, "w_dim": 64, "map_depth": 2}
-    return resolve(Path("start"), "start", side, 3, like=(shared | mapping, shared), seed=SEED, mixing=0.3,
-                   gamma=0.0003 * side**2, ema_kimg=2.0 if side == 64 else 0.7)
+    return resolve(
+        Path("start"),
+        "start",
+        side,
+        3,
+        like=(shared | mapping, shared),
+        seed=SEED,
+        mixing=0.3,
+        gamma=0.0003 * side**2,
+        ema_kimg=2.0 if side == 64 else 0.7,
+    )
 
 
 def grow(state: State, small: State) -> None:
@@ -95,8 +104,16 @@ def train_stage(config: TrainConfig, state: State, images: np.ndarray, sec: floa
 def write_model(config: TrainConfig, state: State, out: Path) -> None:
     """The networks in half precision, a grid and a checkpoint."""
     write_png(out / f"grid{config.networks.resolution}.png", make_grid(draw_fakes(state, 64), 8))
-    model = Model(g_ema=state.g_ema, d=state.d, config={"kimg": state.nimg / 1000, "licence": (
-        "Trained on drawings of DiceBear's styles, each under its own free licence; see `figment demo-art`.")})
+    model = Model(
+        g_ema=state.g_ema,
+        d=state.d,
+        config={
+            "kimg": state.nimg / 1000,
+            "licence": (
+                "Trained on drawings of DiceBear's styles, each under its own free licence; see `figment demo-art`."
+            ),
+        },
+    )
     save(out / "start.safetensors", model)
     save_checkpoint(out / str(config.networks.resolution), state, keep=1)
 

@@ -8,7 +8,7 @@ import torch
 
 torch.set_num_threads(1)
 if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"    # what a GPU would run is interpreted; read when Triton is imported
+    os.environ["TRITON_INTERPRET"] = "1"  # what a GPU would run is interpreted; read when Triton is imported
 
 
 class Visitor:

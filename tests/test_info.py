@@ -35,8 +35,17 @@ def test_a_data_set_and_a_run(tmp_path):
         write_png(tmp_path / "in" / f"{i}.png", np.full((16, 16, 3), 40 * i, np.uint8))
     pack(tmp_path / "in", tmp_path / "heads.zip", resolution=16)
     assert dict(describe(tmp_path / "heads.zip"))["pictures"] == "3 of 16x16, 3 channels"
-    run = start_training(tmp_path / "heads.zip", tmp_path / "runs", device="cpu", channel_base=64, z_dim=8, w_dim=8,
-                         batch=2, kimg=0.004, tick_kimg=0.002)
+    run = start_training(
+        tmp_path / "heads.zip",
+        tmp_path / "runs",
+        device="cpu",
+        channel_base=64,
+        z_dim=8,
+        w_dim=8,
+        batch=2,
+        kimg=0.004,
+        tick_kimg=0.002,
+    )
     rows = dict(describe(run))
     assert rows["trained"] == "0.004 of 0.004 kimg" and rows["family"] == "stylegan2" and rows["latents"] == "z 8, w 8"
 

@@ -3,8 +3,11 @@ from figment.make import Wishes, make
 
 
 def snapshot(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*")
-            if path.is_file() and path.name not in ("catalog.db", "stats.jsonl") and path.suffix != ".pt"}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in ("catalog.db", "stats.jsonl") and path.suffix != ".pt"
+    }
 
 
 def test_the_whole_path_leaves_its_files_and_does_nothing_twice(tmp_path, capsys):
@@ -12,8 +15,18 @@ def test_the_whole_path_leaves_its_files_and_does_nothing_twice(tmp_path, capsys
     wishes = Wishes(kimg=0.032, resolution=16, device="cpu")
     make(tmp_path / "pictures", tmp_path / "out", wishes)
     first = snapshot(tmp_path / "out")
-    for name in ("heads/rejects.png", "heads.zip", "runs/00000-heads/config.json", "runs/00000-heads/model.safetensors",
-                 "out/grid.png", "out/morph.mp4", "out/film.mp4", "site/index.html", "site/film.mp4", "make.json"):
+    for name in (
+        "heads/rejects.png",
+        "heads.zip",
+        "runs/00000-heads/config.json",
+        "runs/00000-heads/model.safetensors",
+        "out/grid.png",
+        "out/morph.mp4",
+        "out/film.mp4",
+        "site/index.html",
+        "site/film.mp4",
+        "make.json",
+    ):
         assert name in first, name
     assert (tmp_path / "out" / "heads" / "catalog.db").exists()
     assert not [name for name in first if ".partial" in name]

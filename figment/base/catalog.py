@@ -37,9 +37,9 @@ class Catalog:
 
     def __init__(
         self,
-        folder: Path,            # the heads folder; its catalog is folder/catalog.db
+        folder: Path,  # the heads folder; its catalog is folder/catalog.db
         *,
-        create: bool = False,    # True: make an empty catalog where there is none
+        create: bool = False,  # True: make an empty catalog where there is none
     ) -> None:
         path = folder / "catalog.db"
         if not path.exists() and not create:
@@ -78,7 +78,7 @@ class Catalog:
         self,
         picture: Picture,
         heads: Iterable[Head] = (),
-        measures: Iterable[Mapping[str, float | str]] = (),    # of each head; may be left out
+        measures: Iterable[Mapping[str, float | str]] = (),  # of each head; may be left out
     ) -> None:
         """Write a picture with all its heads in one transaction; an older row of the same path gives way.
 
@@ -88,19 +88,32 @@ class Catalog:
             said = self._forget_picture(picture.path)
             cursor = self.db.execute(
                 "INSERT INTO pictures (path, stamp, width, height, status, reason, message) VALUES (?,?,?,?,?,?,?)",
-                (picture.path, picture.stamp, picture.width, picture.height, picture.status, picture.reason,
-                 picture.message))
+                (
+                    picture.path,
+                    picture.stamp,
+                    picture.width,
+                    picture.height,
+                    picture.status,
+                    picture.reason,
+                    picture.message,
+                ),
+            )
             for head, values in zip(heads, chain(measures, repeat({})), strict=False):
                 row = self.db.execute(
                     "INSERT INTO heads (picture_id, file, x0, y0, x1, y1, score, crop_x0, crop_y0, crop_x1, crop_y1)"
                     " VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-                    (cursor.lastrowid, head.file, *head.box, head.score, *head.crop))
-                self.db.executemany("INSERT INTO measures VALUES (?, ?, ?)",
-                                    [(row.lastrowid, name, value) for name, value in dict(values).items()])
+                    (cursor.lastrowid, head.file, *head.box, head.score, *head.crop),
+                )
+                self.db.executemany(
+                    "INSERT INTO measures VALUES (?, ?, ?)",
+                    [(row.lastrowid, name, value) for name, value in dict(values).items()],
+                )
                 old = max(said, key=lambda pair: pair[0].iou(head.box), default=None)
                 if old and old[0].iou(head.box) >= SAME_PLACE:
-                    self.db.execute("INSERT INTO verdicts (head_id, verdict, reason, detail, by, at)"
-                                    " VALUES (?,?,?,?,?,?)", (row.lastrowid, *old[1]))
+                    self.db.execute(
+                        "INSERT INTO verdicts (head_id, verdict, reason, detail, by, at) VALUES (?,?,?,?,?,?)",
+                        (row.lastrowid, *old[1]),
+                    )
                     said.remove(old)
 
     def _forget_picture(self, path: str) -> list[tuple[Box, tuple[str, ...]]]:
@@ -108,12 +121,15 @@ class Catalog:
         old = self.db.execute("SELECT id FROM pictures WHERE path = ?", (path,)).fetchone()
         if old is None:
             return []
-        rows = self.db.execute("SELECT x0, y0, x1, y1, verdict, verdicts.reason, detail, by, at FROM heads"
-                               " JOIN verdicts ON head_id = heads.id WHERE picture_id = ? AND by = 'person'",
-                               (old["id"],)).fetchall()
+        rows = self.db.execute(
+            "SELECT x0, y0, x1, y1, verdict, verdicts.reason, detail, by, at FROM heads"
+            " JOIN verdicts ON head_id = heads.id WHERE picture_id = ? AND by = 'person'",
+            (old["id"],),
+        ).fetchall()
         for table in ("measures", "verdicts"):
-            self.db.execute(f"DELETE FROM {table} WHERE head_id IN (SELECT id FROM heads WHERE picture_id = ?)",
-                            (old["id"],))
+            self.db.execute(
+                f"DELETE FROM {table} WHERE head_id IN (SELECT id FROM heads WHERE picture_id = ?)", (old["id"],)
+            )
         self.db.execute("DELETE FROM heads WHERE picture_id = ?", (old["id"],))
         self.db.execute("DELETE FROM pictures WHERE id = ?", (old["id"],))
         return [(Box(*row[:4]), tuple(row[4:])) for row in rows]
@@ -121,16 +137,29 @@ class Catalog:
     def pictures(self) -> list[Picture]:
         """Every picture, by path."""
         rows = self.db.execute("SELECT * FROM pictures ORDER BY path")
-        return [Picture(row["path"], row["stamp"], row["width"], row["height"], row["status"], row["reason"],
-                        row["message"]) for row in rows]
+        return [
+            Picture(
+                row["path"], row["stamp"], row["width"], row["height"], row["status"], row["reason"], row["message"]
+            )
+            for row in rows
+        ]
 
     def heads(self) -> list[Head]:
         """Every head, by file name; `id` and `picture` are filled."""
         rows = self.db.execute(
-            "SELECT heads.*, pictures.path FROM heads JOIN pictures ON pictures.id = picture_id ORDER BY file")
-        return [Head(row["file"], Box(row["x0"], row["y0"], row["x1"], row["y1"]), row["score"],
-                     (row["crop_x0"], row["crop_y0"], row["crop_x1"], row["crop_y1"]), row["id"], row["path"])
-                for row in rows]
+            "SELECT heads.*, pictures.path FROM heads JOIN pictures ON pictures.id = picture_id ORDER BY file"
+        )
+        return [
+            Head(
+                row["file"],
+                Box(row["x0"], row["y0"], row["x1"], row["y1"]),
+                row["score"],
+                (row["crop_x0"], row["crop_y0"], row["crop_x1"], row["crop_y1"]),
+                row["id"],
+                row["path"],
+            )
+            for row in rows
+        ]
 
     # ------------------------------------------------------------------ measures and verdicts
 
@@ -141,12 +170,14 @@ class Catalog:
     def put_many_measures(self, rows: Iterable[tuple[int, Mapping[str, float | str]]]) -> None:
         """`put_measures` for many heads in one transaction."""
         with self.db:
-            self.db.executemany("INSERT OR REPLACE INTO measures VALUES (?, ?, ?)",
-                                ((head_id, name, value) for head_id, values in rows for name, value in values.items()))
+            self.db.executemany(
+                "INSERT OR REPLACE INTO measures VALUES (?, ?, ?)",
+                ((head_id, name, value) for head_id, values in rows for name, value in values.items()),
+            )
 
     def measures(
         self,
-        names: Sequence[str] | None = None,    # the measures that are wanted; None: all
+        names: Sequence[str] | None = None,  # the measures that are wanted; None: all
     ) -> dict[int, dict[str, float | str]]:
         """Measures: head id -> name -> value. Of many heads ask for what is needed: thumbnails fill the memory."""
         found: dict[int, dict[str, float | str]] = {}
@@ -172,15 +203,19 @@ class Catalog:
                 " ON CONFLICT (head_id) DO UPDATE SET verdict = excluded.verdict, reason = excluded.reason,"
                 " detail = excluded.detail, by = excluded.by, at = excluded.at"
                 " WHERE verdicts.by != 'person' OR excluded.by = 'person'",
-                [(verdict.head_id, verdict.verdict, verdict.reason, verdict.detail, verdict.by)
-                 for verdict in verdicts])
+                [
+                    (verdict.head_id, verdict.verdict, verdict.reason, verdict.detail, verdict.by)
+                    for verdict in verdicts
+                ],
+            )
 
     def verdicts(self) -> dict[int, Verdict]:
         """All verdicts: head id -> verdict."""
         rows = self.db.execute("SELECT * FROM verdicts")
-        return {row["head_id"]: Verdict(row["head_id"], row["verdict"], row["reason"], row["detail"], row["by"],
-                                        row["at"])
-                for row in rows}
+        return {
+            row["head_id"]: Verdict(row["head_id"], row["verdict"], row["reason"], row["detail"], row["by"], row["at"])
+            for row in rows
+        }
 
     def kept(self) -> list[Head]:
         """The heads whose verdict is keep, by file name."""
@@ -194,5 +229,6 @@ def count_reasons(folder: Path) -> dict[str, int]:
         rows = db.execute(
             "SELECT 'crop:' || reason AS name, count(*) AS n FROM pictures WHERE status != 'heads' GROUP BY reason"
             " UNION ALL SELECT 'curate:' || reason, count(*) FROM verdicts WHERE verdict = 'reject' GROUP BY reason"
-            " ORDER BY n DESC, name").fetchall()
+            " ORDER BY n DESC, name"
+        ).fetchall()
     return {row["name"]: row["n"] for row in rows}

@@ -6,7 +6,7 @@ import torch
 
 
 def cpu_has(
-    feature: str,    # as torch.cpu.get_capabilities names it: "avx512_bf16", say
+    feature: str,  # as torch.cpu.get_capabilities names it: "avx512_bf16", say
 ) -> bool:
     """Whether the processor has it; False where PyTorch (before 2.10) cannot tell."""
     capabilities = getattr(torch.cpu, "get_capabilities", None)

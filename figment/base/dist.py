@@ -64,7 +64,7 @@ class World:
         """Whether it is so on any rank; every rank must ask at the same point."""
         if self.size == 1:
             return here
-        flag = torch.tensor(float(here))    # on the CPU: nobody waits for a GPU
+        flag = torch.tensor(float(here))  # on the CPU: nobody waits for a GPU
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
         return bool(flag)
 
@@ -122,9 +122,9 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     try:
         import resource
-    except ImportError:    # Windows
+    except ImportError:  # Windows
         return 0
-    unit = 1 if sys.platform == "darwin" else 1024    # getrusage(2)
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
@@ -134,7 +134,7 @@ def keep_freed_memory() -> None:
     It hands large blocks back to the kernel at once otherwise, and gets them anew page by page: on a CPU that costs a
     training step up to a third of its time.
     """
-    mmap_max, trim_threshold, top_pad = -4, -1, -2    # mallopt(3)
+    mmap_max, trim_threshold, top_pad = -4, -1, -2  # mallopt(3)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         for name, value in ((mmap_max, 0), (trim_threshold, 2**31 - 1), (top_pad, 64 << 20)):

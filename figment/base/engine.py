@@ -26,7 +26,7 @@ def check_engine(engine: str) -> None:
 
 
 def run_on_ray(
-    function: Callable[[Item], Result],    # of a module, or a partial of one: it runs in other processes
+    function: Callable[[Item], Result],  # of a module, or a partial of one: it runs in other processes
     items: Sequence[Item],
 ) -> Iterator[Result]:
     """What `function` makes of every item, in their order."""

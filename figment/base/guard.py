@@ -34,12 +34,17 @@ BODY_SEC = 60.0
 """A body must have arrived by then."""
 COOKIE = "figment"
 COOKIE_SEC = 30 * 24 * 3600
-CSP = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
-       "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 HEADERS = [
-    (b"content-security-policy", CSP.encode()), (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"), (b"x-frame-options", b"DENY"),
-    (b"cross-origin-opener-policy", b"same-origin"), (b"cross-origin-resource-policy", b"same-origin"),
+    (b"content-security-policy", CSP.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
 ]
 
 
@@ -62,11 +67,11 @@ class Guard:
         self,
         app: App,
         *,
-        hosts: frozenset[str] = frozenset(),    # names besides localhost and the loopback addresses
-        addresses: bool = False,                # True: any IP address as Host too, for a page open to the network
-        token: str | None = None,               # what a visitor must bring; None asks for nothing
+        hosts: frozenset[str] = frozenset(),  # names besides localhost and the loopback addresses
+        addresses: bool = False,  # True: any IP address as Host too, for a page open to the network
+        token: str | None = None,  # what a visitor must bring; None asks for nothing
         max_body: int = MAX_BODY,
-        json_only: bool = False,                # what is posted must say that it is JSON, as no form can
+        json_only: bool = False,  # what is posted must say that it is JSON, as no form can
     ) -> None:
         self.app, self.token, self.max_body, self.json_only, self.active = app, token, max_body, json_only, 0
         self.hosts, self.addresses = hosts | {"localhost", "127.0.0.1", "::1"}, addresses
@@ -176,9 +181,18 @@ class Guard:
         cookie = f"{COOKIE}={seal(self.token or '')}; Path=/; Max-Age={COOKIE_SEC}; HttpOnly; SameSite=Strict"
         place = "/" + scope["path"].lstrip("/\\") + (f"?{rest}" if rest else "")
         location = place.encode("ascii", "ignore").replace(b"\r", b"").replace(b"\n", b"")
-        await send({"type": "http.response.start", "status": 303, "headers": [
-            (b"location", location), (b"set-cookie", cookie.encode()), (b"cache-control", b"no-store"),
-            (b"content-length", b"0")]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 303,
+                "headers": [
+                    (b"location", location),
+                    (b"set-cookie", cookie.encode()),
+                    (b"cache-control", b"no-store"),
+                    (b"content-length", b"0"),
+                ],
+            }
+        )
         await send({"type": "http.response.body", "body": b""})
 
 
@@ -212,8 +226,17 @@ def is_address(name: str) -> bool:
 async def refuse(send: Send, status: int, message: str) -> None:
     """Answer with one line of JSON."""
     body = json.dumps({"error": message}).encode()
-    await send({"type": "http.response.start", "status": status, "headers": [
-        (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"), (b"connection", b"close"),
-        *([(b"retry-after", str(RETRY_SEC).encode())] if status == 503 else [])]})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(body)).encode()),
+                (b"cache-control", b"no-store"),
+                (b"connection", b"close"),
+                *([(b"retry-after", str(RETRY_SEC).encode())] if status == 503 else []),
+            ],
+        }
+    )
     await send({"type": "http.response.body", "body": body})

@@ -26,9 +26,9 @@ BACKGROUND = (255, 255, 255)
 def open_image(
     path: Path,
     *,
-    keep_alpha: bool = False,       # True: return RGBA where the file has alpha; False: composite on `background`
+    keep_alpha: bool = False,  # True: return RGBA where the file has alpha; False: composite on `background`
     background: tuple[int, int, int] = BACKGROUND,
-    max_pixels: int = MAX_PIXELS,   # refuse larger pictures before decoding
+    max_pixels: int = MAX_PIXELS,  # refuse larger pictures before decoding
 ) -> Image.Image:
     """The picture in `path` as an upright 8-bit sRGB image of mode RGB (or RGBA with `keep_alpha`).
 
@@ -46,7 +46,7 @@ def open_image(
 
 def decode_image(
     data: bytes,
-    name: str,                      # what to call the picture in messages
+    name: str,  # what to call the picture in messages
     *,
     keep_alpha: bool = False,
     background: tuple[int, int, int] = BACKGROUND,

@@ -14,8 +14,8 @@ Item = TypeVar("Item")
 
 def track(
     items: Iterable[Item],
-    label: str,                  # what is being done, e.g. "cropping"
-    total: int | None = None,    # how many there are; None asks `items`
+    label: str,  # what is being done, e.g. "cropping"
+    total: int | None = None,  # how many there are; None asks `items`
 ) -> Iterator[Item]:
     """Yield `items` behind a progress bar with a count and the time left; silent where nobody watches."""
     if not sys.stderr.isatty():
@@ -39,17 +39,17 @@ class LiveBar:
 
     def __init__(
         self,
-        label: str,     # what is being done
-        total: float,   # where the work ends
-        unit: str,      # that both numbers count
+        label: str,  # what is being done
+        total: float,  # where the work ends
+        unit: str,  # that both numbers count
     ) -> None:
         self.label, self.total, self.unit = label, total, unit
         self._progress: Progress | None = None
 
     def move(
         self,
-        done: float,    # how far the work is
-        note: str,      # what else is worth knowing now
+        done: float,  # how far the work is
+        note: str,  # what else is worth knowing now
     ) -> None:
         """Show this state; draws the bar anew where `clear` took it away."""
         if self._progress is None and sys.stderr.isatty():
@@ -69,8 +69,15 @@ class LiveBar:
 
         place = f"{{task.completed:.2f}} / {{task.total:g}} {self.unit}"
         progress = Progress(
-            TextColumn("{task.description:>12}"), BarColumn(), TextColumn(place), TextColumn("{task.fields[note]}"),
-            console=Console(stderr=True), transient=True, refresh_per_second=2, redirect_stdout=sys.stdout.isatty())
+            TextColumn("{task.description:>12}"),
+            BarColumn(),
+            TextColumn(place),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+            transient=True,
+            refresh_per_second=2,
+            redirect_stdout=sys.stdout.isatty(),
+        )
         progress.add_task(self.label, total=self.total, note="")
         progress.start()
         return progress

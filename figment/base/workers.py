@@ -23,4 +23,5 @@ def end_with_parent() -> None:
     def watch() -> None:
         multiprocessing.connection.wait([parent.sentinel])
         os._exit(1)
+
     threading.Thread(target=watch, daemon=True).start()

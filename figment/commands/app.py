@@ -10,8 +10,12 @@ import typer
 from figment.base.docs import field_docs
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
-    help="From a folder of pictures to characters who do not exist.\n\nStart with: figment make pictures/ -o hero/")
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="From a folder of pictures to characters who do not exist.\n\nStart with: figment make pictures/ -o hero/",
+)
 
 TRAIN = field_docs("train/config.py")
 

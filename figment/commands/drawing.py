@@ -16,10 +16,16 @@ if TYPE_CHECKING:
     from figment.draw.blend import Blend
 
 SomeSeeds = Annotated[str | None, typer.Option(help="Seeds and ranges of them, e.g. 0-63 or 1,5,9-12.")]
-Blends = Annotated[list[Path] | None, typer.Option(
-    "--blend", help="A model that gives some layers' weights; may be given again for more.")]
-BlendLayers = Annotated[list[str] | None, typer.Option(
-    help="Layers that --blend gives: coarse, middle, fine, or a range such as 8-17; once for each --blend.")]
+Blends = Annotated[
+    list[Path] | None,
+    typer.Option("--blend", help="A model that gives some layers' weights; may be given again for more."),
+]
+BlendLayers = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Layers that --blend gives: coarse, middle, fine, or a range such as 8-17; once for each --blend."
+    ),
+]
 BlendAmount = Annotated[float, typer.Option(help="How far towards --blend's weights: 0 not at all, 1 all the way.")]
 Seconds = Annotated[float, typer.Option(help="Length of the film.")]
 Fps = Annotated[int, typer.Option(help="Frames per second.")]
@@ -31,15 +37,22 @@ def _blends(models: list[Path] | None, layers: list[str] | None, amount: float) 
 
     models, layers = models or [], layers or []
     if len(layers) not in (0, len(models)):
-        raise FigmentError(f"--blend-layers is given {len(layers)} times, --blend {len(models)} times: give it once "
-                           "for each, or not at all")
-    return tuple(Blend(model, band, amount) for model, band in zip(models, layers or ["fine"] * len(models),
-                                                                   strict=True))
+        raise FigmentError(
+            f"--blend-layers is given {len(layers)} times, --blend {len(models)} times: give it once "
+            "for each, or not at all"
+        )
+    return tuple(
+        Blend(model, band, amount) for model, band in zip(models, layers or ["fine"] * len(models), strict=True)
+    )
 
 
-@app.command(epilog=example(
-    "sample runs/00000-heads -o out --seeds 0-63 --grid 8x8 --psi 0.7", "sample net.pkl -o out --latents hero.npz",
-    "sample faces.safetensors -o out --blend heroes.safetensors --blend-layers 8-17"))
+@app.command(
+    epilog=example(
+        "sample runs/00000-heads -o out --seeds 0-63 --grid 8x8 --psi 0.7",
+        "sample net.pkl -o out --latents hero.npz",
+        "sample faces.safetensors -o out --blend heroes.safetensors --blend-layers 8-17",
+    )
+)
 def sample(
     model: Model,
     output: Out,
@@ -49,8 +62,9 @@ def sample(
     psi: Psi = 0.7,
     cutoff: Cutoff = None,
     noise: Annotated[str, typer.Option(help="const, random (of the seed) or none.")] = "const",
-    noise_strength: Annotated[str | None, typer.Option(
-        help="A factor for the layers' noise, or layers with theirs: 0-3:0,fine:2.")] = None,
+    noise_strength: Annotated[
+        str | None, typer.Option(help="A factor for the layers' noise, or layers with theirs: 0-3:0,fine:2.")
+    ] = None,
     blend: Blends = None,
     blend_layers: BlendLayers = None,
     blend_amount: BlendAmount = 1.0,
@@ -59,21 +73,36 @@ def sample(
     from figment.draw.grid import grid_shape
     from figment.draw.sample import sample as run_sample
 
-    run_sample(model, output, seeds=parse_seeds(seeds) if seeds else None, latents=latents,
-               grid=grid_shape(grid, "--grid") if grid else None, psi=psi, cutoff=cutoff, noise=noise,
-               noise_strength=noise_strength, blends=_blends(blend, blend_layers, blend_amount))
+    run_sample(
+        model,
+        output,
+        seeds=parse_seeds(seeds) if seeds else None,
+        latents=latents,
+        grid=grid_shape(grid, "--grid") if grid else None,
+        psi=psi,
+        cutoff=cutoff,
+        noise=noise,
+        noise_strength=noise_strength,
+        blends=_blends(blend, blend_layers, blend_amount),
+    )
     say(f"{output}: grid.png")
 
 
-@app.command(epilog=example("mix runs/00000-heads -o mix.png --rows 0-3 --columns 10-15",
-                            "mix runs/00000-heads -o mix.png --rows hero.npz --columns 10-15 --layers middle"))
+@app.command(
+    epilog=example(
+        "mix runs/00000-heads -o mix.png --rows 0-3 --columns 10-15",
+        "mix runs/00000-heads -o mix.png --rows hero.npz --columns 10-15 --layers middle",
+    )
+)
 def mix(
     model: Model,
     output: Out,
     rows: Annotated[str, typer.Option(help="Seeds, or a .npz or .json: they give identity, one a row.")] = "0-3",
     columns: Annotated[str, typer.Option(help="Seeds, or a file: their styles are mixed in, one a column.")] = "10-15",
-    layers: Annotated[str | None, typer.Option(
-        help="What a column gives: coarse, middle, fine, or layers 4-9; unset draws all three tables.")] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(help="What a column gives: coarse, middle, fine, or layers 4-9; unset draws all three tables."),
+    ] = None,
     psi: Psi = 0.7,
     cutoff: Cutoff = None,
     blend: Blends = None,
@@ -83,21 +112,37 @@ def mix(
     """The table of style mixes: source rows times style columns."""
     from figment.draw.mix import mix as run_mix
 
-    run_mix(model, output, rows=rows, columns=columns, layers=layers, psi=psi, cutoff=cutoff,
-            blends=_blends(blend, blend_layers, blend_amount))
+    run_mix(
+        model,
+        output,
+        rows=rows,
+        columns=columns,
+        layers=layers,
+        psi=psi,
+        cutoff=cutoff,
+        blends=_blends(blend, blend_layers, blend_amount),
+    )
     say(str(output))
 
 
-@app.command(epilog=example("morph runs/00000-heads -o morph.mp4 --seeds 0-5 --seconds 10 --fps 60",
-                            "morph runs/00000-heads -o morph.gif --path circle --seeds 3,8",
-                            "morph runs/00000-heads -o morph.webp --keys keys.json"))
+@app.command(
+    epilog=example(
+        "morph runs/00000-heads -o morph.mp4 --seeds 0-5 --seconds 10 --fps 60",
+        "morph runs/00000-heads -o morph.gif --path circle --seeds 3,8",
+        "morph runs/00000-heads -o morph.webp --keys keys.json",
+    )
+)
 def morph(
     model: Model,
     output: Out,
     seeds: SomeSeeds = None,
-    keys: Annotated[str | None, typer.Option(
-        help='Instead of seeds: "3,17,40", a .npz of latents, or a .json list of {"seed", "z", "w" or "file", '
-             '"time"}.')] = None,
+    keys: Annotated[
+        str | None,
+        typer.Option(
+            help='Instead of seeds: "3,17,40", a .npz of latents, or a .json list of {"seed", "z", "w" or "file", '
+            '"time"}.'
+        ),
+    ] = None,
     path: Annotated[str, typer.Option(help="spline or linear (in w), spherical or circle (in z).")] = "spline",
     seconds: Seconds = 10.0,
     fps: Fps = 30,
@@ -112,14 +157,29 @@ def morph(
     """A closed loop through characters at an even pace, as MP4, GIF or WebP."""
     from figment.draw.morph import morph as run_morph
 
-    pace = run_morph(model, output, seeds=parse_seeds(seeds) if seeds else None, keys=keys, path=path, seconds=seconds,
-                     fps=fps, psi=psi, cutoff=cutoff, size=size, even=even,
-                     blends=_blends(blend, blend_layers, blend_amount))
+    pace = run_morph(
+        model,
+        output,
+        seeds=parse_seeds(seeds) if seeds else None,
+        keys=keys,
+        path=path,
+        seconds=seconds,
+        fps=fps,
+        psi=psi,
+        cutoff=cutoff,
+        size=size,
+        even=even,
+        blends=_blends(blend, blend_layers, blend_amount),
+    )
     say(f"{output}: the largest step is {pace.after:.2f} times the mean, {pace.before:.2f} uncorrected")
 
 
-@app.command(epilog=example("sweep runs/00000-heads -o sweep.png --seeds 0-5 --steps 9",
-                            "sweep runs/00000-heads -o sweep.mp4 --seeds 0-3 --seconds 6"))
+@app.command(
+    epilog=example(
+        "sweep runs/00000-heads -o sweep.png --seeds 0-5 --steps 9",
+        "sweep runs/00000-heads -o sweep.mp4 --seeds 0-3 --seconds 6",
+    )
+)
 def sweep(
     model: Model,
     output: Out,
@@ -137,8 +197,18 @@ def sweep(
     """Truncation from one side of the mean to the other, as a picture or a film."""
     from figment.draw.sweep import sweep as run_sweep
 
-    run_sweep(model, output, seeds=seeds, start=start, stop=stop, steps=steps, seconds=seconds, fps=fps, cutoff=cutoff,
-              blends=_blends(blend, blend_layers, blend_amount))
+    run_sweep(
+        model,
+        output,
+        seeds=seeds,
+        start=start,
+        stop=stop,
+        steps=steps,
+        seconds=seconds,
+        fps=fps,
+        cutoff=cutoff,
+        blends=_blends(blend, blend_layers, blend_amount),
+    )
     say(str(output))
 
 

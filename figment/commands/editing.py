@@ -13,8 +13,11 @@ from figment.base.seeds import parse_seeds
 from figment.commands.app import Device, Model, Out, Psi, Seeds, app, example
 
 
-@app.command(epilog=example("project runs/00000-heads portrait.png -o out",
-                            "project runs/00000-heads portraits/ -o out --space w+ --tune"))
+@app.command(
+    epilog=example(
+        "project runs/00000-heads portrait.png -o out", "project runs/00000-heads portraits/ -o out --space w+ --tune"
+    )
+)
 def project(
     model: Model,
     pictures: Annotated[Path, typer.Argument(help="A picture, or a folder of them.")],
@@ -30,14 +33,19 @@ def project(
     """Find the character that looks most like a picture: its PNG, its latent, and how far off it is."""
     from figment.draw.project import project as run_project
 
-    for name, distance in run_project(model, pictures, output, space=space, steps=steps, crop=crop, tune=tune,
-                                      film=film, seed=seed, device=device):
+    for name, distance in run_project(
+        model, pictures, output, space=space, steps=steps, crop=crop, tune=tune, film=film, seed=seed, device=device
+    ):
         say(f"{output / name}.png: distance {distance:.4f}")
 
 
-@app.command(epilog=example("edit runs/00000-heads --find sefa -o sheet.png",
-                            "edit runs/00000-heads --name 3=hair-length",
-                            "edit runs/00000-heads --apply hair-length=2 --seeds 0-7 -o out"))
+@app.command(
+    epilog=example(
+        "edit runs/00000-heads --find sefa -o sheet.png",
+        "edit runs/00000-heads --name 3=hair-length",
+        "edit runs/00000-heads --apply hair-length=2 --seeds 0-7 -o out",
+    )
+)
 def edit(
     model: Model,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A sheet's PNG, or a folder of edits.")] = None,
@@ -70,8 +78,12 @@ def edit(
         say(f"{output}: a row for each direction, from -4 to 4 standard deviations")
 
 
-@app.command(epilog=example("augment runs/00000-heads -o more --images 1000 --data heads-64.zip",
-                            "augment runs/00000-heads -o one --images 200 --hold 17 --vary fine"))
+@app.command(
+    epilog=example(
+        "augment runs/00000-heads -o more --images 1000 --data heads-64.zip",
+        "augment runs/00000-heads -o one --images 200 --hold 17 --vary fine",
+    )
+)
 def augment(
     model: Model,
     output: Out,
@@ -87,6 +99,7 @@ def augment(
     """Characters as training data for other vision models, with a manifest; running it again goes on."""
     from figment.draw.augment import augment as run_augment
 
-    kept, left_out = run_augment(model, output, images=images, data=data, hold=hold, vary=vary, form=form, label=label,
-                                 seed=seed, psi=psi)
+    kept, left_out = run_augment(
+        model, output, images=images, data=data, hold=hold, vary=vary, form=form, label=label, seed=seed, psi=psi
+    )
     say(f"{output}: {kept} pictures; {left_out} left out as too like a training picture; manifest.jsonl")

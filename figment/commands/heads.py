@@ -11,16 +11,22 @@ from figment.base.durations import parse_duration
 from figment.base.progress import say
 from figment.commands.app import Out, app, example, given
 
-heads = typer.Typer(no_args_is_help=True, rich_markup_mode=None,
-                    help="Detect heads, fit the detector to one's own art, score it.")
+heads = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Detect heads, fit the detector to one's own art, score it."
+)
 app.add_typer(heads, name="heads")
 
 Pictures = Annotated[Path, typer.Option(help="The folder that the paths in BOXES are relative to.")]
 DetectorFile = Annotated[Path | None, typer.Option(help="A detector, or an ONNX export; unset: the shipped one.")]
 
 
-@heads.command(epilog=example("heads detect pictures/ -o boxes.json", "heads detect pictures/ -o labels/",
-                              "heads detect pictures/ -o boxes.coco.json --detector anime-head.onnx"))
+@heads.command(
+    epilog=example(
+        "heads detect pictures/ -o boxes.json",
+        "heads detect pictures/ -o labels/",
+        "heads detect pictures/ -o boxes.coco.json --detector anime-head.onnx",
+    )
+)
 def detect(
     pictures: Annotated[Path, typer.Argument(help="The folder of pictures.")],
     output: Out,
@@ -30,13 +36,18 @@ def detect(
     """Boxes of all heads as boxes.json (and COCO beside it), as COCO, or as a folder of YOLO labels."""
     from figment.heads.detect import detect_folder, open_detector
 
-    boxes = detect_folder(pictures, output, detector=open_detector(detector), tell=say,
-                          **given({"threshold": threshold}))
+    boxes = detect_folder(
+        pictures, output, detector=open_detector(detector), tell=say, **given({"threshold": threshold})
+    )
     say(f"{output}: {sum(map(len, boxes.values()))} heads in {len(boxes)} pictures")
 
 
-@heads.command(epilog=example("heads train boxes.json --pictures pictures/ -o mine.safetensors",
-                              "heads train labels/ --pictures pictures/ -o mine.safetensors --time 10m"))
+@heads.command(
+    epilog=example(
+        "heads train boxes.json --pictures pictures/ -o mine.safetensors",
+        "heads train labels/ --pictures pictures/ -o mine.safetensors --time 10m",
+    )
+)
 def train(
     boxes: Annotated[Path, typer.Argument(help="Labels: boxes.json, COCO, or a folder of YOLO files.")],
     pictures: Pictures,
@@ -51,12 +62,19 @@ def train(
 
     sec = parse_duration(time) if time else None
     done = tune(boxes, pictures, output, start=start, steps=steps, sec=sec, seed=seed)
-    say(f"{output}: trained on {done.trained} pictures; on the {done.held_out} held out AP50 {done.before.ap50:.3f} "
-        f"before, {done.after.ap50:.3f} after")
+    say(
+        f"{output}: trained on {done.trained} pictures; on the {done.held_out} held out AP50 {done.before.ap50:.3f} "
+        f"before, {done.after.ap50:.3f} after"
+    )
 
 
-@heads.command(epilog=example("heads score boxes.json truth.json", "heads score pictures/ truth.coco.json",
-                              "heads score pictures/ labels/ --detector mine.safetensors"))
+@heads.command(
+    epilog=example(
+        "heads score boxes.json truth.json",
+        "heads score pictures/ truth.coco.json",
+        "heads score pictures/ labels/ --detector mine.safetensors",
+    )
+)
 def score(
     found: Annotated[Path, typer.Argument(help="Boxes in any format, or a folder of pictures to find them in.")],
     truth: Annotated[Path, typer.Argument(help="True boxes: boxes.json, COCO, YOLO labels, or demo art's truth.json.")],

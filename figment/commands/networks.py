@@ -11,9 +11,13 @@ from figment.base.progress import say
 from figment.commands.app import Out, app, example
 
 
-@app.command(epilog=example(
-    "convert karras2019stylegan-ffhq.pkl -o ffhq.safetensors", "convert net.pkl -o start.safetensors --resolution 256",
-    "convert model.safetensors -o net.pt --to rosinality"))
+@app.command(
+    epilog=example(
+        "convert karras2019stylegan-ffhq.pkl -o ffhq.safetensors",
+        "convert net.pkl -o start.safetensors --resolution 256",
+        "convert model.safetensors -o net.pt --to rosinality",
+    )
+)
 def convert(
     file: Annotated[Path, typer.Argument(help="Any checkpoint, model file or run.")],
     output: Out,
@@ -31,8 +35,9 @@ def convert(
     say(str(output))
 
 
-@app.command(epilog=example(
-    "info karras2019stylegan-ffhq.pkl", "info runs/00000-heads", "info heads.zip", "info heads/"))
+@app.command(
+    epilog=example("info karras2019stylegan-ffhq.pkl", "info runs/00000-heads", "info heads.zip", "info heads/")
+)
 def info(
     what: Annotated[Path, typer.Argument(help="A checkpoint, model file, run, data set or heads folder.")],
 ) -> None:

@@ -62,35 +62,61 @@ def curate(
     from figment.curate.curate import curate as run_curate
     from figment.curate.verdicts import Thresholds
 
-    options = {"min_size": min_size, "min_true_size": min_true_size, "min_sharpness": min_sharpness,
-               "max_blocking": max_blocking, "min_contrast": min_contrast, "min_brightness": min_brightness,
-               "min_headness": min_headness, "max_cut": max_cut, "max_difference": max_difference}
+    options = {
+        "min_size": min_size,
+        "min_true_size": min_true_size,
+        "min_sharpness": min_sharpness,
+        "max_blocking": max_blocking,
+        "min_contrast": min_contrast,
+        "min_brightness": min_brightness,
+        "min_headness": min_headness,
+        "max_cut": max_cut,
+        "max_difference": max_difference,
+    }
     say(run_curate(heads, Thresholds(**given(options)), workers, engine).line())
 
 
-@app.command(epilog=example(
-    "pack heads/ -o heads-64.zip --resolution 64", "pack heads/ -o heads-512 --format tfrecord --resolution 512",
-    "pack art/ -o art.zip --labels folders --alpha keep",
-    "pack heads/ -o heads.zip --upscale 'realesrgan-ncnn-vulkan -i {in} -o {out}'"))
+@app.command(
+    epilog=example(
+        "pack heads/ -o heads-64.zip --resolution 64",
+        "pack heads/ -o heads-512 --format tfrecord --resolution 512",
+        "pack art/ -o art.zip --labels folders --alpha keep",
+        "pack heads/ -o heads.zip --upscale 'realesrgan-ncnn-vulkan -i {in} -o {out}'",
+    )
+)
 def pack(
     heads: Annotated[Path, typer.Argument(help="A curated heads folder, or any folder of pictures.")],
     output: Out,
     resolution: Annotated[int | None, typer.Option(help="Side in pixels; unset takes what the crops fill.")] = None,
     form: Annotated[str, typer.Option("--format", help="zip, or tfrecord: a folder as StyleGAN1's.")] = "zip",
-    labels: Annotated[str | None, typer.Option(
-        help="`folders` takes the first sub-folder as the class; or a CSV: file,label or file,l0,l1,...")] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="`folders` takes the first sub-folder as the class; or a CSV: file,label or file,l0,l1,..."),
+    ] = None,
     alpha: Annotated[str, typer.Option(help="keep makes RGBA; or what to lay transparent pixels over.")] = "white",
-    upscale: Annotated[str, typer.Option(
-        help="What enlarges small heads: lanczos, a command with {in} and {out}, or none, which leaves them out.",
-    )] = "lanczos",
+    upscale: Annotated[
+        str,
+        typer.Option(
+            help="What enlarges small heads: lanczos, a command with {in} and {out}, or none, which leaves them out.",
+        ),
+    ] = "lanczos",
     shuffle: Annotated[bool, typer.Option(help="TFRecords in the original tool's shuffled order.")] = True,
     workers: Annotated[int | None, typer.Option(help="Processes; unset: one a core. The bytes are the same.")] = None,
 ) -> None:
     """Pack the kept heads into a data set for training; killed at any moment, the same command goes on."""
     from figment.pack.zips import pack as run_pack
 
-    summary = run_pack(heads, output, resolution=resolution, form=form, labels=labels, alpha=alpha, upscale=upscale,
-                       shuffle=shuffle, workers=workers)
+    summary = run_pack(
+        heads,
+        output,
+        resolution=resolution,
+        form=form,
+        labels=labels,
+        alpha=alpha,
+        upscale=upscale,
+        shuffle=shuffle,
+        workers=workers,
+    )
     for line in summary.failed:
         say(f"left out: {line}")
     larger = f", {summary.enlarged} of them enlarged" if summary.enlarged else ""

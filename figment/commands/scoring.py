@@ -11,16 +11,23 @@ from figment.base.progress import say
 from figment.commands.app import Device, app, example
 
 
-@app.command(epilog=example(
-    "score runs/00000-heads heads-64.zip", "score fakes/ heads-64.zip -o report",
-    "score runs/00000-heads heads-64.zip --features inception=inception-2015-12-05.pt --images 50000"))
+@app.command(
+    epilog=example(
+        "score runs/00000-heads heads-64.zip",
+        "score fakes/ heads-64.zip -o report",
+        "score runs/00000-heads heads-64.zip --features inception=inception-2015-12-05.pt --images 50000",
+    )
+)
 def score(
     model: Annotated[Path, typer.Argument(help="A model file, a run, or a folder or zip of pictures.")],
     data: Annotated[Path, typer.Argument(help="The real pictures: a data set's zip, or a folder.")],
-    output: Annotated[Path | None, typer.Option(
-        "--output", "-o", help="Folder for the report and the fakes nearest to training pictures.")] = None,
-    features: Annotated[str, typer.Option(
-        help="heads (shipped), inception, inception=FILE or FILE.onnx:OUTPUT[:unit|byte|imagenet].")] = "heads",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for the report and the fakes nearest to training pictures."),
+    ] = None,
+    features: Annotated[
+        str, typer.Option(help="heads (shipped), inception, inception=FILE or FILE.onnx:OUTPUT[:unit|byte|imagenet].")
+    ] = "heads",
     images: Annotated[int | None, typer.Option(help="Fakes of a model; unset means 5000.")] = None,
     sample: Annotated[int, typer.Option(help="Pictures a side for scores of pairs (kernel, precision).")] = 5000,
     device: Device = None,
@@ -29,8 +36,9 @@ def score(
     from figment.score.score import describe
     from figment.score.score import score as run_score
 
-    for name, value in describe(run_score(
-            model, data, features=features, images=images, sample=sample, out=output, device=device)):
+    for name, value in describe(
+        run_score(model, data, features=features, images=images, sample=sample, out=output, device=device)
+    ):
         say(f"{name:<18}{value}")
 
 

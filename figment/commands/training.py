@@ -13,9 +13,14 @@ from figment.base.progress import say
 from figment.commands.app import TRAIN, Device, app, example, given
 
 
-@app.command(epilog=example(
-    "train heads.zip -o runs --kimg 200", "train heads.zip -o runs --init ffhq.pkl --adapt",
-    "train heads.zip -o runs --time 8h --dry-run", "train --resume -o runs"))
+@app.command(
+    epilog=example(
+        "train heads.zip -o runs --kimg 200",
+        "train heads.zip -o runs --init ffhq.pkl --adapt",
+        "train heads.zip -o runs --time 8h --dry-run",
+        "train --resume -o runs",
+    )
+)
 def train(
     data: Annotated[Path | None, typer.Argument(help="The data set's zip; with --resume the run knows it.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of runs.")] = Path("runs"),
@@ -62,31 +67,65 @@ def train(
     from figment.train.start import resume_training, start_training
 
     settings: dict[str, Any] = {
-        "family": family, "preset": preset, "init": str(init) if init else None, "adapt": adapt or None, "batch": batch,
-        "lr": lr, "gamma": gamma, "r1_interval": r1_interval, "path_weight": path_weight, "augment": augment,
-        "augment_kinds": augment_kinds, "ada_kimg": ada_kimg, "ada_target": ada_target, "freeze_d": freeze_d,
-        "precision": precision, "start_kimg": start_kimg, "channel_base": channel_base, "channel_max": channel_max,
-        "z_dim": z_dim, "w_dim": z_dim if w_dim is None else w_dim, "map_depth": map_depth, "mixing": mixing,
-        "noise": noise, "ema_kimg": ema_kimg, "mirror": mirror, "tick_kimg": tick_kimg, "keep": keep,
-        "score_ticks": score_ticks, "tensorboard": tensorboard or None, "seed": seed}
+        "family": family,
+        "preset": preset,
+        "init": str(init) if init else None,
+        "adapt": adapt or None,
+        "batch": batch,
+        "lr": lr,
+        "gamma": gamma,
+        "r1_interval": r1_interval,
+        "path_weight": path_weight,
+        "augment": augment,
+        "augment_kinds": augment_kinds,
+        "ada_kimg": ada_kimg,
+        "ada_target": ada_target,
+        "freeze_d": freeze_d,
+        "precision": precision,
+        "start_kimg": start_kimg,
+        "channel_base": channel_base,
+        "channel_max": channel_max,
+        "z_dim": z_dim,
+        "w_dim": z_dim if w_dim is None else w_dim,
+        "map_depth": map_depth,
+        "mixing": mixing,
+        "noise": noise,
+        "ema_kimg": ema_kimg,
+        "mirror": mirror,
+        "tick_kimg": tick_kimg,
+        "keep": keep,
+        "score_ticks": score_ticks,
+        "tensorboard": tensorboard or None,
+        "seed": seed,
+    }
     if resume:
         others = given(settings | {"time": time, "dry_run": dry_run or None})
         changed = [f"--{name.replace('_', '-')} {value}" for name, value in others.items()]
         if changed:
-            raise FigmentError(f"{', '.join(changed)}: can't change with --resume, which takes the run's own settings; "
-                               f"a new run goes on from its weights with --init RUN")
+            raise FigmentError(
+                f"{', '.join(changed)}: can't change with --resume, which takes the run's own settings; "
+                f"a new run goes on from its weights with --init RUN"
+            )
         resume_training(output, data=data, kimg=kimg, device=device)
         return
     if data is None:
         raise FigmentError("DATA: give a data set made by `figment pack`, or --resume with -o RUN")
-    run = start_training(data, output, sec=parse_duration(time) if time and kimg is None else None, dry_run=dry_run,
-                         device=device, kimg=kimg, **settings)
+    run = start_training(
+        data,
+        output,
+        sec=parse_duration(time) if time and kimg is None else None,
+        dry_run=dry_run,
+        device=device,
+        kimg=kimg,
+        **settings,
+    )
     if not dry_run:
         say(f"{run}: fakes/, stats.jsonl, model.safetensors")
 
 
-@app.command(epilog=example(
-    "plan heads-512.zip --kimg 2500", "plan heads.zip --watts 350 --kwh 0.35 --rent A100=1.9,V100=0.8"))
+@app.command(
+    epilog=example("plan heads-512.zip --kimg 2500", "plan heads.zip --watts 350 --kwh 0.35 --rent A100=1.9,V100=0.8")
+)
 def plan(
     data: Annotated[Path, typer.Argument(help="The data set's zip.")],
     kimg: Annotated[float, typer.Option(help=TRAIN["kimg"])] = 2500.0,
@@ -123,6 +162,17 @@ def bench(
     from figment.train.config import resolve
 
     world = join_world(device)
-    config = resolve(Path("bench"), "", resolution, 3, preset=preset, device=world.device.type, world=world.size,
-                     family=family, batch=batch, precision=precision, memory_gb=world.memory_gb())
+    config = resolve(
+        Path("bench"),
+        "",
+        resolution,
+        3,
+        preset=preset,
+        device=world.device.type,
+        world=world.size,
+        family=family,
+        batch=batch,
+        precision=precision,
+        memory_gb=world.memory_gb(),
+    )
     print_bench(run_bench(config, world, seconds), config, world)

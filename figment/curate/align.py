@@ -19,9 +19,9 @@ SLOPE = 0.35
 
 
 def align(
-    fixed: Floats,                         # grey [P, S, S]
-    moving: Floats,                        # grey [P, S, S]
-    start: Floats | None = None,           # [P, 3] to begin with; None: begin with no change
+    fixed: Floats,  # grey [P, S, S]
+    moving: Floats,  # grey [P, S, S]
+    start: Floats | None = None,  # [P, 3] to begin with; None: begin with no change
     steps: int = 6,
 ) -> Floats:
     """Size and shift that lay each `moving` over its `fixed`: [P, 3] of log scale, x and y in half sides.
@@ -39,14 +39,14 @@ def align(
     inner = (np.abs(place) < 0.9).astype(np.float32)
     weight = (inner[:, None] * inner[None, :])[None, :, :, None]
     by_size = slope_x * place[None, None, :] + slope_y * place[None, :, None]
-    slopes = np.stack([by_size, slope_x, slope_y], -1) * weight        # [P, S, S, 3]
-    slopes = slopes.reshape(pairs, side * side, 3)                     # [P, S*S, 3]
+    slopes = np.stack([by_size, slope_x, slope_y], -1) * weight  # [P, S, S, 3]
+    slopes = slopes.reshape(pairs, side * side, 3)  # [P, S*S, 3]
     normal = slopes.transpose(0, 2, 1) @ slopes + np.eye(3, dtype=np.float32) * (side * side * 1e-3)
 
     for _ in range(steps):
         error = (warp(moving[..., None], moves)[..., 0] - fixed) * covered(moves, side)
-        error = error.reshape(pairs, -1, 1)                                                 # [P, S*S, 1]
-        step = np.linalg.solve(normal, slopes.transpose(0, 2, 1) @ error)[..., 0]           # [P, 3]
+        error = error.reshape(pairs, -1, 1)  # [P, S*S, 1]
+        step = np.linalg.solve(normal, slopes.transpose(0, 2, 1) @ error)[..., 0]  # [P, 3]
         moves[:, 1:] -= np.exp(moves[:, :1] - step[:, :1]) * step[:, 1:]
         moves[:, 0] -= step[:, 0]
         moves = np.clip(moves, begin - REACH, begin + REACH)
@@ -54,15 +54,15 @@ def align(
 
 
 def warp(
-    images: Floats,    # [P, S, S, C]
-    moves: Floats,     # [P, 3] as `align` gives them
+    images: Floats,  # [P, S, S, C]
+    moves: Floats,  # [P, 3] as `align` gives them
 ) -> Floats:
     """The pictures moved, sampled bilinearly; what lies beyond an edge repeats it."""
     pairs, side, _, channels = images.shape
     scale = np.exp(moves[:, :1])
     axes = []
     for shift in (moves[:, 1:2], moves[:, 2:3]):
-        at = (_places(side)[None] * scale + shift + 1) / 2 * side - 0.5        # [P, S] in pixels
+        at = (_places(side)[None] * scale + shift + 1) / 2 * side - 0.5  # [P, S] in pixels
         at = np.clip(at, 0, side - 1.001)
         whole = at.astype(np.int64)
         axes.append((whole, (at - whole).astype(np.float32)))
@@ -71,7 +71,7 @@ def warp(
     # Down first, by whole rows, then across.
     pair = np.arange(pairs)[:, None]
     below = below[:, :, None, None]
-    rows = images[pair, y] * (1 - below) + images[pair, y + 1] * below         # [P, S, S, C]
+    rows = images[pair, y] * (1 - below) + images[pair, y + 1] * below  # [P, S, S, C]
     column = np.broadcast_to(x[:, None, :, None], (pairs, side, side, channels))
     right = right[:, None, :, None]
     left_part = np.take_along_axis(rows, column, 2) * (1 - right)
@@ -79,12 +79,12 @@ def warp(
 
 
 def covered(
-    moves: Floats,    # [P, 3] as `align` gives them
+    moves: Floats,  # [P, 3] as `align` gives them
     side: int,
 ) -> np.ndarray:
     """Where a moved picture has pixels of its own to show, bool [P, S, S]."""
     at = _places(side)[None] * np.exp(moves[:, :1])
-    across, down = (np.abs(at + moves[:, axis:axis + 1]) <= 1 for axis in (1, 2))      # [P, S]
+    across, down = (np.abs(at + moves[:, axis : axis + 1]) <= 1 for axis in (1, 2))  # [P, S]
     return np.asarray(down[:, :, None] & across[:, None, :])
 
 
@@ -94,7 +94,7 @@ def _places(side: int) -> Floats:
 
 
 def coarse(
-    thumbs: np.ndarray,    # uint8 [N, S, S, 3]
+    thumbs: np.ndarray,  # uint8 [N, S, S, 3]
 ) -> Floats:
     """Soft grey pictures of a third of the size, [N, S/3, S/3]: soft, so that shifts of part of a pixel do no harm."""
     grey = gaussian_filter(thumbs.astype(np.float32).mean(-1), (0, 3.6, 3.6))
@@ -103,9 +103,9 @@ def coarse(
 
 
 def rough_difference(
-    fixed: Floats,                   # [P, S, S] from `coarse`
-    moving: Floats,                  # [P, S, S] from `coarse`
-    start: Floats | None = None,     # [P, 3] to begin with; None: begin with no change
+    fixed: Floats,  # [P, S, S] from `coarse`
+    moving: Floats,  # [P, S, S] from `coarse`
+    start: Floats | None = None,  # [P, 3] to begin with; None: begin with no change
 ) -> tuple[Floats, Floats]:
     """The mean difference of coarse pictures, 0 to 255 [P], and the moves that brought it about [P, 3]."""
     moves = align(fixed, moving, start, steps=5)
@@ -116,9 +116,9 @@ def rough_difference(
 
 
 def fine_difference(
-    fixed: np.ndarray,     # uint8 [P, S, S, 3]
-    moving: np.ndarray,    # uint8 [P, S, S, 3]
-    moves: Floats,         # [P, 3], from `rough_difference`
+    fixed: np.ndarray,  # uint8 [P, S, S, 3]
+    moving: np.ndarray,  # uint8 [P, S, S, 3]
+    moves: Floats,  # [P, 3], from `rough_difference`
 ) -> Floats:
     """The largest difference at any spot of 3 x 3 pixels, 0 to 255 [P], after laying one picture over the other.
 
@@ -131,7 +131,7 @@ def fine_difference(
     first, second = (gaussian_filter(images, (0, 0.7, 0.7, 0)) for images in (warp(first, back), warp(second, there)))
 
     slope = np.maximum(_slope(first), _slope(second))
-    seen = minimum_filter(seen, (1, 5, 5))    # beyond an edge it repeats, which the softening draws in
+    seen = minimum_filter(seen, (1, 5, 5))  # beyond an edge it repeats, which the softening draws in
     differs = np.maximum(np.abs(first - second).max(-1) - SLOPE * slope, 0) * seen
     differs = differs[:, EDGE:-EDGE, EDGE:-EDGE]
     return np.asarray(uniform_filter(differs, (1, 3, 3)).max((1, 2)))

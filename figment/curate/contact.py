@@ -19,8 +19,8 @@ PAPER, INK, FAINT, HOLLOW = (250, 249, 246), (32, 33, 36), (120, 120, 124), (228
 
 
 def write_contact_sheet(
-    path: Path,                                   # the PNG
-    folder: Path,                                 # the heads folder that the crops lie in
+    path: Path,  # the PNG
+    folder: Path,  # the heads folder that the crops lie in
     rejects: Sequence[tuple[Head, Verdict]],
 ) -> None:
     """Write the sheet of `rejects`, by reason, the most frequent first, each crop with the detail of its verdict."""

@@ -1,7 +1,7 @@
 """The curate stage: measure each crop once, judge all of them by rules, show what was rejected.
 
-    figment curate heads/
-    figment curate heads/ --min-size 96
+figment curate heads/
+figment curate heads/ --min-size 96
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class CurateSummary:
 
 
 def curate(
-    heads: Path,                                # a folder made by the crop stage
-    thresholds: Thresholds = Thresholds(),      # noqa: B008 (frozen)
-    workers: int | None = None,                 # processes that measure; None: as many as there are cores
-    engine: str = "local",                      # or ray: a cluster that sees the same folder
+    heads: Path,  # a folder made by the crop stage
+    thresholds: Thresholds = Thresholds(),  # noqa: B008 (frozen)
+    workers: int | None = None,  # processes that measure; None: as many as there are cores
+    engine: str = "local",  # or ray: a cluster that sees the same folder
 ) -> CurateSummary:
     """Give every head in the catalog a verdict and write the contact sheet of rejects.
 
@@ -103,15 +103,19 @@ def measure_one(job: _Job) -> tuple[int, dict[str, float | str] | str]:
         image = open_image(job.path)
     except UnreadableImage as error:
         return job.head.id, error.reason if job.path.exists() else "missing file"
-    return job.head.id, {"measured": VERSION, **measure_quality(image, job.head, *job.size),
-                         **measure_headness(job.head, job.known), **fingerprint(image, job.head)}
+    return job.head.id, {
+        "measured": VERSION,
+        **measure_quality(image, job.head, *job.size),
+        **measure_headness(job.head, job.known),
+        **fingerprint(image, job.head),
+    }
 
 
 def measure_all(
     catalog: Catalog,
     rows: list[Head],
-    workers: int,        # processes
-    engine: str,         # local or ray
+    workers: int,  # processes
+    engine: str,  # local or ray
 ) -> dict[int, str]:
     """Measure the crops that have no measures yet; returns head id -> what is wrong, for files that can't be used."""
     known = catalog.measures(("measured", "headness"))
@@ -149,7 +153,7 @@ def _measured(jobs: list[_Job], workers: int) -> Iterator[tuple[int, dict[str, f
 
 def pair_all(
     catalog: Catalog,
-    rows: list[Head],                     # the heads with usable crops
+    rows: list[Head],  # the heads with usable crops
 ) -> list[tuple[int, int, float]]:
     """Which crops may show one picture and how much they differ, by id; from the catalog if no crop has changed.
 
@@ -159,16 +163,20 @@ def pair_all(
     digest = _digest(catalog, ids)
     known = catalog.measures(("compared", "copies"))
     if all(known.get(head_id, {}).get("compared") == digest for head_id in ids):
-        return [(head_id, int(other), difference) for head_id in ids
-                for other, difference in json.loads(str(known[head_id]["copies"])).items()]
+        return [
+            (head_id, int(other), difference)
+            for head_id in ids
+            for other, difference in json.loads(str(known[head_id]["copies"])).items()
+        ]
 
     found = find_pairs(Prints.of(catalog.each_measures(ids), len(ids)))
     pairs = [(ids[first], ids[second], difference) for first, second, difference in found]
     copies: dict[int, dict[int, float]] = {head_id: {} for head_id in ids}
     for head_id, other, difference in pairs:
         copies[head_id][other] = difference
-    catalog.put_many_measures((head_id, {"copies": json.dumps(others), "compared": digest})
-                              for head_id, others in copies.items())
+    catalog.put_many_measures(
+        (head_id, {"copies": json.dumps(others), "compared": digest}) for head_id, others in copies.items()
+    )
     return pairs
 
 

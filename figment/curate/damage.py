@@ -14,7 +14,7 @@ CAP = 12.0
 
 
 def resolved_share(
-    grey: np.ndarray,    # float [H, W] in 0..255, unscaled
+    grey: np.ndarray,  # float [H, W] in 0..255, unscaled
 ) -> float:
     """The share of its pixels' side that the crop really resolves, 0 to 1: a picture enlarged twofold has about 0.5.
 
@@ -46,16 +46,19 @@ def _repeated(grey: np.ndarray) -> int:
     across = (np.diff(grey, axis=1) ** 2).sum(0)
     down = (np.diff(grey, axis=0) ** 2).sum(1)
     for factor in range(8, 1, -1):
-        shares = [max(line[phase::factor].sum() for phase in range(factor)) / max(line.sum(), 1e-9)
-                  for line in (across, down) if len(line) >= 4 * factor]
+        shares = [
+            max(line[phase::factor].sum() for phase in range(factor)) / max(line.sum(), 1e-9)
+            for line in (across, down)
+            if len(line) >= 4 * factor
+        ]
         if len(shares) == 2 and min(shares) > 0.97:
             return factor
     return 1
 
 
 def blocking(
-    grey: np.ndarray,           # float [H, W] in 0..255, unscaled
-    corner: tuple[int, int],    # where its left upper pixel lay in the picture, x and y: JPEG's blocks start at 0, 0
+    grey: np.ndarray,  # float [H, W] in 0..255, unscaled
+    corner: tuple[int, int],  # where its left upper pixel lay in the picture, x and y: JPEG's blocks start at 0, 0
 ) -> float:
     """How much steps at the seams of 8 x 8 blocks exceed those within blocks, in grey levels; about 0 without JPEG.
 
@@ -68,7 +71,7 @@ def blocking(
         jumps = np.minimum(np.abs(steps[:, 1:-1] - (steps[:, :-2] + steps[:, 2:]) / 2), CAP).mean(0)
         if len(jumps) < 16:
             return 0.0
-        phase = (np.arange(len(jumps)) + 2 + start) % 8    # step k+1 ends at pixel k+2; a block starts at phase 0
+        phase = (np.arange(len(jumps)) + 2 + start) % 8  # step k+1 ends at pixel k+2; a block starts at phase 0
         means = np.array([jumps[phase == each].mean() for each in range(8)])
         found.append(means[0] - np.median(means[2:7]))
     return float(max(sum(found) / 2, 0.0))

@@ -47,7 +47,7 @@ def find_pairs(
     colours = coarse_colours(prints)
     found: dict[tuple[int, int], float] = {}
     for at in track(range(0, len(pairs), BLOCK), "comparing"):
-        block = pairs[at:at + BLOCK]
+        block = pairs[at : at + BLOCK]
         first, second, mirrored = block.T
         one, two = colours[first].astype(np.float32), _mirror(colours[second].astype(np.float32), mirrored)
         apart = np.abs(one - two).mean((1, 2, 3))
@@ -58,16 +58,17 @@ def find_pairs(
         open_ &= (apart > 2) & (np.minimum(np.ptp(one, -1).mean((1, 2)), np.ptp(two, -1).mean((1, 2))) > 4)
         # A turn loses what leaves the gamut, so only the original can be turned into the copy: try both.
         rest = block[open_]
-        for turned, (degrees, ways, left) in enumerate((find_turn(one[open_], two[open_]),
-                                                        find_turn(two[open_], one[open_]))):
+        for turned, (degrees, ways, left) in enumerate(
+            (find_turn(one[open_], two[open_]), find_turn(two[open_], one[open_]))
+        ):
             fits = left <= TURNED
             _compare(prints, rest[fits], found, (turned == 0, degrees[fits], ways[fits]))
     return [(*pair, difference) for pair, difference in found.items()]
 
 
 def join_groups(
-    pairs: Iterable[tuple[Item, Item, float]],    # as `find_pairs` gives them, of anything that can be sorted
-    limit: float,                                 # largest difference that two copies of a picture may have
+    pairs: Iterable[tuple[Item, Item, float]],  # as `find_pairs` gives them, of anything that can be sorted
+    limit: float,  # largest difference that two copies of a picture may have
 ) -> list[list[Item]]:
     """The groups that pairs within `limit` hang together in, each in rising order (union-find)."""
     parent: dict[Item, Item] = {}
@@ -107,16 +108,16 @@ def coarse_colours(
     cell = SIDE // 8
     means = np.empty((len(prints), 8, 8, 3), np.uint8)
     for at in range(0, len(prints), BLOCK):
-        thumbs = prints.thumbs[at:at + BLOCK].astype(np.float32)
-        means[at:at + BLOCK] = thumbs.reshape(-1, 8, cell, 8, cell, 3).mean((2, 4)).round()      # [n, 8, 8, 3]
+        thumbs = prints.thumbs[at : at + BLOCK].astype(np.float32)
+        means[at : at + BLOCK] = thumbs.reshape(-1, 8, cell, 8, cell, 3).mean((2, 4)).round()  # [n, 8, 8, 3]
     return means
 
 
 def _compare(
     prints: Prints,
-    pairs: np.ndarray,                                     # [P, 3], at most a block of them
-    found: dict[tuple[int, int], float],                   # what is known so far, lowered where these are nearer
-    turn: tuple[bool, np.ndarray, np.ndarray] | None = None,    # turn the second's (or first's) hue: degrees, ways
+    pairs: np.ndarray,  # [P, 3], at most a block of them
+    found: dict[tuple[int, int], float],  # what is known so far, lowered where these are nearer
+    turn: tuple[bool, np.ndarray, np.ndarray] | None = None,  # turn the second's (or first's) hue: degrees, ways
 ) -> None:
     """Lay the thumbnails of pairs over each other: first a rough look, then a close one at what that leaves."""
     if not len(pairs):
@@ -140,9 +141,9 @@ def _compare(
 
 
 def _from_boxes(
-    first: np.ndarray,       # [P, 3] of `Prints.places`
-    second: np.ndarray,      # [P, 3]
-    mirrored: np.ndarray,    # 0 or 1 [P]: whether the second is to be mirrored
+    first: np.ndarray,  # [P, 3] of `Prints.places`
+    second: np.ndarray,  # [P, 3]
+    mirrored: np.ndarray,  # 0 or 1 [P]: whether the second is to be mirrored
 ) -> np.ndarray:
     """The moves that lay the second's head upon the first's, by their boxes: float32 [P, 3]."""
     scale = np.clip(np.log(second[:, :1] / first[:, :1]), -0.4, 0.4)
@@ -152,8 +153,8 @@ def _from_boxes(
 
 
 def _mirror(
-    images: np.ndarray,      # [P, S, S, 3], a copy that may be written to
-    mirrored: np.ndarray,    # 0 or 1 [P]
+    images: np.ndarray,  # [P, S, S, 3], a copy that may be written to
+    mirrored: np.ndarray,  # 0 or 1 [P]
 ) -> np.ndarray:
     """The pictures, mirrored where asked."""
     turned = mirrored.astype(bool)

@@ -12,7 +12,7 @@ USUAL = 1.12
 
 def cut_share(
     head: Head,
-    width: int | None,     # of the picture, in pixels; None: unknown
+    width: int | None,  # of the picture, in pixels; None: unknown
     height: int | None,
 ) -> float:
     """The share of a head that its picture's border cuts off, 0 to 1.

@@ -9,7 +9,7 @@ from figment.base.records import Head
 
 def measure_headness(
     head: Head,
-    known: Mapping[str, float | str] | None = None,    # measures that the crop stage wrote; None: none
+    known: Mapping[str, float | str] | None = None,  # measures that the crop stage wrote; None: none
 ) -> dict[str, float]:
     """The measure `headness` of a crop, 0 to 1; nothing where the crop stage wrote it, which an embedding shows."""
     if known and "embedding" in known and "headness" in known:

@@ -20,10 +20,10 @@ SHIFT = np.uint64(40)
 
 
 def near_pairs(
-    hashes: np.ndarray,                  # uint64 [N]
-    radius: int,                         # bits that may differ
-    mirrors: np.ndarray | None = None,   # uint64 [N], the hashes of the mirror images; None: pairs as they are alone
-    most: int = MOST,                    # nearest neighbours of each that are kept
+    hashes: np.ndarray,  # uint64 [N]
+    radius: int,  # bits that may differ
+    mirrors: np.ndarray | None = None,  # uint64 [N], the hashes of the mirror images; None: pairs as they are alone
+    most: int = MOST,  # nearest neighbours of each that are kept
 ) -> np.ndarray:
     """Pairs of hashes within `radius`: int64 [P, 4] of first, second (first < second), mirrored (0 or 1) and bits.
 
@@ -58,9 +58,9 @@ def near_pairs(
 
 
 def group_hashes(
-    hashes: np.ndarray,                  # uint64 [N]
-    radius: int,                         # bits that may differ between neighbours of a group
-    mirrors: np.ndarray | None = None,   # uint64 [N]; None: mirror images are no copies
+    hashes: np.ndarray,  # uint64 [N]
+    radius: int,  # bits that may differ between neighbours of a group
+    mirrors: np.ndarray | None = None,  # uint64 [N]; None: mirror images are no copies
 ) -> np.ndarray:
     """The group of each hash, int64 [N], by what hangs together within `radius`."""
     from scipy.sparse import coo_array
@@ -72,9 +72,9 @@ def group_hashes(
 
 
 def near_embeddings(
-    units: np.ndarray,      # float32 [N, D], rows of unit length
-    least: float,           # cosine of the angle
-    most: int = 12,         # nearest neighbours of each
+    units: np.ndarray,  # float32 [N, D], rows of unit length
+    least: float,  # cosine of the angle
+    most: int = 12,  # nearest neighbours of each
 ) -> np.ndarray:
     """Pairs whose embeddings are near: int64 [P, 2], first < second. An inverted file above 30,000 crops."""
     import faiss
@@ -85,7 +85,7 @@ def near_embeddings(
     flat = faiss.IndexFlatIP(dim)
     index: faiss.Index = flat
     if count > 30_000:
-        cells = int(2 * count ** 0.5)
+        cells = int(2 * count**0.5)
         inverted = faiss.IndexIVFFlat(flat, dim, cells, faiss.METRIC_INNER_PRODUCT)
         inverted.cp.max_points_per_centroid = 64
         inverted.train(units)
@@ -94,7 +94,7 @@ def near_embeddings(
     index.add(units)
     found = []
     for start in range(0, count, 10_000):
-        cosine, other = index.search(units[start:start + 10_000], min(most + 1, count))    # [n, most + 1]
+        cosine, other = index.search(units[start : start + 10_000], min(most + 1, count))  # [n, most + 1]
         row, column = np.nonzero((cosine >= least) & (other >= 0))
         found.append(np.stack([row + start, other[row, column]], 1))
     pairs = np.sort(np.concatenate(found), 1)
@@ -104,7 +104,7 @@ def near_embeddings(
 def _all_pairs(values: np.ndarray, radius: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Every pair within `radius`, a block of rows at a time."""
     for start in range(0, len(values), 256):
-        bits = np.bitwise_count(values[start:start + 256, None] ^ values[None, start:])
+        bits = np.bitwise_count(values[start : start + 256, None] ^ values[None, start:])
         first, second = np.nonzero(np.triu(bits <= radius, 1))
         yield (first + start).astype(np.uint64), (second + start).astype(np.uint64)
 
@@ -113,10 +113,10 @@ def _table_pairs(values: np.ndarray, radius: int) -> Iterator[tuple[np.ndarray, 
     """Pairs within `radius` that lie near each other in one of the sorted tables, a table at a time."""
     rng = np.random.RandomState(0)
     orders = [rng.permutation(64) for _ in range(TABLES)]
-    bits = np.unpackbits(values.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)       # [N, 64]
+    bits = np.unpackbits(values.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)  # [N, 64]
 
     def table(order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        packed = np.ascontiguousarray(np.packbits(bits[:, order], axis=1))                 # [N, 8]
+        packed = np.ascontiguousarray(np.packbits(bits[:, order], axis=1))  # [N, 8]
         keys = packed.view(">u8")[:, 0].astype(np.uint64)
         rank = np.argsort(keys, kind="stable")
         inline = values[rank]
@@ -132,7 +132,7 @@ def _table_pairs(values: np.ndarray, radius: int) -> Iterator[tuple[np.ndarray, 
     # numpy lets go of the interpreter while it sorts and counts, so two threads share the tables.
     with ThreadPoolExecutor(2) as pool:
         for start in range(0, TABLES, 2):
-            yield from pool.map(table, orders[start:start + 2])
+            yield from pool.map(table, orders[start : start + 2])
 
 
 def _fold(first: np.ndarray, second: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -147,7 +147,7 @@ def _fold(first: np.ndarray, second: np.ndarray, count: int) -> tuple[np.ndarray
 def _once(packed: np.ndarray) -> np.ndarray:
     """Each of the packed pairs once, in rising order."""
     packed.sort()
-    return np.asarray(packed[np.concatenate([[True], packed[1:] != packed[:-1]])[:len(packed)]])
+    return np.asarray(packed[np.concatenate([[True], packed[1:] != packed[:-1]])[: len(packed)]])
 
 
 def _nearest(pairs: np.ndarray, count: int, most: int) -> np.ndarray:

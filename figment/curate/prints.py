@@ -23,8 +23,8 @@ ON_DISK = 5_000
 
 
 def fingerprint(
-    image: Image.Image,         # the crop, RGB
-    head: Head | None = None,   # where its head lies; None: it fills the crop
+    image: Image.Image,  # the crop, RGB
+    head: Head | None = None,  # where its head lies; None: it fills the crop
 ) -> dict[str, float | str]:
     """The measures `phash`, `dhash`, `vhash`, `bhash`, each with its `_mirror` (hex), and `thumb` (PNG in base64).
 
@@ -70,8 +70,9 @@ def _head_part(image: Image.Image, head: Head | None) -> Image.Image:
         return image
     scale = image.width / side
     x0, y0 = (max(0, round((low - start) * scale)) for low, start in zip(head.box[:2], head.crop[:2], strict=True))
-    x1, y1 = (min(image.width, round((high - start) * scale))
-              for high, start in zip(head.box[2:], head.crop[:2], strict=True))
+    x1, y1 = (
+        min(image.width, round((high - start) * scale)) for high, start in zip(head.box[2:], head.crop[:2], strict=True)
+    )
     return image.crop((x0, y0, x1, y1)) if x1 - x0 >= 8 and y1 - y0 >= 8 else image
 
 
@@ -91,8 +92,8 @@ class Prints:
     @classmethod
     def of(
         cls,
-        measures: Iterable[Mapping[str, float | str]],    # what `fingerprint` gave for each crop
-        count: int | None = None,                         # how many there are; None asks `measures`
+        measures: Iterable[Mapping[str, float | str]],  # what `fingerprint` gave for each crop
+        count: int | None = None,  # how many there are; None asks `measures`
     ) -> Prints:
         """Read fingerprints back from the catalog's measures, one at a time."""
         if count is None:
@@ -103,7 +104,7 @@ class Prints:
         shape = (count, SIDE, SIDE, 3)
         thumbs = np.zeros(shape, np.uint8)
         if count > ON_DISK:
-            with tempfile.TemporaryFile() as file:    # without a name; it goes with the last view of it
+            with tempfile.TemporaryFile() as file:  # without a name; it goes with the last view of it
                 thumbs = np.memmap(file, np.uint8, "w+", shape=shape)
         places = np.zeros((count, 3), np.float32)
         units: np.ndarray | None = None

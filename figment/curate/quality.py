@@ -15,9 +15,9 @@ SIDE = 128
 
 
 def measure_quality(
-    image: Image.Image,             # the crop, RGB
-    head: Head,                     # where it came from
-    width: int | None = None,       # of its picture, in pixels; None: unknown
+    image: Image.Image,  # the crop, RGB
+    head: Head,  # where it came from
+    width: int | None = None,  # of its picture, in pixels; None: unknown
     height: int | None = None,
 ) -> dict[str, float]:
     """The measures `size`, `true_size`, `sharpness`, `blocking`, `contrast`, `brightness` and `cut` of a crop."""
@@ -44,7 +44,7 @@ def measure_quality(
 
 
 def sharpness(
-    grey: np.ndarray,    # float [H, W] in 0..255
+    grey: np.ndarray,  # float [H, W] in 0..255
 ) -> float:
     """How much of the picture's edges a further blur takes away: 0.6 to 0.9 for clean art, below 0.2 when blurred.
 

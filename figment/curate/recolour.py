@@ -12,8 +12,8 @@ TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -
 
 
 def find_turn(
-    fixed: np.ndarray,     # float [P, H, W, 3] in 0..255
-    moving: np.ndarray,    # float [P, H, W, 3] in 0..255
+    fixed: np.ndarray,  # float [P, H, W, 3] in 0..255
+    moving: np.ndarray,  # float [P, H, W, 3] in 0..255
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The turn of hue that brings each `moving` nearest its `fixed`: degrees, way, the mean difference left."""
     pairs = len(fixed)
@@ -28,9 +28,9 @@ def find_turn(
 
 
 def turn_hue(
-    images: np.ndarray,     # float or uint8 [P, H, W, 3] in 0..255
-    degrees: np.ndarray,    # [P]
-    ways: np.ndarray,       # [P]: 0 along HSV's hexagon, 1 around the grey axis
+    images: np.ndarray,  # float or uint8 [P, H, W, 3] in 0..255
+    degrees: np.ndarray,  # [P]
+    ways: np.ndarray,  # [P]: 0 along HSV's hexagon, 1 around the grey axis
 ) -> np.ndarray:
     """The pictures with their hues turned, float32 [P, H, W, 3] in 0..255."""
     turned = np.empty(images.shape, np.float32)
@@ -43,9 +43,9 @@ def turn_hue(
 def _better(
     fixed: np.ndarray,
     moving: np.ndarray,
-    turns: np.ndarray,      # degrees to try [P]
-    way: np.ndarray,        # [P]
-    degrees: np.ndarray,    # the best so far [P]
+    turns: np.ndarray,  # degrees to try [P]
+    way: np.ndarray,  # [P]
+    degrees: np.ndarray,  # the best so far [P]
     ways: np.ndarray,
     best: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -61,8 +61,9 @@ def _turn_hsv(images: np.ndarray, degrees: np.ndarray) -> np.ndarray:
     chroma = value - images.min(-1)
     safe = np.maximum(chroma, 1e-3)
     red, green, blue = images[..., 0], images[..., 1], images[..., 2]
-    hue = np.where(value == red, (green - blue) / safe,
-                   np.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe))
+    hue = np.where(
+        value == red, (green - blue) / safe, np.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe)
+    )
     hue = hue + degrees[:, None, None] / 60
     place = (np.array([5, 3, 1], np.float32) + hue[..., None]) % 6
     return np.asarray(value[..., None] - chroma[..., None] * np.clip(np.minimum(place, 4 - place), 0, 1))
@@ -75,7 +76,7 @@ def _turn_yiq(images: np.ndarray, degrees: np.ndarray) -> np.ndarray:
     turn[:, 0, 0] = 1
     turn[:, 1, 1] = turn[:, 2, 2] = np.cos(angle)
     turn[:, 1, 2], turn[:, 2, 1] = -np.sin(angle), np.sin(angle)
-    matrix = np.linalg.inv(TO_YIQ) @ turn @ TO_YIQ                              # [P, 3, 3]
+    matrix = np.linalg.inv(TO_YIQ) @ turn @ TO_YIQ  # [P, 3, 3]
     count, high, wide, _ = images.shape
-    flat = images.reshape(count, high * wide, 3) @ matrix.transpose(0, 2, 1)       # [P, H*W, 3]
+    flat = images.reshape(count, high * wide, 3) @ matrix.transpose(0, 2, 1)  # [P, H*W, 3]
     return np.clip(flat, 0, 255).reshape(images.shape)

@@ -54,8 +54,10 @@ def advice(facts: Facts) -> list[str]:
     where = html.escape(facts.folder)
     judged = facts.kept + sum(facts.rejected.values())
     if not facts.heads:
-        return ["No head was found. If the pictures do hold heads, lower the detector's threshold: "
-                f"<code>figment crop PICTURES -o {where} --threshold 0.3</code>"]
+        return [
+            "No head was found. If the pictures do hold heads, lower the detector's threshold: "
+            f"<code>figment crop PICTURES -o {where} --threshold 0.3</code>"
+        ]
     if judged < facts.heads:
         say.append(f"{count(facts.heads - judged, 'head')} not judged yet: <code>figment curate {where}</code>")
 
@@ -64,29 +66,41 @@ def advice(facts: Facts) -> list[str]:
         if reason in facts.limits and reason in facts.flags:
             say.append(_rule_advice(facts, reason, lost))
         elif reason == "duplicate" and lost > MANY * facts.heads:
-            say.append(f"{count(lost, 'copy', 'copies')} of other heads set aside, the best of each group kept: nothing"
-                       " is lost. Where two that differ were taken for one, keep both in <code>figment review</code>.")
+            say.append(
+                f"{count(lost, 'copy', 'copies')} of other heads set aside, the best of each group kept: nothing"
+                " is lost. Where two that differ were taken for one, keep both in <code>figment review</code>."
+            )
         elif reason == "unreadable":
             say.append(f"{count(lost, 'crop')} missing or damaged: run <code>figment crop</code> again.")
     if facts.bad:
-        say.append(f"{count(sum(facts.bad.values()), 'file')} could not be read ({_list(facts.bad)}): their names are"
-                   " at the end; fetch them again or do without.")
+        say.append(
+            f"{count(sum(facts.bad.values()), 'file')} could not be read ({_list(facts.bad)}): their names are"
+            " at the end; fetch them again or do without."
+        )
     if facts.empty > MANY * facts.pictures:
-        say.append(f"{count(facts.empty, 'picture')} without a head that the detector is sure of. If some do hold"
-                   " heads, draw boxes on fifty or more pictures"
-                   f" (<code>figment review {where} --pictures PICTURES</code>) and fit the detector to them"
-                   " (<code>figment heads train</code>).")
+        say.append(
+            f"{count(facts.empty, 'picture')} without a head that the detector is sure of. If some do hold"
+            " heads, draw boxes on fifty or more pictures"
+            f" (<code>figment review {where} --pictures PICTURES</code>) and fit the detector to them"
+            " (<code>figment heads train</code>)."
+        )
     if facts.borderline:
-        say.append(f"{count(facts.borderline, 'verdict hangs', 'verdicts hang')} on a figure close to its threshold: "
-                   f"<code>figment review {where}</code> shows them first.")
+        say.append(
+            f"{count(facts.borderline, 'verdict hangs', 'verdicts hang')} on a figure close to its threshold: "
+            f"<code>figment review {where}</code> shows them first."
+        )
 
     # What is kept, and what it is good for.
     if facts.kept and facts.kept < FEW:
-        say.append(f"{count(facts.kept, 'kept head is', 'kept heads are')} few to learn from: more pictures help most,"
-                   " then starting from a trained network (<code>figment train --init</code>); mirroring doubles them.")
+        say.append(
+            f"{count(facts.kept, 'kept head is', 'kept heads are')} few to learn from: more pictures help most,"
+            " then starting from a trained network (<code>figment train --init</code>); mirroring doubles them."
+        )
     if facts.fills:
-        say.append(f"Three in four kept crops fill {facts.fills} pixels: <code>figment pack {where} -o "
-                   f"heads-{facts.fills}.zip --resolution {facts.fills}</code>")
+        say.append(
+            f"Three in four kept crops fill {facts.fills} pixels: <code>figment pack {where} -o "
+            f"heads-{facts.fills}.zip --resolution {facts.fills}</code>"
+        )
     return say
 
 
@@ -116,9 +130,11 @@ def funnel(facts: Facts) -> str:
     readable = facts.pictures - sum(facts.bad.values())
     rows = [_bar("files", facts.pictures, facts.pictures, "kept")]
     rows += [_bar(reason, n, facts.pictures, "lost", "sub") for reason, n in facts.bad.items()]
-    rows += [_bar("pictures with a head", readable - facts.empty, facts.pictures, "kept"),
-             _bar("no head", facts.empty, facts.pictures, "lost", "sub"),
-             _bar("heads", facts.heads, facts.heads, "kept")]
+    rows += [
+        _bar("pictures with a head", readable - facts.empty, facts.pictures, "kept"),
+        _bar("no head", facts.empty, facts.pictures, "lost", "sub"),
+        _bar("heads", facts.heads, facts.heads, "kept"),
+    ]
     rows += [_bar(reason, n, facts.heads, "lost", "sub") for reason, n in facts.rejected.items()]
     rows.append(_bar("kept", facts.kept, facts.heads, "kept"))
     return "\n".join(rows)
@@ -126,21 +142,23 @@ def funnel(facts: Facts) -> str:
 
 def _bar(name: str, n: int, most: int, kind: str, level: str = "") -> str:
     share = 100 * n / max(most, 1)
-    return (f'    <span class="{level}">{html.escape(name)}</span><div><svg viewBox="0 0 100 10"'
-            f' preserveAspectRatio="none" role="img" aria-label="{n}"><rect class="{kind}" width="{share:.2f}"'
-            f' height="10"/></svg>{n:,}</div>')
+    return (
+        f'    <span class="{level}">{html.escape(name)}</span><div><svg viewBox="0 0 100 10"'
+        f' preserveAspectRatio="none" role="img" aria-label="{n}"><rect class="{kind}" width="{share:.2f}"'
+        f' height="10"/></svg>{n:,}</div>'
+    )
 
 
 def histogram(
-    name: str,                    # the figure
-    note: str,                    # one line on what it is
-    values: np.ndarray,           # one for each head [N]
-    kept: np.ndarray,             # bool [N]
-    limits: Sequence[float],      # thresholds to mark
+    name: str,  # the figure
+    note: str,  # one line on what it is
+    values: np.ndarray,  # one for each head [N]
+    kept: np.ndarray,  # bool [N]
+    limits: Sequence[float],  # thresholds to mark
     *,
     width: int = 300,
     height: int = 96,
-    log: bool = False,            # bins of equal ratio instead of equal width
+    log: bool = False,  # bins of equal ratio instead of equal width
 ) -> str:
     """A figure with a histogram, kept heads below rejected ones, and the thresholds as dashed lines."""
     usable = np.isfinite(values) & ((values > 0) | (not log))
@@ -168,18 +186,26 @@ def histogram(
         for kind, n in (("kept", below[index]), ("lost", above[index])):
             tall = height * float(n) / most
             if n:
-                parts.append(f'<rect class="{kind}" x="{index * step + .5:.1f}" y="{top - tall:.1f}"'
-                             f' width="{step - 1:.1f}" height="{tall:.1f}"/>')
+                parts.append(
+                    f'<rect class="{kind}" x="{index * step + 0.5:.1f}" y="{top - tall:.1f}"'
+                    f' width="{step - 1:.1f}" height="{tall:.1f}"/>'
+                )
             top -= tall
     for limit in limits:
         x = across(limit)
         side = f'text-anchor="end" x="{x - 5:.1f}"' if x > width * 0.75 else f'x="{x + 5:.1f}"'
-        parts.append(f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="-4" y2="{height}"/>'
-                     f'<text class="at" {side} y="6">{limit:g}</text>')
-    parts.append(f'<line class="axis" x1="0" x2="{width}" y1="{height}" y2="{height}"/>'
-                 f'<text x="0" y="{height + 15}">{low:.3g}</text>'
-                 f'<text x="{width}" y="{height + 15}" text-anchor="end">{high:.3g}</text>')
+        parts.append(
+            f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="-4" y2="{height}"/>'
+            f'<text class="at" {side} y="6">{limit:g}</text>'
+        )
+    parts.append(
+        f'<line class="axis" x1="0" x2="{width}" y1="{height}" y2="{height}"/>'
+        f'<text x="0" y="{height + 15}">{low:.3g}</text>'
+        f'<text x="{width}" y="{height + 15}" text-anchor="end">{high:.3g}</text>'
+    )
     kind = ' class="wide"' if width > 400 else ""
     title = f"<figcaption>{html.escape(name)}<small>{html.escape(note)}</small></figcaption>"
-    return (f'<figure{kind}>{title}<svg viewBox="0 -8 {width} {height + 28}" role="img"'
-            f' aria-label="{html.escape(name)}">{"".join(parts)}</svg></figure>')
+    return (
+        f'<figure{kind}>{title}<svg viewBox="0 -8 {width} {height + 28}" role="img"'
+        f' aria-label="{html.escape(name)}">{"".join(parts)}</svg></figure>'
+    )

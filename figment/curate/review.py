@@ -1,8 +1,8 @@
 """A page on this machine for what rules can't decide: keep, reject, undo, duplicates side by side, boxes by mouse.
 
-    figment review heads/
-    figment review heads/ --pictures pictures/      # draws and corrects boxes too, saved in heads/boxes.json
-    figment review pictures/                        # boxes alone, saved in pictures/boxes.json
+figment review heads/
+figment review heads/ --pictures pictures/      # draws and corrects boxes too, saved in heads/boxes.json
+figment review pictures/                        # boxes alone, saved in pictures/boxes.json
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ TRIES = 20
 
 
 def review(
-    folder: Path,                       # a heads folder, or a folder of plain pictures
+    folder: Path,  # a heads folder, or a folder of plain pictures
     *,
-    pictures: Path | None = None,       # the source pictures of a heads folder; None: no boxes are drawn
-    boxes: Path | None = None,          # where boxes are saved; None: boxes.json in `folder`
-    port: int | None = None,            # None: 7860, or the next free one
-    open_page: bool = True,             # open the page in the browser
+    pictures: Path | None = None,  # the source pictures of a heads folder; None: no boxes are drawn
+    boxes: Path | None = None,  # where boxes are saved; None: boxes.json in `folder`
+    port: int | None = None,  # None: 7860, or the next free one
+    open_page: bool = True,  # open the page in the browser
 ) -> None:
     """Serve the review page until Ctrl-C. Every decision is on the disk before the page shows it."""
     from figment.curate.review_server import Office, application
@@ -46,8 +46,15 @@ def review(
         if open_page:
             threading.Timer(0.5, webbrowser.open, [address]).start()
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-        config = uvicorn.Config(application(office), log_level="warning", access_log=False, lifespan="off",
-                                server_header=False, timeout_graceful_shutdown=2, limit_concurrency=200)
+        config = uvicorn.Config(
+            application(office),
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=2,
+            limit_concurrency=200,
+        )
         uvicorn.Server(config).run(sockets=[listener])
     if office.desk:
         office.desk.close()
@@ -86,7 +93,8 @@ def found_boxes(folder: Path) -> dict[str, list[list[float]]]:
     """The boxes in a heads folder's catalog, by picture; pictures that could not be read are left out."""
     with Catalog(folder) as catalog:
         found: dict[str, list[list[float]]] = {
-            picture.path: [] for picture in catalog.pictures() if picture.status != "bad"}
+            picture.path: [] for picture in catalog.pictures() if picture.status != "bad"
+        }
         for head in catalog.heads():
             found.setdefault(head.picture, []).append([round(x, 2) for x in head.box])
     return found

@@ -33,14 +33,19 @@ class Boxes:
 
     def __init__(
         self,
-        pictures: Path,                                     # the folder of source pictures
-        out: Path,                                          # boxes.json
-        found: Mapping[str, list[list[float]]] | None = None,   # boxes a detector found, by picture; None: no catalog
+        pictures: Path,  # the folder of source pictures
+        out: Path,  # boxes.json
+        found: Mapping[str, list[list[float]]] | None = None,  # boxes a detector found, by picture; None: no catalog
     ) -> None:
         self.pictures, self.out, self.found = pictures, out, dict(found or {})
         self.lock = threading.Lock()
-        names = found if found is not None else [
-            path.relative_to(pictures).as_posix() for path in list_files(pictures) if path.suffix.lower() in ENDINGS]
+        names = (
+            found
+            if found is not None
+            else [
+                path.relative_to(pictures).as_posix() for path in list_files(pictures) if path.suffix.lower() in ENDINGS
+            ]
+        )
         self.names = sorted(names)
         self.known = set(self.names)
         if not self.names:
@@ -60,18 +65,25 @@ class Boxes:
     def page(
         self,
         *,
-        which: str = "all",      # all, todo (without saved boxes), done
-        after: str = "",         # the last name before the page
+        which: str = "all",  # all, todo (without saved boxes), done
+        after: str = "",  # the last name before the page
         limit: int = 60,
     ) -> dict[str, Any]:
         """A page of pictures by name, and how many there are of each kind."""
-        wanted = [name for name in self.names
-                  if name > after and (which == "all" or (name in self.saved) == (which == "done"))]
-        items = [{"name": name, "saved": name in self.saved, "boxes": len(self._boxes(name))}
-                 for name in wanted[:limit]]
+        wanted = [
+            name
+            for name in self.names
+            if name > after and (which == "all" or (name in self.saved) == (which == "done"))
+        ]
+        items = [
+            {"name": name, "saved": name in self.saved, "boxes": len(self._boxes(name))} for name in wanted[:limit]
+        ]
         done = sum(name in self.saved for name in self.names)
-        return {"items": items, "next": wanted[limit - 1] if len(wanted) > limit else None,
-                "counts": {"all": len(self.names), "done": done, "todo": len(self.names) - done}}
+        return {
+            "items": items,
+            "next": wanted[limit - 1] if len(wanted) > limit else None,
+            "counts": {"all": len(self.names), "done": done, "todo": len(self.names) - done},
+        }
 
     def _boxes(self, name: str) -> list[list[float]]:
         return self.saved.get(name, self.found.get(name, []))
@@ -80,8 +92,13 @@ class Boxes:
         """A picture's size and boxes, and whether they are saved, found by the detector, or not there yet."""
         image = open_image(self.path(name))
         source = "saved" if name in self.saved else "found" if self.found.get(name) else "none"
-        return {"name": name, "width": image.width, "height": image.height, "source": source,
-                "boxes": [box[:4] for box in self._boxes(name)]}
+        return {
+            "name": name,
+            "width": image.width,
+            "height": image.height,
+            "source": source,
+            "boxes": [box[:4] for box in self._boxes(name)],
+        }
 
     def thumbnail(self, name: str) -> bytes:
         """A small JPEG of the picture; the last few hundred are remembered."""
@@ -138,8 +155,11 @@ def check_boxes(boxes: object, width: int, height: int) -> list[list[float]]:
         raise FigmentError(f"boxes: must be a list of at most {MOST}")
     checked = []
     for box in boxes:
-        if not isinstance(box, list) or len(box) != 4 or not all(
-                isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in box):
+        if (
+            not isinstance(box, list)
+            or len(box) != 4
+            or not all(isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in box)
+        ):
             raise FigmentError(f"boxes: {str(box)[:60]} must be four finite numbers, x0, y0, x1, y1")
         x0, x1 = sorted(min(max(float(x), 0.0), float(width)) for x in (box[0], box[2]))
         y0, y1 = sorted(min(max(float(y), 0.0), float(height)) for y in (box[1], box[3]))

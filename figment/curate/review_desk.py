@@ -1,9 +1,9 @@
 """What the review page reads from the catalog and writes to it: pages of heads, decisions and their undoing.
 
-    desk = Desk(Path("heads"))
-    page = desk.page("borderline")
-    desk.decide([Decision(page["items"][0]["id"], "reject", "not-a-head")])
-    desk.undo()
+desk = Desk(Path("heads"))
+page = desk.page("borderline")
+desk.decide([Decision(page["items"][0]["id"], "reject", "not-a-head")])
+desk.undo()
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ class Desk:
 
     def __init__(
         self,
-        folder: Path,             # the heads folder
+        folder: Path,  # the heads folder
         *,
-        write: bool = True,       # False: nothing is to be decided, so nothing is added to the catalog
+        write: bool = True,  # False: nothing is to be decided, so nothing is added to the catalog
     ) -> None:
-        with Catalog(folder):    # says what is wrong with it, if anything is
+        with Catalog(folder):  # says what is wrong with it, if anything is
             self.folder = folder
         self.lock = threading.RLock()
         self.db = sqlite3.connect(folder / "catalog.db", check_same_thread=False, timeout=10)
@@ -108,7 +108,8 @@ class Desk:
             bunches = self._bunches()
             rows = []
             for head_id, reason, by in self.db.execute(
-                    "SELECT h.id, coalesce(v.reason, ''), v.by FROM heads h LEFT JOIN verdicts v ON v.head_id = h.id"):
+                "SELECT h.id, coalesce(v.reason, ''), v.by FROM heads h LEFT JOIN verdicts v ON v.head_id = h.id"
+            ):
                 unsure = doubt(figures.get(head_id, {}), reason, self.limits)
                 p = self.probabilities.get(head_id)
                 place = unsure if p is None else 1 - abs(2 * p - 1)
@@ -120,16 +121,20 @@ class Desk:
                 self.db.execute("CREATE INDEX temp.ranking_place ON ranking (place DESC, head_id)")
                 self.db.execute("CREATE INDEX temp.ranking_bunch ON ranking (bunch) WHERE bunch IS NOT NULL")
                 self.db.execute(f"CREATE INDEX temp.ranking_doubt ON ranking (head_id) WHERE doubt > {BORDERLINE}")
-                self.db.execute("CREATE INDEX temp.ranking_p ON ranking (head_id)"
-                                f" WHERE p BETWEEN {UNSURE[0]} AND {UNSURE[1]}")
+                self.db.execute(
+                    f"CREATE INDEX temp.ranking_p ON ranking (head_id) WHERE p BETWEEN {UNSURE[0]} AND {UNSURE[1]}"
+                )
             self.total, self.bunches = len(rows), (len(set(bunches.values())), len(bunches))
             self.seen, self.looked = self._version(), time.monotonic()
 
     def _figures(self) -> dict[int, dict[str, float]]:
         """Head id -> the measures that have a threshold."""
         names = sorted({name for name, _ in self.limits.values()})
-        rows = self.db.execute("SELECT h.id, n.value, m.value FROM heads h CROSS JOIN json_each(?) n"
-                               " JOIN measures m ON m.head_id = h.id AND m.name = n.value", (json.dumps(names),))
+        rows = self.db.execute(
+            "SELECT h.id, n.value, m.value FROM heads h CROSS JOIN json_each(?) n"
+            " JOIN measures m ON m.head_id = h.id AND m.name = n.value",
+            (json.dumps(names),),
+        )
         figures: dict[int, dict[str, float]] = {}
         for head_id, name, value in rows:
             if isinstance(value, int | float):
@@ -138,12 +143,17 @@ class Desk:
 
     def _bunches(self) -> dict[int, int]:
         """Head id -> the id of the best head of its group of duplicates, for groups of two and more."""
-        found = {row[0]: int(row[1]) for row in self.db.execute(
-            "SELECT h.id, m.value FROM heads h JOIN measures m ON m.head_id = h.id AND m.name = 'group'")
-            if isinstance(row[1], int | float)}
+        found = {
+            row[0]: int(row[1])
+            for row in self.db.execute(
+                "SELECT h.id, m.value FROM heads h JOIN measures m ON m.head_id = h.id AND m.name = 'group'"
+            )
+            if isinstance(row[1], int | float)
+        }
         by_rule = self.db.execute(
             "SELECT v.head_id, b.id FROM verdicts v JOIN heads b ON b.file = substr(v.detail, 4)"
-            " WHERE v.verdict = 'reject' AND v.reason = 'duplicate' AND v.detail LIKE 'of %'")
+            " WHERE v.verdict = 'reject' AND v.reason = 'duplicate' AND v.detail LIKE 'of %'"
+        )
         for head_id, best in by_rule:
             found.setdefault(head_id, found.get(best, best))
             found.setdefault(best, best)
@@ -173,7 +183,8 @@ class Desk:
             by: dict[str, int] = {}
             kept = 0
             for verdict, reason, who, count in self.db.execute(
-                    "SELECT verdict, reason, by, count(*) FROM verdicts GROUP BY by, verdict, reason"):
+                "SELECT verdict, reason, by, count(*) FROM verdicts GROUP BY by, verdict, reason"
+            ):
                 by[who] = by.get(who, 0) + count
                 kept += count if verdict == "keep" else 0
                 if verdict == "reject":
@@ -181,20 +192,35 @@ class Desk:
             # Of those in doubt, all less what people decided: the second is a short list.
             doubtful, unsure = (
                 self.db.execute(f"SELECT count(*) FROM ranking r WHERE {condition}").fetchone()[0]
-                - self.db.execute("SELECT count(*) FROM verdicts v CROSS JOIN ranking r ON r.head_id = v.head_id"
-                                  f" WHERE v.by = 'person' AND {condition}").fetchone()[0]
-                for condition in (f"r.doubt > {BORDERLINE}", f"r.p BETWEEN {UNSURE[0]} AND {UNSURE[1]}"))
+                - self.db.execute(
+                    "SELECT count(*) FROM verdicts v CROSS JOIN ranking r ON r.head_id = v.head_id"
+                    f" WHERE v.by = 'person' AND {condition}"
+                ).fetchone()[0]
+                for condition in (f"r.doubt > {BORDERLINE}", f"r.p BETWEEN {UNSURE[0]} AND {UNSURE[1]}")
+            )
             total, (groups, members) = self.total, self.bunches
-        return {"total": total, "by": by, "groups": groups, "reasons": dict(sorted(reasons.items(), key=_most_first)),
-                "filters": {"all": total, "borderline": doubtful, "duplicates": members, "kept": kept, "unsure": unsure,
-                            "rejected": sum(reasons.values()), "yours": by.get("person", 0)}}
+        return {
+            "total": total,
+            "by": by,
+            "groups": groups,
+            "reasons": dict(sorted(reasons.items(), key=_most_first)),
+            "filters": {
+                "all": total,
+                "borderline": doubtful,
+                "duplicates": members,
+                "kept": kept,
+                "unsure": unsure,
+                "rejected": sum(reasons.values()),
+                "yours": by.get("person", 0),
+            },
+        }
 
     def page(
         self,
-        which: str = "all",                              # a name of FILTERS
+        which: str = "all",  # a name of FILTERS
         *,
-        reason: str = "",                                # of rejected heads this reason alone; empty: all
-        after: tuple[float, int] | None = None,          # place and id of the last head before the page
+        reason: str = "",  # of rejected heads this reason alone; empty: all
+        after: tuple[float, int] | None = None,  # place and id of the last head before the page
         limit: int = 60,
     ) -> dict[str, Any]:
         """A page of heads, the most doubtful first, and the cursor of the next page (None: this is the last)."""
@@ -207,8 +233,9 @@ class Desk:
             values += [after[0], after[0], after[1]]
         with self.lock:
             self.refresh()
-            rows = self.db.execute(f"{ROW} WHERE {' AND '.join(where)} ORDER BY r.place DESC, r.head_id LIMIT ?",
-                                   (*values, limit + 1)).fetchall()
+            rows = self.db.execute(
+                f"{ROW} WHERE {' AND '.join(where)} ORDER BY r.place DESC, r.head_id LIMIT ?", (*values, limit + 1)
+            ).fetchall()
         items = [dict(row) for row in rows[:limit]]
         more = len(rows) > limit
         return {"items": items, "next": [items[-1]["place"], items[-1]["id"]] if more else None}
@@ -216,18 +243,22 @@ class Desk:
     def groups(
         self,
         *,
-        after: int = 0,       # the last group before the page
+        after: int = 0,  # the last group before the page
         limit: int = 20,
     ) -> dict[str, Any]:
         """A page of groups of duplicates, each with its best head first, and the cursor of the next page."""
         with self.lock:
             self.refresh()
-            rows = self.db.execute("SELECT bunch, count(*) AS n FROM ranking WHERE bunch > ? GROUP BY bunch"
-                                   " ORDER BY bunch LIMIT ?", (after, limit + 1)).fetchall()
+            rows = self.db.execute(
+                "SELECT bunch, count(*) AS n FROM ranking WHERE bunch > ? GROUP BY bunch ORDER BY bunch LIMIT ?",
+                (after, limit + 1),
+            ).fetchall()
             found = []
             for row in rows[:limit]:
-                members = self.db.execute(f"{ROW} WHERE r.bunch = ? ORDER BY h.id != r.bunch, v.verdict, h.id LIMIT ?",
-                                          (row["bunch"], MEMBERS)).fetchall()
+                members = self.db.execute(
+                    f"{ROW} WHERE r.bunch = ? ORDER BY h.id != r.bunch, v.verdict, h.id LIMIT ?",
+                    (row["bunch"], MEMBERS),
+                ).fetchall()
                 found.append({"group": row["bunch"], "count": row["n"], "items": [dict(each) for each in members]})
         return {"groups": found, "next": rows[limit - 1]["bunch"] if len(rows) > limit else None}
 
@@ -241,10 +272,14 @@ class Desk:
         """The figures of a head that have a threshold: name, value, limit, and whether that is a most or a least."""
         limits = dict(self.limits.values())
         with self.lock:
-            rows = self.db.execute("SELECT name, value FROM measures WHERE head_id = ? AND typeof(value) != 'text'",
-                                   (head_id,)).fetchall()
-        return [{"name": row["name"], "value": row["value"], "limit": limits[row["name"]], "most": row["name"] in MOST}
-                for row in rows if row["name"] in limits]
+            rows = self.db.execute(
+                "SELECT name, value FROM measures WHERE head_id = ? AND typeof(value) != 'text'", (head_id,)
+            ).fetchall()
+        return [
+            {"name": row["name"], "value": row["value"], "limit": limits[row["name"]], "most": row["name"] in MOST}
+            for row in rows
+            if row["name"] in limits
+        ]
 
     def file(self, head_id: int) -> Path:
         """The crop's file; raises FigmentError where the catalog has no such head or it lies elsewhere."""
@@ -277,24 +312,29 @@ class Desk:
         with self.lock, self.db:
             rows = self.db.execute(
                 "SELECT * FROM decisions WHERE by = 'person' AND NOT undone AND batch ="
-                " (SELECT max(batch) FROM decisions WHERE by = 'person' AND NOT undone) ORDER BY id DESC").fetchall()
+                " (SELECT max(batch) FROM decisions WHERE by = 'person' AND NOT undone) ORDER BY id DESC"
+            ).fetchall()
             for row in rows:
                 self.db.execute("UPDATE decisions SET undone = 1 WHERE id = ?", (row["id"],))
-                if not self.db.execute("SELECT 1 FROM heads WHERE id = ? AND file = ?",
-                                       (row["head_id"], row["file"])).fetchone():
-                    continue    # the picture was cropped anew since
+                if not self.db.execute(
+                    "SELECT 1 FROM heads WHERE id = ? AND file = ?", (row["head_id"], row["file"])
+                ).fetchone():
+                    continue  # the picture was cropped anew since
                 self.db.execute("DELETE FROM verdicts WHERE head_id = ?", (row["head_id"],))
                 if row["former_verdict"] is not None:
                     self.db.execute(
                         "INSERT INTO verdicts (head_id, verdict, reason, detail, by, at) VALUES (?, ?, ?, ?, ?, ?)",
-                        (row["head_id"], *(row[f"former_{name}"]
-                                           for name in ("verdict", "reason", "detail", "by", "at"))))
+                        (
+                            row["head_id"],
+                            *(row[f"former_{name}"] for name in ("verdict", "reason", "detail", "by", "at")),
+                        ),
+                    )
             return self.items(list(dict.fromkeys(row["head_id"] for row in rows)))
 
     def judge_by_model(
         self,
-        sure: dict[int, tuple[bool, str]],     # head id -> whether it is a head, and the figure for people
-        probabilities: dict[int, float],       # head id -> how likely it is a head
+        sure: dict[int, tuple[bool, str]],  # head id -> whether it is a head, and the figure for people
+        probabilities: dict[int, float],  # head id -> how likely it is a head
     ) -> int:
         """Let the model's word replace the rules' where it is sure, in one transaction; how many verdicts differ.
 
@@ -307,13 +347,17 @@ class Desk:
                     "UPDATE verdicts SET (verdict, reason, detail, by, at) = (SELECT former_verdict, former_reason,"
                     " former_detail, former_by, former_at FROM decisions d WHERE d.head_id = verdicts.head_id"
                     " AND d.by = 'model' ORDER BY d.id DESC LIMIT 1) WHERE by = 'model' AND EXISTS"
-                    " (SELECT 1 FROM decisions d WHERE d.head_id = verdicts.head_id AND d.by = 'model')")
-                self.db.execute("DELETE FROM decisions WHERE by = 'model' AND head_id NOT IN"
-                                " (SELECT head_id FROM decisions WHERE by = 'person')")
+                    " (SELECT 1 FROM decisions d WHERE d.head_id = verdicts.head_id AND d.by = 'model')"
+                )
+                self.db.execute(
+                    "DELETE FROM decisions WHERE by = 'model' AND head_id NOT IN"
+                    " (SELECT head_id FROM decisions WHERE by = 'person')"
+                )
                 batch, changed = self._next_batch(), 0
                 for head_id, (is_head, figure) in sure.items():
-                    row = self.db.execute("SELECT verdict, reason, by FROM verdicts WHERE head_id = ?",
-                                          (head_id,)).fetchone()
+                    row = self.db.execute(
+                        "SELECT verdict, reason, by FROM verdicts WHERE head_id = ?", (head_id,)
+                    ).fetchone()
                     if row is None or row["by"] != "rule":
                         continue
                     if is_head and row["reason"] == "not-a-head":
@@ -338,7 +382,8 @@ class Desk:
             "INSERT INTO decisions (batch, head_id, file, by, verdict, reason, former_verdict, former_reason,"
             " former_detail, former_by, former_at) SELECT ?, h.id, h.file, ?, ?, ?, v.verdict, v.reason, v.detail,"
             " v.by, v.at FROM heads h LEFT JOIN verdicts v ON v.head_id = h.id WHERE h.id = ?",
-            (batch, by, verdict, reason, head_id))
+            (batch, by, verdict, reason, head_id),
+        )
 
     def _write(self, head_id: int, verdict: str, reason: str, detail: str, by: str) -> None:
         """The verdict on one head; a person's is replaced only by a person's, as in `Catalog.put_verdicts`."""
@@ -346,7 +391,9 @@ class Desk:
             "INSERT INTO verdicts (head_id, verdict, reason, detail, by) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (head_id) DO UPDATE SET verdict = excluded.verdict, reason = excluded.reason,"
             " detail = excluded.detail, by = excluded.by, at = excluded.at"
-            " WHERE verdicts.by != 'person' OR excluded.by = 'person'", (head_id, verdict, reason, detail, by))
+            " WHERE verdicts.by != 'person' OR excluded.by = 'person'",
+            (head_id, verdict, reason, detail, by),
+        )
 
 
 def _most_first(item: tuple[str, int]) -> tuple[int, str]:

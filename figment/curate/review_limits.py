@@ -18,8 +18,9 @@ DETAIL = re.compile(r"(\w+) [-+.\de]+ [<>] ([-+.\de]+)")
 def limits_in_force(db: sqlite3.Connection) -> dict[str, tuple[str, float]]:
     """Reason -> measure and threshold: as the newest rule verdicts tell them, the defaults where none tells."""
     found = {rule[0]: (str(rule[1]), float(getattr(Thresholds(), rule[2]))) for rule in RULES}
-    rows = db.execute("SELECT reason, detail, max(at) FROM verdicts WHERE by = 'rule' AND verdict = 'reject'"
-                      " GROUP BY reason")
+    rows = db.execute(
+        "SELECT reason, detail, max(at) FROM verdicts WHERE by = 'rule' AND verdict = 'reject' GROUP BY reason"
+    )
     for reason, detail, _ in rows:
         match = DETAIL.fullmatch(detail)
         if match:
@@ -28,9 +29,9 @@ def limits_in_force(db: sqlite3.Connection) -> dict[str, tuple[str, float]]:
 
 
 def doubt(
-    measures: Mapping[str, float],                 # the head's figures
-    reason: str,                                   # why it is rejected; empty: it is kept
-    limits: Mapping[str, tuple[str, float]],       # reason -> measure and threshold
+    measures: Mapping[str, float],  # the head's figures
+    reason: str,  # why it is rejected; empty: it is kept
+    limits: Mapping[str, tuple[str, float]],  # reason -> measure and threshold
 ) -> float:
     """How near the verdict is to its opposite, 0 (beyond doubt) to 1 (on the threshold).
 

@@ -44,7 +44,7 @@ class Classifier:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.lesson: Lesson | None = None
-        self.learned_at = 0    # labels at the last training
+        self.learned_at = 0  # labels at the last training
         self.head_ids, self.units = load_embeddings(desk)
         self.row_of = {int(head_id): row for row, head_id in enumerate(self.head_ids)}
 
@@ -58,7 +58,8 @@ class Classifier:
         with self.desk.lock:
             rows = self.desk.db.execute(
                 "SELECT head_id, verdict = 'keep' FROM verdicts WHERE by = 'person'"
-                " AND (verdict = 'keep' OR reason = 'not-a-head')").fetchall()
+                " AND (verdict = 'keep' OR reason = 'not-a-head')"
+            ).fetchall()
         return {row[0]: row[1] for row in rows}
 
     def due(self) -> bool:
@@ -72,8 +73,8 @@ class Classifier:
         """Train on the labels, order what is left by doubt, and judge where the answer is sure enough."""
         labels = {head_id: word for head_id, word in self.labels().items() if head_id in self.row_of}
         rows = np.array([self.row_of[head_id] for head_id in labels])
-        x = self.units[rows].astype(np.float64)                            # [N, D]
-        y = np.array(list(labels.values()), np.float64)                    # [N]
+        x = self.units[rows].astype(np.float64)  # [N, D]
+        y = np.array(list(labels.values()), np.float64)  # [N]
 
         # The penalty that does best on labels left out; how well it does there decides whether it may judge.
         held_out = {ridge: cross_validate(x, y, ridge) for ridge in RIDGES}
@@ -85,9 +86,11 @@ class Classifier:
         probabilities = {int(head_id): float(value) for head_id, value in zip(self.head_ids, p, strict=True)}
         sure = {}
         if right >= TRUSTED:
-            sure = {head_id: (value > 0.5, f"model {value:.3f} {'>' if value > 0.5 else '<'} 0.5")
-                    for head_id, value in probabilities.items()
-                    if max(value, 1 - value) >= SURE and head_id not in labels}
+            sure = {
+                head_id: (value > 0.5, f"model {value:.3f} {'>' if value > 0.5 else '<'} 0.5")
+                for head_id, value in probabilities.items()
+                if max(value, 1 - value) >= SURE and head_id not in labels
+            }
         judged = self.desk.judge_by_model(sure, probabilities)
         self.learned_at = len(labels)
         self.lesson = Lesson(len(labels), round(right, 3), judged, right >= TRUSTED)
@@ -98,8 +101,9 @@ def load_embeddings(desk: Desk) -> tuple[np.ndarray, np.ndarray]:
     """The ids and embeddings of the heads that have one: int64 [N] and float16 [N, D]; damaged ones are left out."""
     with desk.lock:
         try:
-            rows = desk.db.execute("SELECT h.id, m.value FROM heads h JOIN measures m ON m.head_id = h.id"
-                                   " AND m.name = 'embedding'")
+            rows = desk.db.execute(
+                "SELECT h.id, m.value FROM heads h JOIN measures m ON m.head_id = h.id AND m.name = 'embedding'"
+            )
             found = [(row[0], _unhex(row[1])) for row in rows]
         except sqlite3.OperationalError:
             found = []
@@ -120,17 +124,17 @@ def _unhex(text: object) -> np.ndarray | None:
 
 
 def fit(
-    x: np.ndarray,        # float64 [N, D], rows of unit length
-    y: np.ndarray,        # 1 or 0 [N]
-    ridge: float,         # weight of the penalty on all but the constant
+    x: np.ndarray,  # float64 [N, D], rows of unit length
+    y: np.ndarray,  # 1 or 0 [N]
+    ridge: float,  # weight of the penalty on all but the constant
     steps: int = 25,
 ) -> np.ndarray:
     """Weights [D + 1] of a penalised logistic regression, the constant last, by Newton's method (IRLS).
 
     Both kinds weigh the same, however few there are of one: a reviewer labels what is doubtful, not a fair sample.
     """
-    inputs = np.concatenate([x * np.sqrt(x.shape[1]), np.ones((len(x), 1))], 1)           # [N, D + 1]
-    share = np.where(y == 1, 0.5 / max(y.mean(), 1e-9), 0.5 / max(1 - y.mean(), 1e-9))    # [N], mean 1
+    inputs = np.concatenate([x * np.sqrt(x.shape[1]), np.ones((len(x), 1))], 1)  # [N, D + 1]
+    share = np.where(y == 1, 0.5 / max(y.mean(), 1e-9), 0.5 / max(1 - y.mean(), 1e-9))  # [N], mean 1
     penalty = np.full(inputs.shape[1], ridge)
     penalty[-1] = 1e-6
     weights = np.zeros(inputs.shape[1])
@@ -139,7 +143,7 @@ def fit(
         slope = inputs.T @ (share * (p - y)) + penalty * weights
         curve = (inputs * (share * p * (1 - p))[:, None]).T @ inputs + np.diag(penalty + 1e-9)
         step = np.linalg.solve(curve, slope)
-        weights -= step * min(1.0, 4.0 / max(float(np.abs(step).max()), 1e-9))    # no leap on separable labels
+        weights -= step * min(1.0, 4.0 / max(float(np.abs(step).max()), 1e-9))  # no leap on separable labels
         if np.abs(step).max() < 1e-6:
             break
     return weights
@@ -153,7 +157,7 @@ def predict(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def cross_validate(x: np.ndarray, y: np.ndarray, ridge: float) -> np.ndarray:
     """What each label is taken for by a classifier that did not see it nor the rest of its fold, [N]."""
     order = np.random.RandomState(0).permutation(len(y))
-    order = order[np.argsort(y[order], kind="stable")]    # each fold gets its share of both kinds
+    order = order[np.argsort(y[order], kind="stable")]  # each fold gets its share of both kinds
     fold = np.empty(len(y), np.int64)
     fold[order] = np.arange(len(y)) % FOLDS
     p = np.empty(len(y))

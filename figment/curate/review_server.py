@@ -23,8 +23,11 @@ from figment.curate.review_model import AGAIN, EACH_KIND, ENOUGH, Classifier
 from figment.curate.review_thumbs import thumbnail
 
 PAGES = Path(__file__).parent / "pages"
-FILES = {"/": ("review.html", "text/html"), "/review.js": ("review.js", "text/javascript"),
-         "/review.css": ("review.css", "text/css")}
+FILES = {
+    "/": ("review.html", "text/html"),
+    "/review.js": ("review.js", "text/javascript"),
+    "/review.css": ("review.css", "text/css"),
+}
 REASONS = ("unwanted", "not-a-head", "duplicate")
 """Why a person may reject a head."""
 LONGEST_BATCH = 500
@@ -39,9 +42,9 @@ class Office:
 
     def __init__(
         self,
-        name: str,                       # what the page calls the folder
-        desk: Desk | None,               # None: a folder of plain pictures, for boxes alone
-        boxes: Boxes | None,             # None: the source pictures are not at hand
+        name: str,  # what the page calls the folder
+        desk: Desk | None,  # None: a folder of plain pictures, for boxes alone
+        boxes: Boxes | None,  # None: the source pictures are not at hand
     ) -> None:
         self.name, self.desk, self.boxes = name, desk, boxes
         self.classifier = Classifier(desk) if desk else None
@@ -55,10 +58,17 @@ class Office:
             return {"usable": False}
         labels = self.classifier.labels()
         lesson = self.classifier.lesson
-        return {"usable": self.classifier.usable, "labels": len(labels), "heads": sum(labels.values()),
-                "enough": ENOUGH, "each": EACH_KIND, "again": AGAIN, "learning": self.learning.locked(),
-                "lesson": lesson and {"labels": lesson.labels, "right": lesson.right, "judged": lesson.judged,
-                                      "trusted": lesson.trusted}}
+        return {
+            "usable": self.classifier.usable,
+            "labels": len(labels),
+            "heads": sum(labels.values()),
+            "enough": ENOUGH,
+            "each": EACH_KIND,
+            "again": AGAIN,
+            "learning": self.learning.locked(),
+            "lesson": lesson
+            and {"labels": lesson.labels, "right": lesson.right, "judged": lesson.judged, "trusted": lesson.trusted},
+        }
 
     def learn(self) -> None:
         """Train the classifier if it is due; one training at a time."""
@@ -75,14 +85,31 @@ def application(office: Office) -> Guard:
     routes = [Route(path, page) for path in FILES]
     routes += [Route("/api/state", state)]
     if office.desk:
-        routes += [Route("/api/heads", heads), Route("/api/groups", groups), Route("/api/head", head),
-                   Route("/api/decide", decide, methods=["POST"]), Route("/api/undo", undo, methods=["POST"]),
-                   Route("/thumb", thumb), Route("/crop", crop)]
+        routes += [
+            Route("/api/heads", heads),
+            Route("/api/groups", groups),
+            Route("/api/head", head),
+            Route("/api/decide", decide, methods=["POST"]),
+            Route("/api/undo", undo, methods=["POST"]),
+            Route("/thumb", thumb),
+            Route("/crop", crop),
+        ]
     if office.boxes:
-        routes += [Route("/api/pictures", pictures), Route("/api/picture", picture), Route("/picture", picture_file),
-                   Route("/api/boxes", save_boxes, methods=["POST"])]
-    app = Starlette(routes=routes, exception_handlers={
-        FigmentError: _mistake, HTTPException: _refused, Refused: _refused, sqlite3.OperationalError: _busy})
+        routes += [
+            Route("/api/pictures", pictures),
+            Route("/api/picture", picture),
+            Route("/picture", picture_file),
+            Route("/api/boxes", save_boxes, methods=["POST"]),
+        ]
+    app = Starlette(
+        routes=routes,
+        exception_handlers={
+            FigmentError: _mistake,
+            HTTPException: _refused,
+            Refused: _refused,
+            sqlite3.OperationalError: _busy,
+        },
+    )
     app.state.office = office
     return Guard(app, max_body=MAX_BODY, json_only=True)
 
@@ -105,6 +132,7 @@ def _busy(request: Request, error: Exception) -> Response:
 
 # ---------------------------------------------------------------------- pages
 
+
 def page(request: Request) -> Response:
     name, kind = FILES[request.url.path]
     return Response((PAGES / name).read_bytes(), media_type=kind, headers={"cache-control": "no-cache"})
@@ -114,11 +142,19 @@ def state(request: Request) -> Response:
     office = _office(request)
     counts = office.desk.counts() if office.desk else None
     pictures = office.boxes.page(limit=1)["counts"] if office.boxes else None
-    return _answer({"name": office.name, "counts": counts, "model": office.model(), "pictures": pictures,
-                    "boxes": str(office.boxes.out) if office.boxes else None})
+    return _answer(
+        {
+            "name": office.name,
+            "counts": counts,
+            "model": office.model(),
+            "pictures": pictures,
+            "boxes": str(office.boxes.out) if office.boxes else None,
+        }
+    )
 
 
 # ---------------------------------------------------------------------- heads
+
 
 def heads(request: Request) -> Response:
     desk, query = _desk(request), request.query_params
@@ -135,8 +171,9 @@ def heads(request: Request) -> Response:
 
 def groups(request: Request) -> Response:
     desk = _desk(request)
-    found = desk.groups(after=_whole(request.query_params.get("after") or "0", "after", 0, 2**62),
-                        limit=_limit(request, 12))
+    found = desk.groups(
+        after=_whole(request.query_params.get("after") or "0", "after", 0, 2**62), limit=_limit(request, 12)
+    )
     for group in found["groups"]:
         group["items"] = _stamped(desk, group["items"])
     return _answer(found)
@@ -185,12 +222,14 @@ def crop(request: Request) -> Response:
 
 # ---------------------------------------------------------------------- boxes
 
+
 def pictures(request: Request) -> Response:
     which = request.query_params.get("filter", "all")
     if which not in ("all", "todo", "done"):
         raise FigmentError(f"filter {which[:40]!r}: must be all, todo or done")
-    return _answer(_boxes(request).page(which=which, after=request.query_params.get("after", ""),
-                                        limit=_limit(request)))
+    return _answer(
+        _boxes(request).page(which=which, after=request.query_params.get("after", ""), limit=_limit(request))
+    )
 
 
 def picture(request: Request) -> Response:
@@ -213,6 +252,7 @@ async def save_boxes(request: Request) -> Response:
 
 # ---------------------------------------------------------------------- arguments
 
+
 def _office(request: Request) -> Office:
     office: Office = request.app.state.office
     return office
@@ -220,7 +260,7 @@ def _office(request: Request) -> Office:
 
 def _desk(request: Request) -> Desk:
     desk = _office(request).desk
-    assert desk is not None    # such routes exist with a desk alone
+    assert desk is not None  # such routes exist with a desk alone
     return desk
 
 

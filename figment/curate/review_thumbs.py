@@ -13,9 +13,9 @@ SIDE = 192
 
 
 def thumbnail(
-    path: Path,       # the crop
-    folder: Path,     # the heads folder
-    name: str,        # the crop's file as the catalog has it
+    path: Path,  # the crop
+    folder: Path,  # the heads folder
+    name: str,  # the crop's file as the catalog has it
 ) -> bytes:
     """The crop as a small WebP; from heads/.thumbs where it lies there and is as new as the crop."""
     cached = folder / FOLDER / f"{name}.webp"

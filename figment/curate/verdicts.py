@@ -37,11 +37,22 @@ class Thresholds:
     """Copies of one picture differ by no more than this at any spot, 0 to 30; 0 keeps all but the most exact copies."""
 
     def __post_init__(self) -> None:
-        limits = {"min_size": 1e6, "min_true_size": 1e6, "min_sharpness": 1.0, "max_blocking": 255.0,
-                  "min_contrast": 255.0, "min_brightness": 255.0, "min_headness": 1.0, "max_cut": 1.0,
-                  "max_difference": WIDEST}
-        wrong = [f"--{name.replace('_', '-')} {getattr(self, name)}: must be 0 to {most:g}"
-                 for name, most in limits.items() if not 0 <= getattr(self, name) <= most]
+        limits = {
+            "min_size": 1e6,
+            "min_true_size": 1e6,
+            "min_sharpness": 1.0,
+            "max_blocking": 255.0,
+            "min_contrast": 255.0,
+            "min_brightness": 255.0,
+            "min_headness": 1.0,
+            "max_cut": 1.0,
+            "max_difference": WIDEST,
+        }
+        wrong = [
+            f"--{name.replace('_', '-')} {getattr(self, name)}: must be 0 to {most:g}"
+            for name, most in limits.items()
+            if not 0 <= getattr(self, name) <= most
+        ]
         if wrong:
             raise FigmentError("; ".join(wrong))
 
@@ -63,7 +74,7 @@ FIGURES = tuple(rule[1] for rule in RULES)
 
 def fails(
     value: float,
-    threshold: str,            # a field of Thresholds
+    threshold: str,  # a field of Thresholds
     thresholds: Thresholds,
 ) -> bool:
     """Whether a figure lies on the wrong side of its threshold."""
@@ -73,17 +84,18 @@ def fails(
 
 def judge(
     heads: Iterable[Head],
-    measures: Mapping[int, Measures],        # head id -> measures; a head without any is missing or damaged
-    pairs: Pairs,                            # ids of two crops and how much they differ
+    measures: Mapping[int, Measures],  # head id -> measures; a head without any is missing or damaged
+    pairs: Pairs,  # ids of two crops and how much they differ
     thresholds: Thresholds,
     *,
-    broken: Mapping[int, str] | None = None,       # head id -> what is wrong with its file; None: nothing
+    broken: Mapping[int, str] | None = None,  # head id -> what is wrong with its file; None: nothing
     decided: Mapping[int, Verdict] | None = None,  # what people decided, which a group of copies follows; None: nothing
 ) -> list[Verdict]:
     """A verdict for every head, in the order of `heads`."""
     heads, broken, decided = list(heads), broken or {}, decided or {}
-    verdicts = {head.id: judge_alone(head, measures.get(head.id, {}), thresholds, broken.get(head.id, ""))
-                for head in heads}
+    verdicts = {
+        head.id: judge_alone(head, measures.get(head.id, {}), thresholds, broken.get(head.id, "")) for head in heads
+    }
     by_id = {head.id: head for head in heads}
 
     # Of each group of copies keep the best; a copy that fails a rule of its own keeps its own reason.
@@ -97,8 +109,8 @@ def best_of_groups(
     heads: Iterable[Head],
     pairs: Pairs,
     thresholds: Thresholds,
-    verdicts: Mapping[int, Verdict],    # of the rules: who fails one can't be the best of those who don't
-    decided: Mapping[int, Verdict],     # of people
+    verdicts: Mapping[int, Verdict],  # of the rules: who fails one can't be the best of those who don't
+    decided: Mapping[int, Verdict],  # of people
 ) -> dict[int, int]:
     """Head id -> the id of the best of its group of copies, for every head in a group of two and more."""
     by_id = {head.id: head for head in heads}
@@ -114,7 +126,7 @@ def judge_alone(
     head: Head,
     measures: Measures,
     thresholds: Thresholds,
-    broken: str,             # what is wrong with its file; empty: nothing
+    broken: str,  # what is wrong with its file; empty: nothing
 ) -> Verdict:
     """The verdict on one crop, whatever other crops there are."""
     if broken or not measures:

@@ -1,6 +1,6 @@
 """A folder of pictures to practise on, with everything that goes wrong in real collections, and the truth about it.
 
-    figment demo-art pictures --pictures 400 --seed 0
+figment demo-art pictures --pictures 400 --seed 0
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ TOO_SMALL = 32.0
 """Heads of fewer pixels in height are of no use to anybody."""
 
 MIX = {"avataaars": 45.0, "adventurer": 20.0, "toon-head": 12.0, "micah": 8.0} | {
-    name: 1.7 for name in HEADS if name not in ("avataaars", "adventurer", "toon-head", "micah")}
+    name: 1.7 for name in HEADS if name not in ("avataaars", "adventurer", "toon-head", "micah")
+}
 """A collection leans towards what its collector loves."""
 
 PEOPLE = Cast(MIX, heads=(1, 4), head_px=(72.0, 300.0), mirror=0.1)
@@ -30,9 +31,23 @@ NOBODY = Cast(MIX, heads=(0, 0))
 FAR_AWAY = Cast(MIX, heads=(1, 4), head_px=(14.0, 28.0), mirror=0.1)
 CUT_OUT = Cast(MIX, heads=(1, 2), head_px=(90.0, 300.0), mirror=0.1, background=False)
 
-SHARES = {"no-head": 0.06, "small-heads": 0.05, "copy": 0.04, "reencoded": 0.05, "resized": 0.04, "mirrored": 0.04,
-          "truncated": 0.015, "text": 0.005, "empty": 0.005, "cmyk": 0.02, "sixteen-bit": 0.01, "palette": 0.02,
-          "alpha": 0.02, "exif-rotated": 0.02, "animated": 0.01}
+SHARES = {
+    "no-head": 0.06,
+    "small-heads": 0.05,
+    "copy": 0.04,
+    "reencoded": 0.05,
+    "resized": 0.04,
+    "mirrored": 0.04,
+    "truncated": 0.015,
+    "text": 0.005,
+    "empty": 0.005,
+    "cmyk": 0.02,
+    "sixteen-bit": 0.01,
+    "palette": 0.02,
+    "alpha": 0.02,
+    "exif-rotated": 0.02,
+    "animated": 0.01,
+}
 """The share of each kind among the pictures; the rest are good scenes. There is at least one of each."""
 
 FOLDERS = ("fan-art", "screens", "wallpapers")
@@ -58,8 +73,11 @@ def make_demo_art(out: Path, *, pictures: int = 400, seed: int = 0) -> None:
 
     # The truth comes last: its presence means that all pictures are there.
     used = [*HEADS, *TILES, *THINGS]
-    write_text(out / "CREDITS.md", "# Who drew this\n\nThe pictures are composed of drawings from DiceBear's styles, "
-               "each under its own licence:\n\n" + "\n".join(credit_lines(used)) + "\n")
+    write_text(
+        out / "CREDITS.md",
+        "# Who drew this\n\nThe pictures are composed of drawings from DiceBear's styles, "
+        "each under its own licence:\n\n" + "\n".join(credit_lines(used)) + "\n",
+    )
     write_json(out / "truth.json", {"seed": seed, "count": pictures, "pictures": truth})
 
 
@@ -69,8 +87,10 @@ def _is_done(out: Path, pictures: int, seed: int) -> bool:
         return False
     truth = read_json(out / "truth.json")
     if (truth.get("seed"), truth.get("count")) != (seed, pictures):
-        raise FigmentError(f"OUT {out}: holds demo art of seed {truth.get('seed')} with {truth.get('count')} pictures; "
-                           "choose another folder")
+        raise FigmentError(
+            f"OUT {out}: holds demo art of seed {truth.get('seed')} with {truth.get('count')} pictures; "
+            "choose another folder"
+        )
     return all((out / name).exists() for name in truth["pictures"])
 
 
@@ -84,8 +104,8 @@ def _write_one(
     out: Path,
     index: int,
     kind: str,
-    rng: np.random.Generator,            # of this picture alone
-    truth: dict[str, dict[str, Any]],    # of the pictures before it
+    rng: np.random.Generator,  # of this picture alone
+    truth: dict[str, dict[str, Any]],  # of the pictures before it
 ) -> tuple[str, dict[str, Any]]:
     """Write picture `index`; returns its path below `out` and its truth."""
     stem = f"{FOLDERS[int(rng.integers(len(FOLDERS)))]}/{index:05d}"
@@ -119,6 +139,10 @@ def _entry(
     of: str | None = None,
 ) -> dict[str, Any]:
     """What truth.json says of one picture."""
-    return {"usable": usable, "of": of, "styles": list(styles),
-            "boxes": [[round(side, 1) for side in box] for box in boxes],
-            "too_small": [box.height < TOO_SMALL for box in boxes]}
+    return {
+        "usable": usable,
+        "of": of,
+        "styles": list(styles),
+        "boxes": [[round(side, 1) for side in box] for box in boxes],
+        "too_small": [box.height < TOO_SMALL for box in boxes],
+    }

@@ -61,8 +61,14 @@ def plain(image: Image.Image) -> bytes:
     return encode(image, "PNG")
 
 
-ODD = {"cmyk": (cmyk, "jpg"), "sixteen-bit": (sixteen_bit, "png"), "palette": (palette, "png"),
-       "exif-rotated": (exif_rotated, "jpg"), "animated": (animated, "gif"), "alpha": (plain, "png")}
+ODD = {
+    "cmyk": (cmyk, "jpg"),
+    "sixteen-bit": (sixteen_bit, "png"),
+    "palette": (palette, "png"),
+    "exif-rotated": (exif_rotated, "jpg"),
+    "animated": (animated, "gif"),
+    "alpha": (plain, "png"),
+}
 """Kind -> how to write it, and its suffix."""
 
 

@@ -53,9 +53,9 @@ EVERYONE = Cast(dict.fromkeys(HEADS, 1.0), seeds=120)
 def draw_scene(
     rng: Generator,
     *,
-    styles: Sequence[str] | None = None,       # None: every style with a head
-    size: tuple[int, int] | None = None,       # width and height; None: 240 to 900 px
-    heads: int | None = None,                  # None: one to four; 0: none at all
+    styles: Sequence[str] | None = None,  # None: every style with a head
+    size: tuple[int, int] | None = None,  # width and height; None: 240 to 900 px
+    heads: int | None = None,  # None: one to four; 0: none at all
 ) -> tuple[Image.Image, list[Box]]:
     """An endless source of training scenes, with the wear of real files: RGB picture and head boxes."""
     weights = EVERYONE.styles if styles is None else dict.fromkeys(styles, 1.0)
@@ -67,7 +67,7 @@ def draw_scene(
 def compose(
     rng: Generator,
     cast: Cast,
-    size: tuple[int, int] | None = None,       # width and height; None: 240 to 900 px
+    size: tuple[int, int] | None = None,  # width and height; None: 240 to 900 px
 ) -> Scene:
     """A scene of `cast`; heads overlap one another little or not at all."""
     width, height = size or (int(rng.integers(240, 901)), int(rng.integers(240, 901)))
@@ -104,7 +104,7 @@ def _character(
     rng: Generator,
     style: str,
     cast: Cast,
-    size: tuple[int, int],     # of the picture, to bound the head by
+    size: tuple[int, int],  # of the picture, to bound the head by
 ) -> tuple[Image.Image, Image.Image]:
     """A drawing, scaled, leaning and mirrored, with its head's mask; both of the same size."""
     most = max(min(cast.head_px[1], 0.92 * size[1], 1.1 * size[0]), cast.head_px[0] + 1)

@@ -17,8 +17,18 @@ from figment.base.records import Box
 # How far down the drawing the head reaches, as a share of its height; below lie neck and shoulders.
 # Read off 40 drawings a style.
 HEADS = {
-    "adventurer": 0.84, "avataaars": 0.69, "toon-head": 0.77, "micah": 0.74, "big-ears": 0.90, "big-smile": 1.0,
-    "open-peeps": 0.79, "personas": 0.74, "lorelei": 0.74, "miniavs": 0.87, "notionists": 0.60, "croodles": 1.0,
+    "adventurer": 0.84,
+    "avataaars": 0.69,
+    "toon-head": 0.77,
+    "micah": 0.74,
+    "big-ears": 0.90,
+    "big-smile": 1.0,
+    "open-peeps": 0.79,
+    "personas": 0.74,
+    "lorelei": 0.74,
+    "miniavs": 0.87,
+    "notionists": 0.60,
+    "croodles": 1.0,
     "pixel-art": 0.78,
 }
 
@@ -65,7 +75,7 @@ def _options(name: str) -> dict[str, Any]:
     if name == "icons":
         variants = definition(name)["components"]["icon"]["variants"]
         plain = [variant for variant in variants if not variant.startswith("emoji")]
-        return {"iconVariant": plain[:128]}    # the option takes no more
+        return {"iconVariant": plain[:128]}  # the option takes no more
     return {}
 
 
@@ -90,7 +100,7 @@ def parts(style: str, seed: int) -> dict[str, Any]:
 def head_mask(style: str, drawing: Image.Image) -> Image.Image:
     """Where the head is in a drawing of `style`: its alpha above the chin line, mode L."""
     alpha = np.asarray(drawing.getchannel("A")).copy()
-    alpha[round(HEADS[style] * drawing.height):] = 0
+    alpha[round(HEADS[style] * drawing.height) :] = 0
     return Image.fromarray(alpha)
 
 
@@ -114,6 +124,8 @@ def credit_lines(styles: list[str]) -> list[str]:
         licence, creator = meta.get("license", {}), meta.get("creator", {})
         source = meta.get("source", {})
         terms = f"{licence.get('name', 'unknown licence')} (<{licence.get('url', '')}>)"
-        lines.append(f"- **{style}**: {source.get('name', style)} by {creator.get('name', 'unknown')}, {terms}, "
-                     f"from <{source.get('url', '')}>")
+        lines.append(
+            f"- **{style}**: {source.get('name', style)} by {creator.get('name', 'unknown')}, {terms}, "
+            f"from <{source.get('url', '')}>"
+        )
     return lines

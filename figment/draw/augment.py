@@ -1,8 +1,8 @@
 """Characters as training data for other vision models: many pictures with a manifest, near-copies left out.
 
-    figment augment runs/00000-heads -o more --images 1000 --data heads-64.zip
-    figment augment runs/00000-heads -o one --images 200 --hold 17 --vary fine        # one character, other colours
-    figment augment runs/00000-heads -o boxed --images 500 --format coco
+figment augment runs/00000-heads -o more --images 1000 --data heads-64.zip
+figment augment runs/00000-heads -o one --images 200 --hold 17 --vary fine        # one character, other colours
+figment augment runs/00000-heads -o boxed --images 500 --format coco
 """
 
 from __future__ import annotations
@@ -31,23 +31,32 @@ MANIFEST = "manifest.jsonl"
 
 
 def augment(
-    model: Path,                       # a model file or a run
-    out: Path,                         # pictures, manifest.jsonl, and annotations.json with coco
+    model: Path,  # a model file or a run
+    out: Path,  # pictures, manifest.jsonl, and annotations.json with coco
     *,
-    images: int = 1000,                # characters to draw; those left out are not replaced
-    seed: int = 0,                     # seeds `seed` and on are drawn
+    images: int = 1000,  # characters to draw; those left out are not replaced
+    seed: int = 0,  # seeds `seed` and on are drawn
     psi: float = 0.8,
-    hold: int | None = None,           # the seed of a character that gives what is not varied; None: all is varied
+    hold: int | None = None,  # the seed of a character that gives what is not varied; None: all is varied
     vary: str = "coarse,middle,fine",  # what follows each picture's own seed
-    data: Path | None = None,          # training pictures, zip or folder, of which no copies are wanted; None: no check
-    form: str = "imagefolder",         # or coco, with the box of the head
-    label: str = "generated",          # the class's folder, or the category's name
+    data: Path | None = None,  # training pictures, zip or folder, of which no copies are wanted; None: no check
+    form: str = "imagefolder",  # or coco, with the box of the head
+    label: str = "generated",  # the class's folder, or the category's name
 ) -> tuple[int, int]:
     """Draw pictures with a manifest row each; returns how many were kept and left out. What is done is not redone."""
     bands = _check(images, hold, vary, form)
     g, _ = load_generator(model)
-    settings = {"model": str(model), "psi": psi, "hold": hold, "vary": vary, "data": str(data) if data else None,
-                "format": form, "label": label, "images": images, "seed": seed}
+    settings = {
+        "model": str(model),
+        "psi": psi,
+        "hold": hold,
+        "vary": vary,
+        "data": str(data) if data else None,
+        "format": form,
+        "label": label,
+        "images": images,
+        "seed": seed,
+    }
     if (out / "augment.json").exists() and read_json(out / "augment.json") != settings:
         raise FigmentError(f"--output {out}: holds pictures of other settings; take another folder")
     write_json(out / "augment.json", settings)
@@ -67,11 +76,19 @@ def augment(
                     first, stop = BANDS[band]
                     mixed = mix_styles(mixed, w, (first, min(stop, g.num_layers)))
                 ws[i] = mixed
-        pictures = np.ascontiguousarray(render(g, ws).transpose(0, 2, 3, 1))           # [n, H, W, C]
+        pictures = np.ascontiguousarray(render(g, ws).transpose(0, 2, 3, 1))  # [n, H, W, C]
         nearest = _nearest(pictures, known) if known else [None] * len(seeds)
         for one, picture, near in zip(seeds, pictures, nearest, strict=True):
-            row = {"seed": one, "hold": hold, "vary": vary, "psi": psi, "file": None, "left_out": None,
-                   "nearest": near[0] if near else None, "likeness": round(near[1], 4) if near else None}
+            row = {
+                "seed": one,
+                "hold": hold,
+                "vary": vary,
+                "psi": psi,
+                "file": None,
+                "left_out": None,
+                "nearest": near[0] if near else None,
+                "likeness": round(near[1], 4) if near else None,
+            }
             if near and near[1] >= TOO_LIKE:
                 row["left_out"] = f"like the training picture {near[0]}"
             else:
@@ -160,6 +177,15 @@ def to_coco(out: Path, rows: list[dict[str, object]], label: str) -> dict[str, o
         found = detector.detect(image)
         x0, y0, x1, y1 = found[0].box if found else (0.0, 0.0, float(image.width), float(image.height))
         pictures.append({"id": i, "file_name": row["file"], "width": image.width, "height": image.height})
-        annotations.append({"id": i, "image_id": i, "category_id": 1, "iscrowd": 0, "area": (x1 - x0) * (y1 - y0),
-                            "bbox": [x0, y0, x1 - x0, y1 - y0], "found": bool(found)})
+        annotations.append(
+            {
+                "id": i,
+                "image_id": i,
+                "category_id": 1,
+                "iscrowd": 0,
+                "area": (x1 - x0) * (y1 - y0),
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "found": bool(found),
+            }
+        )
     return {"images": pictures, "annotations": annotations, "categories": [{"id": 1, "name": label}]}

@@ -13,9 +13,9 @@ from figment.base.pixels import to_unit
 
 
 def rank(
-    model: Path,              # the model file or run that drew them
-    ws: Tensor,               # their latents [N, L, D]
-    images: np.ndarray,       # their pictures, uint8 [N, C, H, W]
+    model: Path,  # the model file or run that drew them
+    ws: Tensor,  # their latents [N, L, D]
+    images: np.ndarray,  # their pictures, uint8 [N, C, H, W]
 ) -> list[int]:
     """Indices of the characters, the likeliest to please first.
 

@@ -33,8 +33,8 @@ class Blend:
 
 
 def load_blended(
-    model: Path,                       # gives the mapping and all layers that no blend takes
-    blends: tuple[Blend, ...] = (),    # later ones over earlier ones
+    model: Path,  # gives the mapping and all layers that no blend takes
+    blends: tuple[Blend, ...] = (),  # later ones over earlier ones
 ) -> Any:
     """The generator of `model` with layers of others."""
     g, _ = load_generator(model)
@@ -46,11 +46,11 @@ def load_blended(
 
 @torch.no_grad()
 def blend_layers(
-    g: Any,                            # changed in place
-    other: Any,                        # of the same family, with weights of the same shapes
+    g: Any,  # changed in place
+    other: Any,  # of the same family, with weights of the same shapes
     layers: str = "fine",
     amount: float = 1.0,
-    name: str = "model",               # what messages call `other`
+    name: str = "model",  # what messages call `other`
 ) -> None:
     """Draw the weights of some layers of `g` towards those of `other`."""
     if not 0 <= amount <= 1:

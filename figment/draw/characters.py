@@ -46,7 +46,7 @@ class Characters:
 
 def characters(
     g: Any,
-    source: str | Path | Sequence[int],    # seeds ("0-3,7"), a list of them, or a .npz or .json file
+    source: str | Path | Sequence[int],  # seeds ("0-3,7"), a list of them, or a .npz or .json file
     psi: float = 0.7,
     cutoff: int | None = None,
     flag: str = "--seeds",
@@ -79,10 +79,13 @@ def _join(g: Any, keys: list[_Key], psi: float, cutoff: int | None) -> Character
     ws = [z_to_w(g, key.z[None], psi, cutoff)[0] if key.w is None and key.z is not None else key.w for key in keys]
     zs = [key.z for key in keys]
     timed = [key.time for key in keys]
-    return Characters(tuple(key.name for key in keys), tuple(key.seed for key in keys),
-                      torch.stack([w for w in ws if w is not None]),
-                      torch.stack([z for z in zs if z is not None]) if all(z is not None for z in zs) else None,
-                      tuple(t for t in timed if t is not None) if any(t is not None for t in timed) else None)
+    return Characters(
+        tuple(key.name for key in keys),
+        tuple(key.seed for key in keys),
+        torch.stack([w for w in ws if w is not None]),
+        torch.stack([z for z in zs if z is not None]) if all(z is not None for z in zs) else None,
+        tuple(t for t in timed if t is not None) if any(t is not None for t in timed) else None,
+    )
 
 
 def _read_npz(g: Any, path: Path) -> list[_Key]:
@@ -112,10 +115,14 @@ def _key(g: Any, item: Any, path: Path) -> _Key:
     """One key frame of a list."""
     item = {"seed": item} if isinstance(item, int) else item
     time = item.get("time") if isinstance(item, dict) else None
-    if not isinstance(item, dict) or not {"seed", "z", "w", "file"} & item.keys() \
-            or not isinstance(time, int | float | None):
-        raise FigmentError(f"{path}: {str(item)[:40]!r} must be a seed, or have seed, z, w or file, and a time in "
-                           "seconds if wanted")
+    if (
+        not isinstance(item, dict)
+        or not {"seed", "z", "w", "file"} & item.keys()
+        or not isinstance(time, int | float | None)
+    ):
+        raise FigmentError(
+            f"{path}: {str(item)[:40]!r} must be a seed, or have seed, z, w or file, and a time in seconds if wanted"
+        )
     if "seed" in item:
         if not isinstance(item["seed"], int) or not 0 <= item["seed"] < 2**32:
             raise FigmentError(f"{path}: seed {item['seed']!r} must be a whole number from 0 to {2**32 - 1}")
@@ -138,11 +145,14 @@ def _arrays(g: Any, held: Any, path: Path) -> list[_Key]:
         values = np.asarray(held[name], np.float32)
     except (KeyError, TypeError, ValueError):
         raise FigmentError(f"{path}: holds neither w nor z as numbers") from None
-    if values.shape[-len(wanted):] != wanted or values.ndim > len(wanted) + 1 or not np.isfinite(values).all():
-        raise FigmentError(f"{path}: {name} is {list(values.shape)}; this model wants finite {list(wanted)}, or "
-                           "several of them")
-    rows = values.reshape(-1, *wanted)    # [N, L, D] or [N, z_dim]
+    if values.shape[-len(wanted) :] != wanted or values.ndim > len(wanted) + 1 or not np.isfinite(values).all():
+        raise FigmentError(
+            f"{path}: {name} is {list(values.shape)}; this model wants finite {list(wanted)}, or several of them"
+        )
+    rows = values.reshape(-1, *wanted)  # [N, L, D] or [N, z_dim]
     names = [path.stem] if len(rows) == 1 else [f"{path.stem}-{at:04d}" for at in range(len(rows))]
     tensors = [torch.from_numpy(row.copy()) for row in rows]
-    return [_Key(label, w=value) if name == "w" else _Key(label, z=value)
-            for label, value in zip(names, tensors, strict=True)]
+    return [
+        _Key(label, w=value) if name == "w" else _Key(label, z=value)
+        for label, value in zip(names, tensors, strict=True)
+    ]

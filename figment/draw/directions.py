@@ -1,7 +1,7 @@
 """Directions in w along which a character changes in one way: found without labels, or fitted to some; named, saved.
 
-    directions = sefa_directions(g, 8)
-    w = apply_directions(w, [(directions[0], 2.0)])         # two standard deviations along the first
+directions = sefa_directions(g, 8)
+w = apply_directions(w, [(directions[0], 2.0)])         # two standard deviations along the first
 """
 
 from __future__ import annotations
@@ -41,16 +41,20 @@ class Direction:
 
 def sefa_directions(g: Any, count: int = 8) -> list[Direction]:
     """What styles react to most: eigenvectors of A^T A over all style weights A (Shen & Zhou 2021, equation 5)."""
-    weights = [module.weight.detach().float().cpu() for name, module in g.named_modules()
-               if name.endswith((".affine", ".style")) and getattr(module, "weight", None) is not None]
+    weights = [
+        module.weight.detach().float().cpu()
+        for name, module in g.named_modules()
+        if name.endswith((".affine", ".style")) and getattr(module, "weight", None) is not None
+    ]
     if not weights:
         raise FigmentError("directions: this family has no styles that SeFa could read")
     weights = [weight / weight.norm(dim=1, keepdim=True).clamp(min=1e-12) for weight in weights]
-    stacked = torch.cat(weights)                                       # [rows, D]
-    _, vectors = torch.linalg.eigh(stacked.t() @ stacked)              # ascending
+    stacked = torch.cat(weights)  # [rows, D]
+    _, vectors = torch.linalg.eigh(stacked.t() @ stacked)  # ascending
     spread = sample_w(g)
-    return [_measured(f"sefa-{i + 1}", vectors[:, -1 - i], spread, g, "sefa")
-            for i in range(min(count, stacked.shape[1]))]
+    return [
+        _measured(f"sefa-{i + 1}", vectors[:, -1 - i], spread, g, "sefa") for i in range(min(count, stacked.shape[1]))
+    ]
 
 
 def pca_directions(g: Any, count: int = 8) -> list[Direction]:
@@ -63,9 +67,9 @@ def pca_directions(g: Any, count: int = 8) -> list[Direction]:
 def label_direction(
     g: Any,
     name: str,
-    w: Tensor,                        # [N, D]: characters
-    values: Sequence[float],          # what is known of each: a number, or 0 and 1
-    ridge: float = 1.0,               # how firmly directions without evidence are held at nothing
+    w: Tensor,  # [N, D]: characters
+    values: Sequence[float],  # what is known of each: a number, or 0 and 1
+    ridge: float = 1.0,  # how firmly directions without evidence are held at nothing
 ) -> Direction:
     """The direction along which a labelled property grows: ridge regression of the values on w (Hoerl 1970)."""
     labels = torch.tensor(list(values), dtype=torch.float64)
@@ -95,8 +99,8 @@ def _measured(name: str, vector: Tensor, w: Tensor, g: Any, method: str, signed:
 
 
 def apply_directions(
-    w: Tensor,                                        # [N, L, D]
-    moves: Sequence[tuple[Direction, float]],         # directions and amounts, in standard deviations
+    w: Tensor,  # [N, L, D]
+    moves: Sequence[tuple[Direction, float]],  # directions and amounts, in standard deviations
 ) -> Tensor:
     """`w` moved along directions, each on its own layers."""
     moved = w.clone()
@@ -122,8 +126,16 @@ def load_directions(model: Path) -> list[Direction]:
     try:
         with safe_open(path, framework="pt") as file:
             rows = json.loads(file.metadata()["directions"])
-            return [Direction(row["name"], file.get_tensor(row["name"]), (row["layers"][0], row["layers"][1]),
-                              row["scale"], row["method"]) for row in rows]
+            return [
+                Direction(
+                    row["name"],
+                    file.get_tensor(row["name"]),
+                    (row["layers"][0], row["layers"][1]),
+                    row["scale"],
+                    row["method"],
+                )
+                for row in rows
+            ]
     except Exception as error:
         raise FigmentError(f"{path}: damaged directions ({str(error).splitlines()[0]})") from None
 
@@ -131,11 +143,14 @@ def load_directions(model: Path) -> list[Direction]:
 def save_directions(model: Path, directions: Sequence[Direction]) -> Path:
     """Save directions with a model, whole; one of a name that is there already replaces it."""
     kept = {direction.name: direction for direction in [*load_directions(model), *directions]}
-    rows = [{"name": each.name, "layers": list(each.layers), "scale": each.scale, "method": each.method}
-            for each in kept.values()]
+    rows = [
+        {"name": each.name, "layers": list(each.layers), "scale": each.scale, "method": each.method}
+        for each in kept.values()
+    ]
     path = directions_path(model)
-    write_bytes(path, save({name: each.vector.contiguous() for name, each in kept.items()},
-                                             {"directions": json.dumps(rows)}))
+    write_bytes(
+        path, save({name: each.vector.contiguous() for name, each in kept.items()}, {"directions": json.dumps(rows)})
+    )
     return path
 
 
@@ -151,4 +166,3 @@ def read_values(path: Path) -> dict[str, dict[str, float]]:
         return {str(name): {str(key): float(value) for key, value in values.items()} for name, values in found.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise FigmentError(f"--labels {path}: must be {{property: {{seed: value}}}} as JSON ({error})") from None
-

@@ -1,9 +1,9 @@
 """Characters moved along directions: find and look, name, apply.
 
-    figment edit runs/00000-heads --find sefa -o sheet.png              # a row for each direction; look at it
-    figment edit runs/00000-heads --find sefa --name 3=hair-length      # keep the third, on some --layers if wanted
-    figment edit runs/00000-heads --labels smiles.json                  # fit directions to {"smile": {"17": 1, ...}}
-    figment edit runs/00000-heads --apply hair-length=2,smile=-1 --seeds 0-7 -o out
+figment edit runs/00000-heads --find sefa -o sheet.png              # a row for each direction; look at it
+figment edit runs/00000-heads --find sefa --name 3=hair-length      # keep the third, on some --layers if wanted
+figment edit runs/00000-heads --labels smiles.json                  # fit directions to {"smile": {"17": 1, ...}}
+figment edit runs/00000-heads --apply hair-length=2,smile=-1 --seeds 0-7 -o out
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ AMOUNTS = (-4.0, -2.0, 0.0, 2.0, 4.0)
 
 def find(
     model: Path,
-    out: Path,                        # the sheet
+    out: Path,  # the sheet
     *,
-    method: str = "sefa",             # sefa or pca
+    method: str = "sefa",  # sefa or pca
     count: int = 8,
-    seeds: list[int] | None = None,   # characters to show them on, a sheet's block each; None: seed 0
+    seeds: list[int] | None = None,  # characters to show them on, a sheet's block each; None: seed 0
     psi: float = 0.7,
 ) -> list[Direction]:
     """Find directions without labels and draw the sheet: a row for each, amounts from left to right."""
@@ -52,8 +52,9 @@ def find(
     found = _find(g, method, count)
     blocks = []
     for w in seeds_to_w(g, seeds or [0], psi):
-        ws = torch.cat([apply_directions(w[None], [(direction, amount)])
-                        for direction in found for amount in AMOUNTS])          # [count * amounts, L, D]
+        ws = torch.cat(
+            [apply_directions(w[None], [(direction, amount)]) for direction in found for amount in AMOUNTS]
+        )  # [count * amounts, L, D]
         blocks += [*track(render_each(g, ws), "drawing", len(ws))]
     write_png(out, make_grid(np.stack(blocks), len(AMOUNTS)))
     return found
@@ -69,10 +70,10 @@ def _find(g: object, method: str, count: int) -> list[Direction]:
 
 def name_directions(
     model: Path,
-    names: list[str],                 # "3=hair-length": the third one found
+    names: list[str],  # "3=hair-length": the third one found
     *,
     method: str = "sefa",
-    layers: str | None = None,        # coarse, middle, fine or 4-9; None: all
+    layers: str | None = None,  # coarse, middle, fine or 4-9; None: all
 ) -> list[Direction]:
     """Save found directions with the model under names of one's own."""
     g, _ = load_generator(model)
@@ -93,7 +94,7 @@ def name_directions(
 
 def fit(
     model: Path,
-    labels: Path,                     # {"smile": {"17": 1, "18": 0, ...}}: values of seeds
+    labels: Path,  # {"smile": {"17": 1, "18": 0, ...}}: values of seeds
     *,
     layers: str | None = None,
 ) -> list[Direction]:
@@ -121,8 +122,10 @@ def parse_moves(model: Path, g: object, text: str) -> list[tuple[Direction, floa
         if name not in known and method in METHODS and number.isdigit():
             known |= {direction.name: direction for direction in _find(g, method, int(number))}
         if name not in known:
-            raise FigmentError(f"--apply {name!r}: no such direction; saved are {', '.join(known) or 'none'}; "
-                               "sefa-1 and pca-1 are always there")
+            raise FigmentError(
+                f"--apply {name!r}: no such direction; saved are {', '.join(known) or 'none'}; "
+                "sefa-1 and pca-1 are always there"
+            )
         try:
             moves.append((known[name], float(amount)))
         except ValueError:
@@ -134,11 +137,11 @@ def parse_moves(model: Path, g: object, text: str) -> list[tuple[Direction, floa
 
 def edit(
     model: Path,
-    out: Path,                        # folder for the PNGs and edit.json
+    out: Path,  # folder for the PNGs and edit.json
     *,
-    apply: str,                       # "hair-length=2,smile=-1"
+    apply: str,  # "hair-length=2,smile=-1"
     seeds: list[int],
-    layers: str | None = None,        # move only these layers; None: each direction's own
+    layers: str | None = None,  # move only these layers; None: each direction's own
     psi: float = 0.7,
 ) -> None:
     """Draw edited characters, each to seed0000.png, and before and after side by side to grid.png."""
@@ -150,11 +153,20 @@ def edit(
     before = seeds_to_w(g, seeds, psi)
     after: Tensor = apply_directions(before, moves)
     pairs = []
-    for seed, old, new in zip(seeds, render_each(g, before), track(render_each(g, after), "drawing", len(seeds)),
-                              strict=True):
+    for seed, old, new in zip(
+        seeds, render_each(g, before), track(render_each(g, after), "drawing", len(seeds)), strict=True
+    ):
         write_png(out / f"seed{seed:04d}.png", new.transpose(1, 2, 0).squeeze())
         pairs += [old, new]
     write_png(out / "grid.png", make_grid(np.stack(pairs), 2 * max(1, round(len(seeds) ** 0.5))))
-    write_json(out / "edit.json", {"model": str(model), "seeds": seeds, "psi": psi, "apply": apply, "layers": layers,
-                                   "moves": [[direction.name, amount] for direction, amount in moves]})
-
+    write_json(
+        out / "edit.json",
+        {
+            "model": str(model),
+            "seeds": seeds,
+            "psi": psi,
+            "apply": apply,
+            "layers": layers,
+            "moves": [[direction.name, amount] for direction, amount in moves],
+        },
+    )

@@ -87,11 +87,11 @@ class Whole(Mapping):
 
 
 def export(
-    model: Path,            # a model file or a run
-    out: Path,              # the .onnx file; with `split`, .mapping.onnx and .synthesis.onnx take its place
+    model: Path,  # a model file or a run
+    out: Path,  # the .onnx file; with `split`, .mapping.onnx and .synthesis.onnx take its place
     *,
-    split: bool = False,    # mapping and synthesis in a file each
-    half: bool = False,     # weights stored in 16 bits: half the size, nearly the same pictures
+    split: bool = False,  # mapping and synthesis in a file each
+    half: bool = False,  # weights stored in 16 bits: half the size, nearly the same pictures
 ) -> Exported:
     """Write the generator as ONNX after checking that it draws what PyTorch draws."""
     if out.suffix != ".onnx":
@@ -110,17 +110,16 @@ def need_onnx(what: str) -> None:
     """Raise FigmentError where the extra `onnx` is not installed."""
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
-        raise FigmentError(f"{what}: needs the extra `onnx` ({missing[0]} is missing): pip install "
-                           "'figment-gan[onnx]'")
+        raise FigmentError(f"{what}: needs the extra `onnx` ({missing[0]} is missing): pip install 'figment-gan[onnx]'")
 
 
 def to_onnx(
-    g: Any,                        # the generator, on the CPU
-    config: dict[str, Any],        # what the model file says of itself
+    g: Any,  # the generator, on the CPU
+    config: dict[str, Any],  # what the model file says of itself
     *,
     split: bool = False,
     half: bool = False,
-    name: str = "model",           # what messages call it
+    name: str = "model",  # what messages call it
 ) -> dict[str, bytes]:
     """ONNX files by part: `whole`, or `mapping` and `synthesis`."""
     total = sum(value.numel() * (2 if half else 4) for value in g.state_dict().values())
@@ -152,8 +151,15 @@ def _trace(
     shapes = {name: {0: batch} if value.ndim else None for name, value in inputs.items()}
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
-            module.eval(), tuple(inputs.values()), dynamo=True, opset_version=OPSET, verbose=False,
-            input_names=list(inputs), output_names=outputs, dynamic_shapes=shapes)
+            module.eval(),
+            tuple(inputs.values()),
+            dynamo=True,
+            opset_version=OPSET,
+            verbose=False,
+            input_names=list(inputs),
+            output_names=outputs,
+            dynamic_shapes=shapes,
+        )
     assert program is not None
     graph = program.model_proto
     _clean(graph)
@@ -184,8 +190,14 @@ def _quiet() -> Iterator[None]:
 def _clean(graph: Any) -> None:
     """Drop the exporter's notes on where each node came from: they name paths of this machine."""
     graph.producer_name, graph.producer_version = "figment", figment.__version__
-    for item in (graph.graph, *graph.graph.node, *graph.graph.value_info, *graph.graph.input, *graph.graph.output,
-                 *graph.graph.initializer):
+    for item in (
+        graph.graph,
+        *graph.graph.node,
+        *graph.graph.value_info,
+        *graph.graph.input,
+        *graph.graph.output,
+        *graph.graph.initializer,
+    ):
         del item.metadata_props[:]
         item.doc_string = ""
     del graph.metadata_props[:]
@@ -193,11 +205,21 @@ def _clean(graph: Any) -> None:
 
 def _notes(g: Any, config: dict[str, Any], part: str, half: bool) -> dict[str, str]:
     """What the file says of itself."""
-    notes = {"program": "figment", "part": part, "family": g.config["family"], "z_dim": g.z_dim, "c_dim": g.c_dim,
-             "w_dim": g.w_dim, "num_layers": g.num_layers, "resolution": g.resolution, "channels": g.channels,
-             "weights": "float16" if half else "float32", "noise": "const",
-             "seeds": "z = numpy.random.RandomState(seed).randn(z_dim)",
-             "licence": config.get("licence") or "none noted"}
+    notes = {
+        "program": "figment",
+        "part": part,
+        "family": g.config["family"],
+        "z_dim": g.z_dim,
+        "c_dim": g.c_dim,
+        "w_dim": g.w_dim,
+        "num_layers": g.num_layers,
+        "resolution": g.resolution,
+        "channels": g.channels,
+        "weights": "float16" if half else "float32",
+        "noise": "const",
+        "seeds": "z = numpy.random.RandomState(seed).randn(z_dim)",
+        "licence": config.get("licence") or "none noted",
+    }
     return {key: str(value) for key, value in notes.items()}
 
 
@@ -220,9 +242,9 @@ def store_half(graph: Any) -> None:
 
 def compare(
     g: Any,
-    graphs: dict[str, bytes],      # as `to_onnx` gives them
-    limit: float,                  # the difference that is an error
-    name: str = "model",           # what messages call it
+    graphs: dict[str, bytes],  # as `to_onnx` gives them
+    limit: float,  # the difference that is an error
+    name: str = "model",  # what messages call it
 ) -> float:
     """The largest difference between pictures by onnxruntime and by PyTorch; over `limit` raises FigmentError."""
     run = Runner(graphs)
@@ -236,8 +258,10 @@ def compare(
         gap = float(np.abs(found - wanted).max()) if found.shape == wanted.shape else float("inf")
         worst = max(worst, gap if np.isfinite(gap) else float("inf"))
     if worst > limit:
-        raise FigmentError(f"{name}: its ONNX file differs from PyTorch by up to {worst:.2g}, more than {limit:.2g}; "
-                           "nothing was written")
+        raise FigmentError(
+            f"{name}: its ONNX file differs from PyTorch by up to {worst:.2g}, more than {limit:.2g}; "
+            "nothing was written"
+        )
     return worst
 
 
@@ -250,12 +274,14 @@ class Runner:
         options = ort.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = 1
-        self.sessions = {part: ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-                         for part, data in graphs.items()}
+        self.sessions = {
+            part: ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            for part, data in graphs.items()
+        }
 
     def __call__(
         self,
-        z: np.ndarray,     # float32 [N, z_dim]
+        z: np.ndarray,  # float32 [N, z_dim]
         psi: float,
     ) -> np.ndarray:
         """The pictures of `z`: float32 [N, C, H, W]."""

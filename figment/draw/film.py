@@ -1,6 +1,6 @@
 """The film of a training: its grids of fakes, one after another.
 
-    figment film runs/00000-heads -o film.mp4
+figment film runs/00000-heads -o film.mp4
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ LARGEST = 1080
 
 
 def film(
-    run: Path,     # a run's folder
-    out: Path,     # the .mp4, .gif or .webp to write
+    run: Path,  # a run's folder
+    out: Path,  # the .mp4, .gif or .webp to write
 ) -> None:
     """Write the run's grids of fakes in order, each shown equally long, the last for two seconds more."""
     need_film(out)

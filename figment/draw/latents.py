@@ -18,33 +18,37 @@ BANDS = {"coarse": (0, 4), "middle": (4, 8), "fine": (8, 99)}
 
 @torch.inference_mode()
 def seeds_to_w(
-    g: Any,                        # a generator of any family
+    g: Any,  # a generator of any family
     seeds: list[int],
-    psi: float = 0.7,              # truncation: 0 the mean, 1 the full variety
-    cutoff: int | None = None,     # truncate only layers below this one; None truncates all
+    psi: float = 0.7,  # truncation: 0 the mean, 1 the full variety
+    cutoff: int | None = None,  # truncate only layers below this one; None truncates all
 ) -> Tensor:
     """The mapped latents of `seeds`, [N, L, D] on the CPU; each alone, so that a seed never depends on its company."""
-    z = torch.from_numpy(np.stack([seed_to_z(seed, g.z_dim) for seed in seeds])).float()    # [N, z_dim]
+    z = torch.from_numpy(np.stack([seed_to_z(seed, g.z_dim) for seed in seeds])).float()  # [N, z_dim]
     return z_to_w(g, z, psi, cutoff)
 
 
 @torch.inference_mode()
 def z_to_w(
-    g: Any,                        # a generator of any family
-    z: Tensor,                     # [N, z_dim]
+    g: Any,  # a generator of any family
+    z: Tensor,  # [N, z_dim]
     psi: float = 0.7,
     cutoff: int | None = None,
 ) -> Tensor:
     """The mapped latents of `z`, [N, L, D] on the CPU; each alone and on one thread, so that bits never change."""
     device = next(g.parameters()).device
     with one_thread():
-        return torch.cat([g.mapping(one[None].to(device, copy=True), truncation_psi=psi,
-                                    truncation_cutoff=cutoff).cpu() for one in z])
+        return torch.cat(
+            [
+                g.mapping(one[None].to(device, copy=True), truncation_psi=psi, truncation_cutoff=cutoff).cpu()
+                for one in z
+            ]
+        )
 
 
 def closed_spline(
-    keys: Tensor,                  # [K, L, D], K >= 2
-    at: np.ndarray,                # positions in turns: 0 and 1 are both the first key
+    keys: Tensor,  # [K, L, D], K >= 2
+    at: np.ndarray,  # positions in turns: 0 and 1 are both the first key
 ) -> Tensor:
     """Points on the closed Catmull-Rom spline through `keys`: [len(at), L, D]."""
     count = len(keys)
@@ -52,24 +56,25 @@ def closed_spline(
     index = place.long() % count
     t = (place - index)[:, None, None]
     before, start, end, after = (keys[(index + step) % count] for step in (-1, 0, 1, 2))
-    return start + 0.5 * t * (end - before + t * (
-        2 * before - 5 * start + 4 * end - after + t * (3 * (start - end) + after - before)))
+    return start + 0.5 * t * (
+        end - before + t * (2 * before - 5 * start + 4 * end - after + t * (3 * (start - end) + after - before))
+    )
 
 
 def mix_styles(
-    base: Tensor,                  # [L, D]: gives all other layers
-    style: Tensor,                 # [L, D]: gives the layers of `layers`
-    layers: tuple[int, int],       # first layer, and the one after the last
+    base: Tensor,  # [L, D]: gives all other layers
+    style: Tensor,  # [L, D]: gives the layers of `layers`
+    layers: tuple[int, int],  # first layer, and the one after the last
 ) -> Tensor:
     """`base` with some layers of `style`: [L, D] (style mixing, Karras 2019, 3.1)."""
     mixed = base.clone()
-    mixed[layers[0]:layers[1]] = style[layers[0]:layers[1]]
+    mixed[layers[0] : layers[1]] = style[layers[0] : layers[1]]
     return mixed
 
 
 def parse_layers(
-    text: str,                     # coarse, middle, fine, or a range such as 4-9
-    num_layers: int,               # of the model
+    text: str,  # coarse, middle, fine, or a range such as 4-9
+    num_layers: int,  # of the model
     flag: str = "--layers",
 ) -> tuple[int, int]:
     """The layers that `text` names, as (first, last + 1); raises FigmentError that names `flag`."""

@@ -17,7 +17,7 @@ NOISE = re.compile(r"(noise_strength|noise_weight|noise[12]\.weight)$")
 
 def layer_of(
     family: str,
-    name: str,     # of a weight or buffer
+    name: str,  # of a weight or buffer
 ) -> int | None:
     """The layer of w that a weight answers to (its level in ProGAN, which has one w); None for the mapping."""
     if name.startswith("mapper.") or name in ("w_avg", "noise"):
@@ -41,7 +41,7 @@ def count_layers(g: Any) -> int:
 @torch.no_grad()
 def scale_noise(
     g: Any,
-    text: str,                          # a factor, or layers with theirs: "0.5", "fine:0", "0-3:0.2,8-11:2"
+    text: str,  # a factor, or layers with theirs: "0.5", "fine:0", "0-3:0.2,8-11:2"
     flag: str = "--noise-strength",
 ) -> Any:
     """A copy of `g` whose layers' noise is scaled; raises FigmentError that names `flag`."""
@@ -52,13 +52,17 @@ def scale_noise(
     factors = [1.0] * layers
     for part in text.split(","):
         band, _, factor = part.rpartition(":")
-        first, stop = parse_layers(band if "-" in band or not band.isdigit() else f"{band}-{band}", layers,
-                                   flag) if band else (0, layers)
+        first, stop = (
+            parse_layers(band if "-" in band or not band.isdigit() else f"{band}-{band}", layers, flag)
+            if band
+            else (0, layers)
+        )
         try:
             factors[first:stop] = [float(factor)] * (stop - first)
         except ValueError:
-            raise FigmentError(f"{flag} {text!r}: must be a factor such as 0.5, or layers and theirs such as "
-                               "0-3:0,fine:2") from None
+            raise FigmentError(
+                f"{flag} {text!r}: must be a factor such as 0.5, or layers and theirs such as 0-3:0,fine:2"
+            ) from None
     scaled = copy.deepcopy(g)
     for name in names:
         scaled.get_parameter(name).mul_(factors[layer_of(g.config["family"], name) or 0])

@@ -1,7 +1,7 @@
 """The table of style mixes (Karras 2019, figure 3): source rows times style columns.
 
-    figment mix runs/00000-heads -o mix.png --rows 0-3 --columns 10-15
-    figment mix runs/00000-heads -o mix.png --rows hero.npz --columns 10-15 --layers middle
+figment mix runs/00000-heads -o mix.png --rows 0-3 --columns 10-15
+figment mix runs/00000-heads -o mix.png --rows hero.npz --columns 10-15 --layers middle
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from figment.draw.render import render
 
 
 def mix(
-    model: Path,                         # a model file or a run
-    out: Path,                           # the PNG to write; its settings go beside it as .json
+    model: Path,  # a model file or a run
+    out: Path,  # the PNG to write; its settings go beside it as .json
     *,
-    rows: str | Sequence[int],           # seeds or a file of latents: they give all layers but those of the band
-    columns: str | Sequence[int],        # seeds or a file of latents: they give the layers of the band
-    layers: str | None = None,           # coarse, middle, fine, or a range such as 4-9; None: all three
-    psi: float = 0.7,                    # truncation
-    cutoff: int | None = None,           # truncate only layers below this one; None truncates all
-    blends: tuple[Blend, ...] = (),      # layers of other models
+    rows: str | Sequence[int],  # seeds or a file of latents: they give all layers but those of the band
+    columns: str | Sequence[int],  # seeds or a file of latents: they give the layers of the band
+    layers: str | None = None,  # coarse, middle, fine, or a range such as 4-9; None: all three
+    psi: float = 0.7,  # truncation
+    cutoff: int | None = None,  # truncate only layers below this one; None truncates all
+    blends: tuple[Blend, ...] = (),  # layers of other models
 ) -> None:
     """Draw the sources along the top and the left, and in each cell the row's character with the column's style."""
     g = load_blended(model, blends)
@@ -42,23 +42,32 @@ def mix(
     sources = render(g, left.w), render(g, top.w)
     tables = [_table(g, left, top, band, sources) for band in bands]
     write_png(out, make_grid(np.concatenate(tables), len(top) + 1))
-    write_json(out.with_suffix(".json"), {
-        "model": str(model), "rows": list(left.names), "columns": list(top.names), "layers": names,
-        "bands": [[first, stop - 1] for first, stop in bands], "psi": psi, "cutoff": cutoff,
-        "blend": [{"model": str(each.model), "layers": each.layers, "amount": each.amount} for each in blends]})
+    write_json(
+        out.with_suffix(".json"),
+        {
+            "model": str(model),
+            "rows": list(left.names),
+            "columns": list(top.names),
+            "layers": names,
+            "bands": [[first, stop - 1] for first, stop in bands],
+            "psi": psi,
+            "cutoff": cutoff,
+            "blend": [{"model": str(each.model), "layers": each.layers, "amount": each.amount} for each in blends],
+        },
+    )
 
 
 def _table(
     g: Any,
     left: Characters,
     top: Characters,
-    band: tuple[int, int],                         # first layer, and the one after the last
-    sources: tuple[np.ndarray, np.ndarray],        # pictures of `left` and `top`
+    band: tuple[int, int],  # first layer, and the one after the last
+    sources: tuple[np.ndarray, np.ndarray],  # pictures of `left` and `top`
 ) -> np.ndarray:
     """The pictures of one table, row by row: uint8 [(1 + rows) * (1 + columns), C, H, W]; the corner stays empty."""
     mixed = torch.stack([mix_styles(row, column, band) for row in left.w for column in top.w])
     cells = render(g, mixed)
-    cells = cells.reshape(len(left), len(top), *cells.shape[1:])    # [R, K, C, H, W]
+    cells = cells.reshape(len(left), len(top), *cells.shape[1:])  # [R, K, C, H, W]
     lines = [np.zeros_like(sources[1][:1]), sources[1]]
     for source, line in zip(sources[0], cells, strict=True):
         lines += [source[None], line]

@@ -1,8 +1,8 @@
 """Closed loops through characters, at an even pace.
 
-    figment morph runs/00000-heads -o morph.mp4 --seeds 0-5 --seconds 10 --fps 60
-    figment morph runs/00000-heads -o morph.gif --path circle --seeds 3,8
-    figment morph runs/00000-heads -o morph.webp --keys keys.json
+figment morph runs/00000-heads -o morph.mp4 --seeds 0-5 --seconds 10 --fps 60
+figment morph runs/00000-heads -o morph.gif --path circle --seeds 3,8
+figment morph runs/00000-heads -o morph.webp --keys keys.json
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ class Pace:
 
 
 def morph(
-    model: Path,                               # a model file or a run
-    out: Path,                                 # .mp4, .gif or .webp; its settings go beside it as .json
+    model: Path,  # a model file or a run
+    out: Path,  # .mp4, .gif or .webp; its settings go beside it as .json
     *,
-    seeds: list[int] | None = None,            # the characters to pass through, in this order; None: `keys`, or a few
-    keys: str | Path | None = None,            # the same as a list of seeds, or a .json or .npz file, see characters.py
-    path: str = "spline",                      # spline, linear, spherical or circle
-    seconds: float = 10.0,                     # length of the loop
+    seeds: list[int] | None = None,  # the characters to pass through, in this order; None: `keys`, or a few
+    keys: str | Path | None = None,  # the same as a list of seeds, or a .json or .npz file, see characters.py
+    path: str = "spline",  # spline, linear, spherical or circle
+    seconds: float = 10.0,  # length of the loop
     fps: int = 30,
-    psi: float = 0.7,                          # truncation
-    cutoff: int | None = None,                 # truncate only layers below this one; None truncates all
-    size: int | None = None,                   # pixels of a side; None keeps the model's, but at least SMALLEST
-    even: bool = True,                         # False: equal steps along the path, uncorrected
-    blends: tuple[Blend, ...] = (),            # layers of other models
+    psi: float = 0.7,  # truncation
+    cutoff: int | None = None,  # truncate only layers below this one; None truncates all
+    size: int | None = None,  # pixels of a side; None keeps the model's, but at least SMALLEST
+    even: bool = True,  # False: equal steps along the path, uncorrected
+    blends: tuple[Blend, ...] = (),  # layers of other models
 ) -> Pace:
     """Write a closed loop whose frames differ by nearly equal amounts."""
     # What can be wrong is found before the model is loaded.
@@ -70,8 +70,10 @@ def morph(
     if seeds is not None and keys is not None:
         raise FigmentError("--seeds and --keys: give one of the two")
     if not 0 < seconds <= 3600 or not 1 <= fps <= 120 or round(seconds * fps) < 2:
-        raise FigmentError(f"--seconds {seconds:g} at --fps {fps}: must make two frames or more, in an hour at most, "
-                           "at up to 120 a second")
+        raise FigmentError(
+            f"--seconds {seconds:g} at --fps {fps}: must make two frames or more, in an hour at most, "
+            "at up to 120 a second"
+        )
     rate = film_fps(out, fps)
     frames = round(seconds * rate)
 
@@ -85,11 +87,22 @@ def morph(
     pictures = loop.images if loop.images is not None else draw_path(g, way, loop.at)
     longest = size or max(SMALLEST, g.resolution)
     write_film(out, (make_grid(image[None], 1) for image in track(pictures, "writing", frames)), rate, longest)
-    write_json(out.with_suffix(".json"), {
-        "model": str(model), "seeds": list(named.seeds), "keys": list(named.names), "times": named.times, "path": path,
-        "seconds": seconds, "fps": rate, "psi": psi, "cutoff": cutoff,
-        "blend": [{"model": str(each.model), "layers": each.layers, "amount": each.amount} for each in blends],
-        "unevenness": {"before": loop.pace.before, "after": loop.pace.after}})
+    write_json(
+        out.with_suffix(".json"),
+        {
+            "model": str(model),
+            "seeds": list(named.seeds),
+            "keys": list(named.names),
+            "times": named.times,
+            "path": path,
+            "seconds": seconds,
+            "fps": rate,
+            "psi": psi,
+            "cutoff": cutoff,
+            "blend": [{"model": str(each.model), "layers": each.layers, "amount": each.amount} for each in blends],
+            "unevenness": {"before": loop.pace.before, "after": loop.pace.after},
+        },
+    )
     return loop.pace
 
 
@@ -103,8 +116,10 @@ def key_marks(
         return ((0, 0.0), (frames, 1.0))
     at = [round(time / seconds * frames) for time in keys.times]
     if at[0] != 0 or any(b <= a for a, b in pairwise([*at, frames])):
-        raise FigmentError(f"--keys times {', '.join(f'{time:g}' for time in keys.times)}: must start at 0, rise by a "
-                           f"frame or more, and stay below --seconds {seconds:g}")
+        raise FigmentError(
+            f"--keys times {', '.join(f'{time:g}' for time in keys.times)}: must start at 0, rise by a "
+            f"frame or more, and stay below --seconds {seconds:g}"
+        )
     return (*((frame, index / len(keys)) for index, frame in enumerate(at)), (frames, 1.0))
 
 
@@ -120,9 +135,9 @@ class Loop:
 
 
 def even_positions(
-    draw: Callable[[np.ndarray], Iterable[np.ndarray]],    # pictures of positions in turns, one by one
+    draw: Callable[[np.ndarray], Iterable[np.ndarray]],  # pictures of positions in turns, one by one
     frames: int,
-    marks: Marks | None = None,                            # None fixes the first frame alone
+    marks: Marks | None = None,  # None fixes the first frame alone
     rounds: int = ROUNDS,
 ) -> Loop:
     """Positions along a closed path whose pictures change by equal steps.
@@ -164,7 +179,7 @@ class _Kept:
 
 def even_loop(
     g: Any,
-    keys: Tensor,                  # [K, L, D]
+    keys: Tensor,  # [K, L, D]
     frames: int,
 ) -> tuple[np.ndarray, Pace]:
     """The pictures of a closed spline through `keys`, uint8 [frames, C, H, W], and its pace."""
@@ -197,9 +212,9 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def respace(
-    at: np.ndarray,                # positions in turns, rising, the first 0
-    change: np.ndarray,            # from each position to the next, the last to the first
-    marks: Marks | None = None,    # None: the first frame alone is fixed
+    at: np.ndarray,  # positions in turns, rising, the first 0
+    change: np.ndarray,  # from each position to the next, the last to the first
+    marks: Marks | None = None,  # None: the first frame alone is fixed
 ) -> np.ndarray:
     """Positions that divide the measured arc length between marks into equal parts."""
     marks = marks or ((0, 0.0), (len(at), 1.0))
@@ -212,7 +227,7 @@ def respace(
 
 
 def unevenness(
-    change: np.ndarray,            # from each frame to the next
+    change: np.ndarray,  # from each frame to the next
     marks: Marks,
 ) -> float:
     """The largest change over the mean change between the same marks; 1 is perfectly even."""

@@ -25,7 +25,7 @@ def closed_path(
     g: Any,
     keys: Characters,
     kind: str = "spline",
-    psi: float = 0.7,              # truncation of what is mapped on the way
+    psi: float = 0.7,  # truncation of what is mapped on the way
     cutoff: int | None = None,
 ) -> Way:
     """The closed way through `keys`; raises FigmentError that names --path.
@@ -36,8 +36,10 @@ def closed_path(
     if kind not in KINDS:
         raise FigmentError(f"--path {kind}: must be one of {', '.join(KINDS)}")
     if len(keys) < 2 or (kind == "circle" and len(keys) != 2):
-        raise FigmentError(f"--seeds or --keys: --path {kind} needs {'two' if kind == 'circle' else 'two or more'} "
-                           f"characters, not {len(keys)}")
+        raise FigmentError(
+            f"--seeds or --keys: --path {kind} needs {'two' if kind == 'circle' else 'two or more'} "
+            f"characters, not {len(keys)}"
+        )
     if kind == "spline":
         return lambda at: closed_spline(keys.w, at)
     if kind == "linear":
@@ -51,7 +53,7 @@ def closed_path(
 
 
 def _between(
-    keys: Tensor,                  # [K, ...]
+    keys: Tensor,  # [K, ...]
     at: np.ndarray,
     mean: Callable[[Tensor, Tensor, Tensor], Tensor],
 ) -> Tensor:
@@ -63,9 +65,9 @@ def _between(
 
 
 def slerp(
-    a: Tensor,                     # [N, D]
-    b: Tensor,                     # [N, D]
-    t: Tensor,                     # [N, 1], 0 to 1
+    a: Tensor,  # [N, D]
+    b: Tensor,  # [N, D]
+    t: Tensor,  # [N, 1], 0 to 1
 ) -> Tensor:
     """From `a` to `b` along the great circle, the length interpolated (Shoemake 1985)."""
     lengths = torch.lerp(a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True), t)
@@ -79,9 +81,9 @@ def slerp(
 
 
 def circle(
-    a: Tensor,                     # [D]
-    b: Tensor,                     # [D]
-    at: np.ndarray,                # turns
+    a: Tensor,  # [D]
+    b: Tensor,  # [D]
+    at: np.ndarray,  # turns
 ) -> Tensor:
     """The circle around the origin through `a`, in the plane of `a` and `b`, turning towards `b`: [N, D]."""
     radius = a.norm()
@@ -96,8 +98,8 @@ def circle(
 def draw_path(
     g: Any,
     way: Way,
-    at: np.ndarray,                # positions in turns
+    at: np.ndarray,  # positions in turns
 ) -> Iterator[np.ndarray]:
     """The pictures along a path one by one, uint8 [C, H, W]; latents are made a few at a time."""
     for start in range(0, len(at), CHUNK):
-        yield from render_each(g, way(at[start:start + CHUNK]))
+        yield from render_each(g, way(at[start : start + CHUNK]))

@@ -1,7 +1,7 @@
 """How alike two pictures look, without anything to download: the head backbone's features, and a discriminator's.
 
-    likeness = Perceptual(d)
-    distance = likeness(x, likeness.look(target))      # [N], differentiable
+likeness = Perceptual(d)
+distance = likeness(x, likeness.look(target))      # [N], differentiable
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Perceptual:
 
     def __init__(
         self,
-        d: Any = None,                       # a discriminator of the pictures' size; None: the backbone alone
+        d: Any = None,  # a discriminator of the pictures' size; None: the backbone alone
         device: torch.device | None = None,  # None: where `d` is, or the CPU
     ) -> None:
         self.device = device or (next(d.parameters()).device if d is not None else torch.device("cpu"))

@@ -1,8 +1,8 @@
 """A picture into latent space: the w whose picture looks most like it.
 
-    figment project runs/00000-heads portrait.png -o out
-    figment project runs/00000-heads portraits/ -o out --space w+ --tune
-    figment sample  runs/00000-heads -o drawn --latents out/portrait.npz
+figment project runs/00000-heads portrait.png -o out
+figment project runs/00000-heads portraits/ -o out --space w+ --tune
+figment sample  runs/00000-heads -o drawn --latents out/portrait.npz
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ class Projection:
 
 
 def project_picture(
-    g: Any,                            # a generator of any family that has a w
-    target: Tensor,                    # [1, C, R, R] in [-1, 1]
+    g: Any,  # a generator of any family that has a w
+    target: Tensor,  # [1, C, R, R] in [-1, 1]
     *,
-    d: Any = None,                     # its discriminator, whose features help; None: the backbone alone
-    space: str = "w",                  # one latent for all layers, or w+: one for each
+    d: Any = None,  # its discriminator, whose features help; None: the backbone alone
+    space: str = "w",  # one latent for all layers, or w+: one for each
     steps: int = STEPS,
-    seed: int = 0,                     # of the candidates and the noise
+    seed: int = 0,  # of the candidates and the noise
     on_step: OnStep | None = None,
-    trace: list[Tensor] | None = None, # takes the best w of every few steps, for a film
+    trace: list[Tensor] | None = None,  # takes the best w of every few steps, for a film
 ) -> Projection:
     """Find `target` (as Karras 2019, appendix D, with several starts and a distance that needs no download)."""
     if space not in ("w", "w+"):
@@ -76,12 +76,12 @@ def project_picture(
 
         # Start from the likeliest of many characters, the mean among them; w's spread is the measure of all steps.
         z = torch.randn(CANDIDATES * 4, g.z_dim, generator=randomness).to(device)
-        mapped = g.mapping(z)                                                   # [N, L, D]
+        mapped = g.mapping(z)  # [N, L, D]
         spread = mapped[:, 0].std(0).mean().clamp(min=1e-6)
         mean = mapped.mean(0, keepdim=True)
         ws = torch.cat([mean, mean.lerp(mapped[:CANDIDATES], 0.8)])
         far = torch.cat([likeness(g.synthesis(part, noise="const"), seen) for part in ws.split(8)])
-    first = ws[far.topk(STARTS, largest=False).indices]                         # [S, L, D]
+    first = ws[far.topk(STARTS, largest=False).indices]  # [S, L, D]
     start = first if space == "w+" else first[:, :1]
     moved = torch.zeros_like(start).requires_grad_()
 
@@ -119,9 +119,9 @@ def project_picture(
 
 
 def tune_generator(
-    g: Any,                            # changed in place
-    w: Tensor,                         # [1, L, D]: the pivot
-    target: Tensor,                    # [1, C, R, R] in [-1, 1]
+    g: Any,  # changed in place
+    w: Tensor,  # [1, L, D]: the pivot
+    target: Tensor,  # [1, C, R, R] in [-1, 1]
     *,
     d: Any = None,
     steps: int = 100,
@@ -150,7 +150,7 @@ def tune_generator(
 
 
 def head_of(
-    picture: Image.Image,              # RGB
+    picture: Image.Image,  # RGB
     resolution: int,
     channels: int = 3,
 ) -> Tensor:
@@ -173,15 +173,15 @@ def head_of(
 
 
 def project(
-    model: Path,                       # a model file or a run
-    pictures: Path,                    # a picture, or a folder of them
+    model: Path,  # a model file or a run
+    pictures: Path,  # a picture, or a folder of them
     out: Path,
     *,
     space: str = "w",
     steps: int = STEPS,
-    crop: bool = True,                 # False: the pictures are heads already
-    tune: bool = False,                # True: bend the generator too, into NAME.safetensors
-    film: bool = False,                # True: the search as NAME.mp4
+    crop: bool = True,  # False: the pictures are heads already
+    tune: bool = False,  # True: bend the generator too, into NAME.safetensors
+    film: bool = False,  # True: the search as NAME.mp4
     seed: int = 0,
     device: str | None = None,
 ) -> list[tuple[str, float]]:
@@ -224,14 +224,19 @@ def project(
         write_bytes(out / f"{path.stem}.npz", data.getvalue())
         if film:
             shown = draw_pictures(g, torch.cat([*trace, *[found.w] * FILM_FPS]))
-            write_film(out / f"{path.stem}.mp4", (Image.fromarray(np.concatenate([wanted, each], 1).squeeze())
-                                                  for each in shown), FILM_FPS)
+            write_film(
+                out / f"{path.stem}.mp4",
+                (Image.fromarray(np.concatenate([wanted, each], 1).squeeze()) for each in shown),
+                FILM_FPS,
+            )
         rows.append((path.stem, distance))
         if tune:
             loaded = load(str(model))
             g = loaded.generator.to(place).eval()
-    write_json(out / "project.json", {"model": str(model), "space": space, "steps": steps, "seed": seed, "tuned": tune,
-                                      "distances": dict(rows)})
+    write_json(
+        out / "project.json",
+        {"model": str(model), "space": space, "steps": steps, "seed": seed, "tuned": tune, "distances": dict(rows)},
+    )
     return rows
 
 

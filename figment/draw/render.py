@@ -1,8 +1,8 @@
 """From w to pictures, the same bytes whatever else is drawn beside them and however many threads there are.
 
-    g, _ = load_generator(Path("model.safetensors"))
-    pictures = draw_pictures(g, seeds_to_w(g, [1, 2, 3]))        # uint8 [3, H, W, C]
-    png = picture_png(pictures[0])                               # what `figment sample --seeds 1` writes
+g, _ = load_generator(Path("model.safetensors"))
+pictures = draw_pictures(g, seeds_to_w(g, [1, 2, 3]))        # uint8 [3, H, W, C]
+png = picture_png(pictures[0])                               # what `figment sample --seeds 1` writes
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def one_thread() -> Iterator[int]:
 
 def render_each(
     g: Any,
-    ws: Tensor,                                  # [N, L, D]
-    noise: str = "const",                        # const, random or none
-    noise_seeds: Sequence[int] | None = None,    # of random noise, one a picture; None draws it anew each time
+    ws: Tensor,  # [N, L, D]
+    noise: str = "const",  # const, random or none
+    noise_seeds: Sequence[int] | None = None,  # of random noise, one a picture; None draws it anew each time
 ) -> Iterator[np.ndarray]:
     """The pictures of `ws` one by one, each uint8 [C, H, W].
 
@@ -69,8 +69,11 @@ def render_each(
     with ThreadPoolExecutor(workers, "figment-render", torch.set_num_threads, (1,)) as pool:
         while chunk := list(islice(jobs, 2 * workers)):
             with one_thread():
-                pictures = ([_draw(g, w, noise, seed) for w, seed in chunk] if workers == 1 else
-                            list(pool.map(lambda job: _draw(g, job[0], noise, job[1]), chunk)))
+                pictures = (
+                    [_draw(g, w, noise, seed) for w, seed in chunk]
+                    if workers == 1
+                    else list(pool.map(lambda job: _draw(g, job[0], noise, job[1]), chunk))
+                )
             yield from pictures
 
 
@@ -82,14 +85,14 @@ def _draw(g: Any, w: Tensor, noise: str, seed: int | None) -> np.ndarray:
     if noise == "random" and seed is not None:
         randomness = torch.Generator(device).manual_seed(seed)
     # A copy, for an address that doesn't depend on the sample's place in its batch.
-    alone = w[None].to(device, copy=True).contiguous()    # [1, L, D]
+    alone = w[None].to(device, copy=True).contiguous()  # [1, L, D]
     picture: np.ndarray = to_uint8(g.synthesis(alone, noise=noise, generator=randomness))[0].cpu().numpy()
     return picture
 
 
 def render(
     g: Any,
-    ws: Tensor,                                  # [N, L, D]
+    ws: Tensor,  # [N, L, D]
     noise: str = "const",
     noise_seeds: Sequence[int] | None = None,
 ) -> np.ndarray:
@@ -98,8 +101,8 @@ def render(
 
 
 def draw_pictures(
-    g: Any,                                      # a generator of any family
-    ws: Tensor,                                  # [N, L, D]
+    g: Any,  # a generator of any family
+    ws: Tensor,  # [N, L, D]
     noise: str = "const",
     noise_seeds: Sequence[int] | None = None,
 ) -> np.ndarray:
@@ -108,7 +111,7 @@ def draw_pictures(
 
 
 def picture_png(
-    picture: np.ndarray,                         # uint8 [H, W, C]
+    picture: np.ndarray,  # uint8 [H, W, C]
 ) -> bytes:
     """The PNG file of one picture, the same bytes from the command line, the library and the server."""
     return png_bytes(Image.fromarray(picture.squeeze()))

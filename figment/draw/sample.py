@@ -1,8 +1,8 @@
 """Characters by seed or from saved latents: a PNG each with its settings, and a grid of all.
 
-    figment sample runs/00000-heads -o out --seeds 0-63 --grid 8x8 --psi 0.7
-    figment sample runs/00000-heads -o out --latents hero.npz
-    figment sample runs/00000-heads -o out --noise-strength 0-3:0,fine:2
+figment sample runs/00000-heads -o out --seeds 0-63 --grid 8x8 --psi 0.7
+figment sample runs/00000-heads -o out --latents hero.npz
+figment sample runs/00000-heads -o out --noise-strength 0-3:0,fine:2
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from figment.draw.render import NOISES, picture_png, render_each
 
 
 def sample(
-    model: Path,                             # a model file or a run
-    out: Path,                               # folder for the PNGs, grid.png, sample.json and latents.npz
+    model: Path,  # a model file or a run
+    out: Path,  # folder for the PNGs, grid.png, sample.json and latents.npz
     *,
-    seeds: list[int] | None = None,          # None: `latents`, or 0 to 63
-    latents: Path | None = None,             # a .npz or .json of z or w, in the place of seeds
-    grid: tuple[int, int] | None = None,     # columns and rows; None: about as wide as high
-    psi: float = 0.7,                        # truncation
-    cutoff: int | None = None,               # truncate only layers below this one; None truncates all
-    noise: str = "const",                    # const, random (of the seed) or none
-    noise_strength: str | None = None,       # a factor, or layers with theirs: "0-3:0,fine:2"; None leaves it
-    blends: tuple[Blend, ...] = (),          # layers of other models
+    seeds: list[int] | None = None,  # None: `latents`, or 0 to 63
+    latents: Path | None = None,  # a .npz or .json of z or w, in the place of seeds
+    grid: tuple[int, int] | None = None,  # columns and rows; None: about as wide as high
+    psi: float = 0.7,  # truncation
+    cutoff: int | None = None,  # truncate only layers below this one; None truncates all
+    noise: str = "const",  # const, random (of the seed) or none
+    noise_strength: str | None = None,  # a factor, or layers with theirs: "0-3:0,fine:2"; None leaves it
+    blends: tuple[Blend, ...] = (),  # layers of other models
 ) -> None:
     """Draw characters, each to seed0000.png with seed0000.json and so on, and as many as fit into grid.png.
 
@@ -49,22 +49,30 @@ def sample(
         _need_enough(grid, len(seeds), "--seeds")
     g = load_blended(model, blends)
     g = scale_noise(g, noise_strength) if noise_strength is not None else g
-    drawn = characters(g, latents or (range(64) if seeds is None else seeds), psi, cutoff,
-                       "--latents" if latents else "--seeds")
+    drawn = characters(
+        g, latents or (range(64) if seeds is None else seeds), psi, cutoff, "--latents" if latents else "--seeds"
+    )
     if grid:
         _need_enough(grid, len(drawn), "--latents" if latents else "--seeds")
 
     # Each character by itself, its random noise its seed's own.
     noise_seeds = [at if seed is None else seed for at, seed in enumerate(drawn.seeds)]
-    settings = {"model": str(model), "psi": psi, "cutoff": cutoff, "noise": noise, "noise_strength": noise_strength,
-                "latents": str(latents) if latents else None,
-                "blend": [{"model": str(each.model), "layers": each.layers, "amount": each.amount} for each in blends]}
+    settings = {
+        "model": str(model),
+        "psi": psi,
+        "cutoff": cutoff,
+        "noise": noise,
+        "noise_strength": noise_strength,
+        "latents": str(latents) if latents else None,
+        "blend": [{"model": str(each.model), "layers": each.layers, "amount": each.amount} for each in blends],
+    }
     images = []
     pictures = track(render_each(g, drawn.w, noise, noise_seeds), "drawing", len(drawn))
     for name, seed, noise_seed, image in zip(drawn.names, drawn.seeds, noise_seeds, pictures, strict=True):
         write_bytes(out / f"{name}.png", picture_png(image.transpose(1, 2, 0)))
-        write_json(out / f"{name}.json", {"seed": seed, **settings,
-                                          "noise_seed": noise_seed if noise == "random" else None})
+        write_json(
+            out / f"{name}.json", {"seed": seed, **settings, "noise_seed": noise_seed if noise == "random" else None}
+        )
         images.append(image)
 
     # All of them: the grid, their latents, their settings.
@@ -74,8 +82,9 @@ def sample(
     data = io.BytesIO()
     np.savez(data, w=drawn.w.numpy())
     write_bytes(out / "latents.npz", data.getvalue())
-    write_json(out / "sample.json", {"seeds": list(drawn.seeds), "names": list(drawn.names), **settings,
-                                     "columns": columns})
+    write_json(
+        out / "sample.json", {"seeds": list(drawn.seeds), "names": list(drawn.names), **settings, "columns": columns}
+    )
 
 
 def _need_enough(grid: tuple[int, int], count: int, flag: str) -> None:

@@ -1,7 +1,7 @@
 """Truncation from one side of the mean to the other: each character and what the network takes for its opposite.
 
-    figment sweep runs/00000-heads -o sweep.png --seeds 0-5 --steps 9
-    figment sweep runs/00000-heads -o sweep.mp4 --seeds 0-5 --seconds 6
+figment sweep runs/00000-heads -o sweep.png --seeds 0-5 --steps 9
+figment sweep runs/00000-heads -o sweep.mp4 --seeds 0-5 --seconds 6
 """
 
 from __future__ import annotations
@@ -26,33 +26,34 @@ from figment.nets.mapping import truncate
 
 
 def sweep(
-    model: Path,                                  # a model file or a run
-    out: Path,                                    # .png: a row a character; .mp4, .gif or .webp: there and back again
+    model: Path,  # a model file or a run
+    out: Path,  # .png: a row a character; .mp4, .gif or .webp: there and back again
     *,
-    seeds: str | Sequence[int] = (0, 1, 2, 3),    # seeds, or a file of latents
-    start: float = -1.0,                          # the first psi
-    stop: float = 1.0,                            # the last psi
-    steps: int = 9,                               # columns of the picture
-    seconds: float = 6.0,                         # of the film
+    seeds: str | Sequence[int] = (0, 1, 2, 3),  # seeds, or a file of latents
+    start: float = -1.0,  # the first psi
+    stop: float = 1.0,  # the last psi
+    steps: int = 9,  # columns of the picture
+    seconds: float = 6.0,  # of the film
     fps: int = 30,
-    cutoff: int | None = None,                    # truncate only layers below this one; None truncates all
-    blends: tuple[Blend, ...] = (),               # layers of other models
+    cutoff: int | None = None,  # truncate only layers below this one; None truncates all
+    blends: tuple[Blend, ...] = (),  # layers of other models
 ) -> None:
     """Draw characters at truncation psi from `start` to `stop` (Karras et al. 2018, appendix B)."""
     if out.suffix not in (".png", *ENDINGS):
         raise FigmentError(f"--output {out}: must end in .png, {', '.join(ENDINGS)}")
     if not 2 <= steps <= 1000 or not max(abs(start), abs(stop)) <= 10 or start == stop:
-        raise FigmentError(f"--start {start:g} --stop {stop:g} --steps {steps}: two different psi within 10, in 2 to "
-                           "1000 steps")
+        raise FigmentError(
+            f"--start {start:g} --stop {stop:g} --steps {steps}: two different psi within 10, in 2 to 1000 steps"
+        )
     if not 0 < seconds <= 3600 or not 1 <= fps <= 120 or seconds * fps < 2:
         raise FigmentError(f"--seconds {seconds:g} at --fps {fps}: must make two frames or more, in an hour at most")
     g = load_blended(model, blends)
     named = characters(g, seeds, 1.0)
-    mean = g.w_avg.detach().cpu()    # [D]
+    mean = g.w_avg.detach().cpu()  # [D]
 
     if out.suffix == ".png":
         psis = np.linspace(start, stop, steps)
-        ws = torch.stack([truncate(named.w, mean, float(psi), cutoff) for psi in psis], 1)    # [N, steps, L, D]
+        ws = torch.stack([truncate(named.w, mean, float(psi), cutoff) for psi in psis], 1)  # [N, steps, L, D]
         write_png(out, make_grid(render(g, ws.flatten(0, 1)), steps))
     else:
         # There and back again along a cosine, which stands still at both ends.
@@ -65,8 +66,18 @@ def sweep(
             for psi in track(psis, "sweeping"):
                 yield render(g, truncate(named.w, mean, float(psi), cutoff))
 
-        write_film(out, (make_grid(images, columns) for images in frames()), rate,
-                   max(SMALLEST, columns * g.resolution))
-    write_json(out.with_suffix(".json"), {
-        "model": str(model), "seeds": list(named.seeds), "names": list(named.names), "start": start, "stop": stop,
-        "steps": len(psis), "cutoff": cutoff})
+        write_film(
+            out, (make_grid(images, columns) for images in frames()), rate, max(SMALLEST, columns * g.resolution)
+        )
+    write_json(
+        out.with_suffix(".json"),
+        {
+            "model": str(model),
+            "seeds": list(named.seeds),
+            "names": list(named.names),
+            "start": start,
+            "stop": stop,
+            "steps": len(psis),
+            "cutoff": cutoff,
+        },
+    )

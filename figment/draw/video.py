@@ -1,6 +1,6 @@
 """Films: H.264 in MP4 that plays everywhere, GIF with one palette, animated WebP; by the file's ending.
 
-    write_film(Path("loop.webp"), frames, fps=30)
+write_film(Path("loop.webp"), frames, fps=30)
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def film_fps(path: Path, fps: int) -> float:
 
 def write_film(
     path: Path,
-    frames: Iterable[Image.Image],    # all of one size; MP4 and WebP take them one by one
+    frames: Iterable[Image.Image],  # all of one size; MP4 and WebP take them one by one
     fps: float,
-    side: int | None = None,          # pixels of the longer side; None keeps the frames' size
+    side: int | None = None,  # pixels of the longer side; None keeps the frames' size
 ) -> int:
     """Write `frames` as MP4, GIF or WebP by the ending of `path`, whole or not at all; returns how many there were."""
     if need_film(path).suffix == ".mp4":
@@ -50,8 +50,16 @@ def write_film(
             _write_gif(temporary, counted, fps)
         else:
             first = next(counted)
-            first.save(temporary, format="WEBP", save_all=True, append_images=counted, duration=_durations(fps),
-                       loop=0, quality=WEBP_QUALITY, method=2)
+            first.save(
+                temporary,
+                format="WEBP",
+                save_all=True,
+                append_images=counted,
+                duration=_durations(fps),
+                loop=0,
+                quality=WEBP_QUALITY,
+                method=2,
+            )
     return counted.count
 
 
@@ -75,19 +83,27 @@ def _durations(fps: float) -> int:
 def _write_gif(path: Path, frames: Iterable[Image.Image], fps: float) -> None:
     """A GIF that repeats for ever; one palette for all frames and no dither, so that still parts don't flicker."""
     images = list(frames)
-    shown = images[::max(1, len(images) // PALETTE_FRAMES)]
+    shown = images[:: max(1, len(images) // PALETTE_FRAMES)]
     strip = Image.fromarray(np.concatenate([np.asarray(image) for image in shown]))
     palette = strip.quantize(256, Image.Quantize.MEDIANCUT)
     small = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
-    small[0].save(path, format="GIF", save_all=True, append_images=small[1:], duration=_durations(fps), loop=0,
-                  optimize=False, disposal=1)
+    small[0].save(
+        path,
+        format="GIF",
+        save_all=True,
+        append_images=small[1:],
+        duration=_durations(fps),
+        loop=0,
+        optimize=False,
+        disposal=1,
+    )
 
 
 def write_mp4(
     path: Path,
-    frames: Iterable[Image.Image],    # all of one size
+    frames: Iterable[Image.Image],  # all of one size
     fps: int,
-    side: int | None = None,          # pixels of the longer side; None keeps the frames' size
+    side: int | None = None,  # pixels of the longer side; None keeps the frames' size
 ) -> int:
     """Write `frames` to `path`, whole or not at all; returns how many there were."""
     import av

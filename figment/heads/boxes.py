@@ -1,8 +1,8 @@
 """Files of boxes: figment's boxes.json, COCO, and folders of YOLO labels, in and out.
 
-    {"relative/path.png": [[x0, y0, x1, y1, score], ...], ...}        boxes.json; the score may be missing
-    boxes.coco.json                                                   COCO: boxes are [x, y, width, height]
-    labels/relative/path.txt                                          YOLO: class, centre and size as shares
+{"relative/path.png": [[x0, y0, x1, y1, score], ...], ...}        boxes.json; the score may be missing
+boxes.coco.json                                                   COCO: boxes are [x, y, width, height]
+labels/relative/path.txt                                          YOLO: class, centre and size as shares
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Sizes = Mapping[str, tuple[int, int]]
 
 
 def read_boxes(
-    path: Path,                       # a boxes.json, a COCO file or a folder of YOLO labels
-    pictures: Path | None = None,     # the pictures, whose sizes YOLO's shares need; None: not given
+    path: Path,  # a boxes.json, a COCO file or a folder of YOLO labels
+    pictures: Path | None = None,  # the pictures, whose sizes YOLO's shares need; None: not given
 ) -> dict[str, list[list[float]]]:
     """The boxes of every picture in `path`, whatever its format; raises FigmentError that names the file."""
     if path.is_dir():
@@ -44,7 +44,7 @@ def read_boxes(
 
 
 def write_boxes(
-    path: Path,          # x.coco.json: COCO; another .json: boxes.json; anything else: a folder of YOLO labels
+    path: Path,  # x.coco.json: COCO; another .json: boxes.json; anything else: a folder of YOLO labels
     boxes: Boxes,
     sizes: Sizes,
 ) -> None:
@@ -64,13 +64,21 @@ def write_boxes(
 
 def to_coco(boxes: Boxes, sizes: Sizes) -> dict[str, Any]:
     """A COCO data set with one category, `head`; its boxes are [x, y, width, height], scores are kept where known."""
-    images = [{"id": i, "file_name": name, "width": sizes[name][0], "height": sizes[name][1]}
-              for i, name in enumerate(boxes, 1)]
+    images = [
+        {"id": i, "file_name": name, "width": sizes[name][0], "height": sizes[name][1]}
+        for i, name in enumerate(boxes, 1)
+    ]
     flat = [(i, box) for i, found in enumerate(boxes.values(), 1) for box in found]
     annotations = []
     for k, (i, (x0, y0, x1, y1, *score)) in enumerate(flat, 1):
-        row = {"id": k, "image_id": i, "category_id": 1, "bbox": [x0, y0, round(x1 - x0, 2), round(y1 - y0, 2)],
-               "area": round((x1 - x0) * (y1 - y0), 2), "iscrowd": 0}
+        row = {
+            "id": k,
+            "image_id": i,
+            "category_id": 1,
+            "bbox": [x0, y0, round(x1 - x0, 2), round(y1 - y0, 2)],
+            "area": round((x1 - x0) * (y1 - y0), 2),
+            "iscrowd": 0,
+        }
         annotations.append(row | {"score": score[0]} if score else row)
     return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "head"}]}
 
@@ -104,7 +112,7 @@ def to_yolo(folder: Path, boxes: Boxes, sizes: Sizes) -> None:
 
 
 def from_yolo(
-    folder: Path,       # x.txt for each picture x.png
+    folder: Path,  # x.txt for each picture x.png
     pictures: Path,
 ) -> dict[str, list[list[float]]]:
     """The boxes in a folder of YOLO labels, of every class; a picture without a file has no labels and is left out."""
@@ -125,8 +133,15 @@ def from_yolo(
                 _, x, y, across, down, *score = (float(word) for word in line.split())
             except ValueError:
                 raise FigmentError(f"{labels}, line {number}: {line[:60]!r} is not `class x y width height`") from None
-            found.append([(x - across / 2) * width, (y - down / 2) * height, (x + across / 2) * width,
-                          (y + down / 2) * height, *score[:1]])
+            found.append(
+                [
+                    (x - across / 2) * width,
+                    (y - down / 2) * height,
+                    (x + across / 2) * width,
+                    (y + down / 2) * height,
+                    *score[:1],
+                ]
+            )
         boxes[name.as_posix()] = found
     if not boxes:
         raise FigmentError(f"{folder}: holds no label file of a picture below {pictures}")

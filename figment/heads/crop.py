@@ -1,6 +1,6 @@
 """The crop stage: every picture of a folder read, its heads found and cut out, and a catalog row for each.
 
-    figment crop pictures/ -o heads/
+figment crop pictures/ -o heads/
 """
 
 from __future__ import annotations
@@ -71,15 +71,15 @@ class _Job:
 
 
 def crop_pictures(
-    pictures: Path,                   # every file below this folder
-    heads: Path,                      # crops and catalog.db go here
+    pictures: Path,  # every file below this folder
+    heads: Path,  # crops and catalog.db go here
     *,
-    detector: Path | None = None,     # weights of the head detector; None: the shipped ones
-    threshold: float = THRESHOLD,     # lowest score of a head, 0 to 1
-    margin: float = MARGIN,           # room around a head, as a share of its longer side
-    largest: int = LARGEST,           # crops larger than this side, in pixels, are scaled down to it
-    workers: int | None = None,       # threads; None: as many as torch would use
-    engine: str = "local",            # or ray: a cluster that sees the same folders
+    detector: Path | None = None,  # weights of the head detector; None: the shipped ones
+    threshold: float = THRESHOLD,  # lowest score of a head, 0 to 1
+    margin: float = MARGIN,  # room around a head, as a share of its longer side
+    largest: int = LARGEST,  # crops larger than this side, in pixels, are scaled down to it
+    workers: int | None = None,  # threads; None: as many as torch would use
+    engine: str = "local",  # or ray: a cluster that sees the same folders
 ) -> CropSummary:
     """Cut the heads out of a folder of pictures, with a row in heads/catalog.db for each picture and head.
 
@@ -102,8 +102,12 @@ def crop_pictures(
         # What is left to do: files that are new or changed, or whose crops someone removed.
         names = {path: relative_name(path, pictures) for path in files}
         marks = {path: f"{_stamp(path)}-{settings}" for path in files}
-        todo = [path for path in files if stamps.get(names[path]) != marks[path]
-                or not all((heads / file).is_file() for file in crops.get(names[path], ()))]
+        todo = [
+            path
+            for path in files
+            if stamps.get(names[path]) != marks[path]
+            or not all((heads / file).is_file() for file in crops.get(names[path], ()))
+        ]
 
         # Workers find and write crops; this thread alone writes rows, in the order of the files.
         threads = torch.get_num_threads()
@@ -152,8 +156,8 @@ def _crop_elsewhere(wishes: tuple[Any, ...], task: tuple[Path, str, str]) -> _Ro
 def crop_picture(
     job: _Job,
     path: Path,
-    name: str,     # its path as the catalog has it
-    mark: str,     # its stamp
+    name: str,  # its path as the catalog has it
+    mark: str,  # its stamp
 ) -> _Rows:
     """Read one picture, find its heads, write their crops; its rows, and each head's headness and embedding.
 
@@ -169,7 +173,7 @@ def crop_picture(
         measures = describe_crops(job.describer, crops)
     except UnreadableImage as error:
         return Picture(name, mark, None, None, "bad", error.reason, str(error)), [], []
-    except Exception as error:    # whatever else one picture in a million does, the others go on
+    except Exception as error:  # whatever else one picture in a million does, the others go on
         message = f"{path}: {type(error).__name__}: {error}".splitlines()[0]
         return Picture(name, mark, None, None, "bad", "unreadable", message), [], []
 
@@ -191,13 +195,15 @@ def describe_crops(describer: Describer | None, crops: list[Image.Image]) -> lis
     if describer is None:
         return [{} for _ in crops]
     headness, embedding = describer.describe(crops)
-    return [{"headness": round(float(sure), 4), "embedding": vector.astype("<f2").tobytes().hex()}
-            for sure, vector in zip(headness, embedding, strict=True)]
+    return [
+        {"headness": round(float(sure), 4), "embedding": vector.astype("<f2").tobytes().hex()}
+        for sure, vector in zip(headness, embedding, strict=True)
+    ]
 
 
 def crop_name(
-    name: str,    # the picture's path relative to the pictures folder
-    k: int,       # which of its heads, the surest is 0
+    name: str,  # the picture's path relative to the pictures folder
+    k: int,  # which of its heads, the surest is 0
 ) -> str:
     """The crop's file, relative to the heads folder: a shard of 256, the picture's stem, a hash of its path, k."""
     digest = hashlib.sha1(name.encode()).hexdigest()
@@ -260,7 +266,7 @@ def _settings_mark(
 
 def _summary(
     catalog: Catalog,
-    names: set[str],    # the pictures of this run
+    names: set[str],  # the pictures of this run
     unchanged: int,
 ) -> CropSummary:
     """The figures of the catalog's rows for `names`."""

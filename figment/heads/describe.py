@@ -1,8 +1,8 @@
 """What a crop shows: is it a head, and what does the head look like?
 
-    from figment.heads.describe import Describer
-    headness, embedding = Describer.load().describe([crop, other])    # [N] in 0..1, [N, 128] of length 1
-    float(embedding[0] @ embedding[1])                                # near 1: the same head, mirrored or recoloured
+from figment.heads.describe import Describer
+headness, embedding = Describer.load().describe([crop, other])    # [N] in 0..1, [N, 128] of length 1
+float(embedding[0] @ embedding[1])                                # near 1: the same head, mirrored or recoloured
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Describer:
     @classmethod
     def load(
         cls,
-        path: Path | None = None,    # a detector's file with an embedding; None: the shipped weights
+        path: Path | None = None,  # a detector's file with an embedding; None: the shipped weights
     ) -> Describer:
         """The describer in `path`; raises FigmentError that names the file where it has none."""
         path = path or SHIPPED
@@ -48,13 +48,13 @@ class Describer:
     @torch.no_grad()
     def describe(
         self,
-        crops: Sequence[Image.Image],    # square crops around a head, any size and mode
+        crops: Sequence[Image.Image],  # square crops around a head, any size and mode
     ) -> tuple[np.ndarray, np.ndarray]:
         """Headness float32 [N], 0 to 1, and unit embeddings float32 [N, dim]; each crop is judged by itself."""
         headness = np.empty(len(crops), np.float32)
         embedding = np.empty((len(crops), self.dim), np.float32)
         for start in range(0, len(crops), BLOCK):
-            pixels = np.stack([crop_pixels(crop) for crop in crops[start : start + BLOCK]])      # [n, H, W, 3]
+            pixels = np.stack([crop_pixels(crop) for crop in crops[start : start + BLOCK]])  # [n, H, W, 3]
             logits, units = self.portrait(self.features(to_unit(torch.from_numpy(pixels).permute(0, 3, 1, 2))))
             headness[start : start + BLOCK] = logits.sigmoid().numpy()
             embedding[start : start + BLOCK] = units.numpy()
@@ -62,7 +62,7 @@ class Describer:
 
     def features(
         self,
-        images: torch.Tensor,    # [N, 3, H, W] in [-1, 1], H and W multiples of 32
+        images: torch.Tensor,  # [N, 3, H, W] in [-1, 1], H and W multiples of 32
     ) -> list[torch.Tensor]:
         """The backbone's four feature maps, at strides 4, 8, 16 and 32, differentiable: for perceptual distances."""
         return self.net.features(images.contiguous(memory_format=torch.channels_last))

@@ -66,8 +66,8 @@ class Detector:
     def __init__(
         self,
         net: HeadNet,
-        long_sides: Sequence[int] = LONG_SIDES,    # the sizes at which to look at a picture, rising
-        again: float | None = AGAIN,               # a share of the first size; None: no second look there
+        long_sides: Sequence[int] = LONG_SIDES,  # the sizes at which to look at a picture, rising
+        again: float | None = AGAIN,  # a share of the first size; None: no second look there
     ) -> None:
         self.net = channels_last(fold_norms(net))
         self.long_sides = tuple(long_sides)
@@ -76,14 +76,14 @@ class Detector:
     @classmethod
     def load(
         cls,
-        path: Path | None = None,    # a safetensors file of `figment heads train`; None: the shipped weights
+        path: Path | None = None,  # a safetensors file of `figment heads train`; None: the shipped weights
     ) -> Detector:
         """The detector in `path`; raises FigmentError that names the file where it is no detector."""
         return cls(load_net(path or SHIPPED))
 
     def detect(
         self,
-        image: Image.Image,             # RGB, any size
+        image: Image.Image,  # RGB, any size
         threshold: float = THRESHOLD,
     ) -> list[Detection]:
         """The heads in `image`, best first, in its own pixels."""
@@ -94,8 +94,11 @@ class Detector:
                 found += self._look_twice(image, scale, threshold)
             else:
                 fine = self._look(image, scale, threshold / DOUBT)
-                found += [Detection(head.box, head.score * DOUBT) for head in fine
-                          if max(head.box.width, head.box.height) < FINE / scale]
+                found += [
+                    Detection(head.box, head.score * DOUBT)
+                    for head in fine
+                    if max(head.box.width, head.box.height) < FINE / scale
+                ]
         return suppress(found)
 
     def _sides(self, longest: int) -> list[int]:
@@ -111,11 +114,15 @@ class Detector:
         """What a look at `scale`, mirrored, and a coarser one agree on; one look alone where there is no second."""
         if self.again is None:
             return self._look(image, scale, threshold)
-        least = min(threshold, max(2 * threshold - 1, LEAST))    # what the mean of two scores can still lift
+        least = min(threshold, max(2 * threshold - 1, LEAST))  # what the mean of two scores can still lift
         plain = suppress(self._look(image, scale * self.again, least))
         other = suppress(self._look(ImageOps.mirror(image), scale, least))
-        both = fuse([[(head.box, head.score) for head in plain],
-                     [(mirror_box(head.box, image.width), head.score) for head in other]])
+        both = fuse(
+            [
+                [(head.box, head.score) for head in plain],
+                [(mirror_box(head.box, image.width), head.score) for head in other],
+            ]
+        )
         return [Detection(box, score) for box, score in both if score >= threshold]
 
     @torch.no_grad()
@@ -130,15 +137,19 @@ class Detector:
         small = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
         padded = np.full((_round_up(height), _round_up(width), 3), FILL, np.uint8)
         padded[:height, :width] = np.asarray(small)
-        pixels = to_unit(torch.from_numpy(padded).permute(2, 0, 1)[None])    # [1, 3, H, W]
+        pixels = to_unit(torch.from_numpy(padded).permute(2, 0, 1)[None])  # [1, 3, H, W]
         pixels = pixels.contiguous(memory_format=torch.channels_last)
 
         across, down = width / image.width, height / image.height
         found = []
         for level in self.net(pixels):
             for x0, y0, x1, y1, score in _peaks(level, threshold):
-                box = Box(max(x0 / across, 0.0), max(y0 / down, 0.0),
-                          min(x1 / across, float(image.width)), min(y1 / down, float(image.height)))
+                box = Box(
+                    max(x0 / across, 0.0),
+                    max(y0 / down, 0.0),
+                    min(x1 / across, float(image.width)),
+                    min(y1 / down, float(image.height)),
+                )
                 if box.width >= 1 and box.height >= 1:
                     found.append(Detection(box, score))
         return found
@@ -150,15 +161,15 @@ def _round_up(side: int) -> int:
 
 
 def _peaks(
-    level: Level,        # of a single picture
+    level: Level,  # of a single picture
     threshold: float,
 ) -> list[list[float]]:
     """[x0, y0, x1, y1, score] in pixels of the input for each local maximum of the heat map (Zhou 2019, section 4)."""
-    heat = level.heat.sigmoid()                                                      # [1, h, w]
+    heat = level.heat.sigmoid()  # [1, h, w]
     peak = (heat == torch.nn.functional.max_pool2d(heat, 3, 1, 1)) & (heat >= threshold)
-    _, rows, columns = peak.nonzero(as_tuple=True)                                   # each [K]
+    _, rows, columns = peak.nonzero(as_tuple=True)  # each [K]
     score = heat[0, rows, columns]
-    left, top, right, bottom = level.sides[0, :, rows, columns]                      # each [K]
+    left, top, right, bottom = level.sides[0, :, rows, columns]  # each [K]
     x, y = (columns + 0.5) * level.stride, (rows + 0.5) * level.stride
     found: list[list[float]] = torch.stack([x - left, y - top, x + right, y + bottom, score], dim=1).tolist()
     return found
@@ -166,8 +177,8 @@ def _peaks(
 
 def suppress(
     found: Sequence[Detection],
-    iou: float = 0.45,      # of two boxes that overlap more than this, the weaker goes
-    inside: float = 0.8,    # so does a weaker box of like size when one of the two lies in the other to this share
+    iou: float = 0.45,  # of two boxes that overlap more than this, the weaker goes
+    inside: float = 0.8,  # so does a weaker box of like size when one of the two lies in the other to this share
 ) -> list[Detection]:
     """Non-maximum suppression over strides and scales, best first."""
     kept: list[Detection] = []
@@ -192,25 +203,29 @@ def _same(
 
 def list_pictures(
     pictures: Path,
-    leave_out: Path | None = None,    # a folder whose files are not pictures of the user: the output
+    leave_out: Path | None = None,  # a folder whose files are not pictures of the user: the output
 ) -> list[Path]:
     """Every file below `pictures` that may be a picture, sorted; raises FigmentError where there is none."""
     need_folder(pictures, "PICTURES")
     out = leave_out.resolve() if leave_out else None
-    found = [path for path in list_files(pictures) if path.suffix.lower() not in SIDECARS
-             and not (out and out in (path.parent.resolve(), *path.parent.resolve().parents))]
+    found = [
+        path
+        for path in list_files(pictures)
+        if path.suffix.lower() not in SIDECARS
+        and not (out and out in (path.parent.resolve(), *path.parent.resolve().parents))
+    ]
     if not found:
         raise FigmentError(f"PICTURES {pictures}: holds no files")
     return found
 
 
 def detect_folder(
-    pictures: Path,                       # every picture below this folder
-    out: Path | None = None,              # boxes.json, x.coco.json or a folder for YOLO labels; None: no file
+    pictures: Path,  # every picture below this folder
+    out: Path | None = None,  # boxes.json, x.coco.json or a folder for YOLO labels; None: no file
     *,
-    detector: Finder | None = None,       # None: the shipped one
+    detector: Finder | None = None,  # None: the shipped one
     threshold: float = LISTED,
-    tell: Callable[[str], None] = lambda line: None,    # told of each file that can't be read
+    tell: Callable[[str], None] = lambda line: None,  # told of each file that can't be read
 ) -> dict[str, list[list[float]]]:
     """Find the heads of a folder; returns {"relative/path.png": [[x0, y0, x1, y1, score], ...]}.
 
@@ -227,8 +242,10 @@ def detect_folder(
                 continue
             name = path.relative_to(pictures).as_posix()
             sizes[name] = image.size
-            boxes[name] = [[round(float(x), 2) for x in found.box] + [round(found.score, 4)]
-                           for found in detector.detect(image, threshold)]
+            boxes[name] = [
+                [round(float(x), 2) for x in found.box] + [round(found.score, 4)]
+                for found in detector.detect(image, threshold)
+            ]
     if out is not None:
         write_boxes(out, boxes, sizes)
         if out.suffix == ".json" and not out.name.endswith(".coco.json"):

@@ -12,7 +12,7 @@ SAME = 0.6
 
 
 def fuse(
-    looks: Sequence[Sequence[Scored]],    # what each look found, boxes in pixels of the picture
+    looks: Sequence[Sequence[Scored]],  # what each look found, boxes in pixels of the picture
 ) -> list[Scored]:
     """Weighted boxes fusion (Solovyev 2019): boxes of one head averaged by score, its score the mean over all looks.
 

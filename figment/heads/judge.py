@@ -1,6 +1,6 @@
 """A detector's figures on labelled pictures, as a table.
 
-    figment heads score pictures/ truth.json --detector mine.safetensors
+figment heads score pictures/ truth.json --detector mine.safetensors
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Rows = list[tuple[str, str]]
 
 
 def judge(
-    found: Path,                        # boxes in any format, or a folder of pictures to find them in
-    truth: Path,                        # true boxes in any format, or demo art's truth.json
+    found: Path,  # boxes in any format, or a folder of pictures to find them in
+    truth: Path,  # true boxes in any format, or demo art's truth.json
     *,
-    pictures: Path | None = None,       # the pictures, for YOLO labels; None: `found` where that is their folder
-    detector: Path | None = None,       # None: the shipped one
+    pictures: Path | None = None,  # the pictures, for YOLO labels; None: `found` where that is their folder
+    detector: Path | None = None,  # None: the shipped one
 ) -> Rows:
     """The figures of all pictures, and of each folder where there are several."""
     holds_pictures = found.is_dir() and not any(found.rglob("*.txt"))
@@ -54,6 +54,9 @@ def open_truth(path: Path, pictures: Path | None) -> Truth:
 
 def describe(name: str, scores: Scores) -> Rows:
     """The rows of one set of pictures."""
-    return [(f"{name}: AP50", f"{scores.ap50:.3f}   {scores.heads} heads, {scores.boxes} boxes"),
-            ("recall at precision 0.9", f"{scores.recall_at_90:.3f}"),
-            ("recall, all boxes", f"{scores.recall:.3f}"), ("precision, all boxes", f"{scores.precision:.3f}")]
+    return [
+        (f"{name}: AP50", f"{scores.ap50:.3f}   {scores.heads} heads, {scores.boxes} boxes"),
+        ("recall at precision 0.9", f"{scores.recall_at_90:.3f}"),
+        ("recall, all boxes", f"{scores.recall:.3f}"),
+        ("precision, all boxes", f"{scores.precision:.3f}"),
+    ]

@@ -1,6 +1,6 @@
 """Training what describes a crop, headness and embedding, on a finished detector's features, which stay as they are.
 
-    train_likeness(net, identities, strangers, steps=800)    # net from figment.heads.network.grow, trained for boxes
+train_likeness(net, identities, strangers, steps=800)    # net from figment.heads.network.grow, trained for boxes
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def spoil(
 
 def no_head(
     rng: np.random.Generator,
-    image: Image.Image,         # RGB
-    boxes: Sequence[Box],       # every head in it
+    image: Image.Image,  # RGB
+    boxes: Sequence[Box],  # every head in it
 ) -> Image.Image | None:
     """A square of a picture that a cropper should not have cut: half a head, a piece of one, or none; None: no luck."""
     kind = rng.random()
@@ -128,9 +128,9 @@ def shows(square: Box, head: Box) -> bool:
 
 def draw_batch(
     rng: np.random.Generator,
-    identities: Iterator[list[Known]],     # endless: one list an identity, of one or two pictures of it
-    strangers: Iterator[Image.Image],      # endless: crops that are no heads
-    count: int,                            # identities in the batch; half as many crops that are no heads
+    identities: Iterator[list[Known]],  # endless: one list an identity, of one or two pictures of it
+    strangers: Iterator[Image.Image],  # endless: crops that are no heads
+    count: int,  # identities in the batch; half as many crops that are no heads
 ) -> Batch:
     """The next batch: two views of each identity, and strangers."""
     heads: list[np.ndarray] = []
@@ -148,11 +148,11 @@ def draw_batch(
 
 
 def contrast(
-    embedding: torch.Tensor,    # [N, D] of length 1
-    wanted: torch.Tensor,       # [N, N]: how much j is a positive of i, 0 on the diagonal
+    embedding: torch.Tensor,  # [N, D] of length 1
+    wanted: torch.Tensor,  # [N, N]: how much j is a positive of i, 0 on the diagonal
 ) -> torch.Tensor:
     """The supervised contrastive loss (Khosla 2020, equation 2) with positives that weigh differently."""
-    near = embedding @ embedding.T / HEAT                                      # [N, N]
+    near = embedding @ embedding.T / HEAT  # [N, N]
     near = near.masked_fill(torch.eye(len(near), dtype=torch.bool), -1e4)
     share = wanted / wanted.sum(1, keepdim=True).clamp(min=1e-9)
     return -(share * torch.log_softmax(near, 1)).sum(1).mean()
@@ -173,12 +173,12 @@ def positives(batch: Batch) -> torch.Tensor:
 
 
 def train_likeness(
-    net: HeadNet,                       # trained for boxes; its `portrait` learns, in place, and nothing else
-    batches: Iterator[Batch],           # endless
+    net: HeadNet,  # trained for boxes; its `portrait` learns, in place, and nothing else
+    batches: Iterator[Batch],  # endless
     *,
     steps: int = 800,
-    rate: float = 1e-3,                 # highest learning rate
-    on_step: Callable[[int, float, float, float], None] | None = None,    # number, contrast, headness, seconds
+    rate: float = 1e-3,  # highest learning rate
+    on_step: Callable[[int, float, float, float], None] | None = None,  # number, contrast, headness, seconds
 ) -> HeadNet:
     """Teach the describing part of `net`; the backbone stays in evaluation, so boxes stay as they are to the bit."""
     portrait = net.portrait
@@ -196,7 +196,7 @@ def train_likeness(
         batch = next(batches)
         heads = len(batch.identities)
         with torch.no_grad():
-            features = net.features(to_unit(torch.from_numpy(batch.pixels).permute(0, 3, 1, 2)))    # [N, 3, H, W]
+            features = net.features(to_unit(torch.from_numpy(batch.pixels).permute(0, 3, 1, 2)))  # [N, 3, H, W]
         logits, units = portrait(features)
         is_head = (torch.arange(len(logits)) < heads).float()
         near = contrast(units[:heads], positives(batch))
@@ -223,5 +223,3 @@ def _average(
             kept[name].lerp_(new, 1 - decay)
         else:
             kept[name].copy_(new)
-
-

@@ -30,9 +30,9 @@ class Target:
 
 
 def make_targets(
-    heads: Sequence[Sequence[Box]],      # the heads of each picture, in pixels of the input
-    ignored: Sequence[Sequence[Box]],    # areas of each picture that do not count
-    size: tuple[int, int],               # the input's width and height
+    heads: Sequence[Sequence[Box]],  # the heads of each picture, in pixels of the input
+    ignored: Sequence[Sequence[Box]],  # areas of each picture that do not count
+    size: tuple[int, int],  # the input's width and height
 ) -> list[Target]:
     """One Target for each stride: bumps around each head's centre, as in CenterNet (Zhou 2019, section 3)."""
     targets = []
@@ -55,7 +55,7 @@ def make_targets(
                     continue
                 middle = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
                 wide, tall = max(box.width / 8, stride / 3), max(box.height / 8, stride / 3)
-                bump = np.exp(-(((x - middle[0]) / wide) ** 2 + ((y - middle[1]) / tall) ** 2) / 2)    # [h, w]
+                bump = np.exp(-(((x - middle[0]) / wide) ** 2 + ((y - middle[1]) / tall) ** 2) / 2)  # [h, w]
                 bump[min(int(middle[1] / stride), down - 1), min(int(middle[0] / stride), across - 1)] = 1
                 stronger = bump > heat[n]
                 heat[n][stronger] = bump[stronger]
@@ -66,7 +66,7 @@ def make_targets(
 
 
 def heat_loss(
-    heat: torch.Tensor,      # [N, h, w] logits
+    heat: torch.Tensor,  # [N, h, w] logits
     target: Target,
 ) -> torch.Tensor:
     """The penalty-reduced focal loss of CenterNet's equation 1 (alpha 2, beta 4), summed over all cells."""
@@ -78,25 +78,26 @@ def heat_loss(
 
 
 def sides_loss(
-    sides: torch.Tensor,     # [N, 4, h, w]
+    sides: torch.Tensor,  # [N, 4, h, w]
     target: Target,
     stride: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Generalised IoU loss (Rezatofighi 2019) summed over cells near centres, and the sum of their weights."""
     cells = (target.heat > 0.5).nonzero(as_tuple=True)
-    near = target.heat[cells]                                                # [K]
+    near = target.heat[cells]  # [K]
     x = (cells[2] + 0.5) * stride
     y = (cells[1] + 0.5) * stride
-    left, top, right, bottom = sides.permute(0, 2, 3, 1)[cells].unbind(1)    # each [K]
-    x0, y0, x1, y1 = target.boxes.permute(0, 2, 3, 1)[cells].unbind(1)       # each [K]
+    left, top, right, bottom = sides.permute(0, 2, 3, 1)[cells].unbind(1)  # each [K]
+    x0, y0, x1, y1 = target.boxes.permute(0, 2, 3, 1)[cells].unbind(1)  # each [K]
 
     # Intersection, union and the smallest rectangle around both.
     across = (torch.minimum(x + right, x1) - torch.maximum(x - left, x0)).clamp(min=0)
     down = (torch.minimum(y + bottom, y1) - torch.maximum(y - top, y0)).clamp(min=0)
     both = across * down
     union = (left + right) * (top + bottom) + (x1 - x0) * (y1 - y0) - both
-    hull = ((torch.maximum(x + right, x1) - torch.minimum(x - left, x0))
-            * (torch.maximum(y + bottom, y1) - torch.minimum(y - top, y0)))
+    hull = (torch.maximum(x + right, x1) - torch.minimum(x - left, x0)) * (
+        torch.maximum(y + bottom, y1) - torch.minimum(y - top, y0)
+    )
     giou = both / union - (hull - union) / hull
     return ((1 - giou) * near).sum(), near.sum()
 

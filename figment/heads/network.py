@@ -56,10 +56,10 @@ class Conv(nn.Sequential):
         into: int,
         out: int,
         *,
-        size: int = 3,        # kernel
+        size: int = 3,  # kernel
         stride: int = 1,
         dilation: int = 1,
-        relu: bool = True,    # False: stop after the normalisation
+        relu: bool = True,  # False: stop after the normalisation
     ) -> None:
         padding = dilation * (size // 2)
         convolution = nn.Conv2d(into, out, size, stride, padding, dilation, bias=False)
@@ -72,7 +72,7 @@ class Block(nn.Module):
     def __init__(
         self,
         width: int,
-        dilation: int = 1,    # above 1: sees further, for heads that fill the picture
+        dilation: int = 1,  # above 1: sees further, for heads that fill the picture
     ) -> None:
         super().__init__()
         self.first = Conv(width, width, dilation=dilation)
@@ -98,9 +98,9 @@ class Portrait(nn.Module):
     def forward(self, features: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Headness logits [N] and unit embeddings [N, embed] of crops of CROP pixels, from `HeadNet.features`."""
         _, eight, sixteen, thirty_two = features
-        x = self.from16(torch.cat([self.from8(eight), sixteen], 1))     # [N, 128, 4, 4]
-        x = self.from32(torch.cat([x, thirty_two], 1))                  # [N, 128, 4, 4]
-        x = torch.relu(self.mix(x.flatten(1)))                          # [N, 128, 4, 4] -> [N, 256]
+        x = self.from16(torch.cat([self.from8(eight), sixteen], 1))  # [N, 128, 4, 4]
+        x = self.from32(torch.cat([x, thirty_two], 1))  # [N, 128, 4, 4]
+        x = torch.relu(self.mix(x.flatten(1)))  # [N, 128, 4, 4] -> [N, 256]
         return self.headness(x)[:, 0], nn.functional.normalize(self.embedding(x), dim=1)
 
 
@@ -121,8 +121,7 @@ class HeadNet(nn.Module):
         self.down8 = nn.Sequential(Conv(two, eight, stride=2), Block(eight))
         self.down16 = nn.Sequential(Conv(eight, sixteen, stride=2), Block(sixteen))
         more = [Block(thirty_two, 1 + i % 2) for i in range(config.deep)]
-        self.down32 = nn.Sequential(
-            Conv(sixteen, thirty_two, stride=2), Block(thirty_two), Block(thirty_two, 2), *more)
+        self.down32 = nn.Sequential(Conv(sixteen, thirty_two, stride=2), Block(thirty_two), Block(thirty_two, 2), *more)
 
         # The way up joins what is far-sighted with what is sharp; each stride then answers for its sizes.
         self.side = nn.ModuleList([nn.Conv2d(width, config.top, 1) for width in config.stages])
@@ -131,7 +130,7 @@ class HeadNet(nn.Module):
         for layer in self.answer:
             assert isinstance(layer, nn.Conv2d) and layer.bias is not None
             nn.init.normal_(layer.weight, std=0.01)
-            nn.init.constant_(layer.bias[:1], -4.0)    # start from "hardly any cell is a head" (Lin 2017)
+            nn.init.constant_(layer.bias[:1], -4.0)  # start from "hardly any cell is a head" (Lin 2017)
             nn.init.zeros_(layer.bias[1:])
         self.portrait = Portrait(config) if config.embed else None
 
@@ -150,7 +149,7 @@ class HeadNet(nn.Module):
 
         levels = []
         for i, stride in enumerate(STRIDES):
-            answer = self.answer[i](self.head[i](joined[i]))    # [N, 5, h, w]
+            answer = self.answer[i](self.head[i](joined[i]))  # [N, 5, h, w]
             levels.append(Level(stride, answer[:, 0], answer[:, 1:].clamp(-4, 4).exp() * (2.0 * stride)))
         return levels
 
@@ -177,8 +176,8 @@ def fold_norms(net: HeadNet) -> HeadNet:
 def grow(
     net: HeadNet,
     *,
-    deep: int,     # blocks at stride 32 beyond the first two
-    embed: int,    # length of the embedding
+    deep: int,  # blocks at stride 32 beyond the first two
+    embed: int,  # length of the embedding
 ) -> HeadNet:
     """A larger network that answers the same boxes: a new block begins as nothing beside its straight way (He 2015)."""
     larger = HeadNet(replace(net.config, deep=deep, embed=embed))
@@ -193,7 +192,7 @@ def grow(
 def save_net(
     path: Path,
     net: HeadNet,
-    note: dict[str, str],    # what it was trained on, for people; goes into the metadata
+    note: dict[str, str],  # what it was trained on, for people; goes into the metadata
 ) -> None:
     """Write `net` as one safetensors file: weights in half precision, normalisations and biases in full."""
     from safetensors.torch import save
@@ -202,7 +201,7 @@ def save_net(
     for name, value in net.state_dict().items():
         if name.endswith("num_batches_tracked"):
             continue
-        half = value.ndim > 1    # convolutions and linear layers
+        half = value.ndim > 1  # convolutions and linear layers
         state[name] = (value.half() if half else value.float()).contiguous()
     metadata = {"format": FORMAT, "config": json.dumps(asdict(net.config)), **note}
     write_bytes(path, save(state, metadata))
@@ -216,7 +215,7 @@ def load_net(path: Path) -> HeadNet:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name).float() for name in file.keys()}    # noqa: SIM118 (not a dict)
+            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise FigmentError(f"detector {path}: not a readable safetensors file ({error})") from None
     if metadata.get("format") != FORMAT:
@@ -224,8 +223,15 @@ def load_net(path: Path) -> HeadNet:
 
     try:
         config = json.loads(metadata["config"])
-        net = HeadNet(NetConfig(tuple(config["stem"]), tuple(config["stages"]), int(config["top"]),
-                                int(config.get("deep", 0)), int(config.get("embed", 0))))
+        net = HeadNet(
+            NetConfig(
+                tuple(config["stem"]),
+                tuple(config["stages"]),
+                int(config["top"]),
+                int(config.get("deep", 0)),
+                int(config.get("embed", 0)),
+            )
+        )
         missing, unknown = net.load_state_dict(state, strict=False)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise FigmentError(f"detector {path}: damaged head detector ({str(error).splitlines()[0]})") from None

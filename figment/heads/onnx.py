@@ -39,8 +39,9 @@ class OnnxDetector:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         try:
-            self.session = onnxruntime.InferenceSession(str(need_file(path, "--detector")), options,
-                                                        providers=["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(
+                str(need_file(path, "--detector")), options, providers=["CPUExecutionProvider"]
+            )
         except FigmentError:
             raise
         except Exception as error:
@@ -55,7 +56,7 @@ class OnnxDetector:
 
     def detect(
         self,
-        image: Image.Image,             # RGB, any size
+        image: Image.Image,  # RGB, any size
         threshold: float = THRESHOLD,
     ) -> list[Detection]:
         """The heads in `image`, best first, in its own pixels."""
@@ -67,8 +68,12 @@ class OnnxDetector:
         for x0, y0, x1, y1, score, kind in rows[rows[:, 4] >= threshold].tolist():
             if self.classes and int(kind) not in self.classes:
                 continue
-            box = Box(max((x0 - left) / scale, 0.0), max((y0 - top) / scale, 0.0),
-                      min((x1 - left) / scale, float(image.width)), min((y1 - top) / scale, float(image.height)))
+            box = Box(
+                max((x0 - left) / scale, 0.0),
+                max((y0 - top) / scale, 0.0),
+                min((x1 - left) / scale, float(image.width)),
+                min((y1 - top) / scale, float(image.height)),
+            )
             if box.width >= 1 and box.height >= 1:
                 found.append(Detection(box, min(score, 1.0)))
         return suppress(found)
@@ -80,10 +85,12 @@ class OnnxDetector:
             end_to_end: np.ndarray = answer[0]
             return end_to_end
         if answer.ndim != 3 or answer.shape[0] != 1 or answer.shape[1] < 5:
-            raise FigmentError(f"--detector {self.path}: answers of shape {answer.shape}; figment reads YOLO's "
-                               "[1, 4 + classes, N] and [1, N, 6]")
-        x, y, across, down = answer[0, :4]                          # each [N]
-        scores = answer[0, 4:]                                      # [classes, N]
+            raise FigmentError(
+                f"--detector {self.path}: answers of shape {answer.shape}; figment reads YOLO's "
+                "[1, 4 + classes, N] and [1, N, 6]"
+            )
+        x, y, across, down = answer[0, :4]  # each [N]
+        scores = answer[0, 4:]  # [classes, N]
         if self.classes:
             scores = scores[[kind for kind in sorted(self.classes) if kind < len(scores)]]
             kinds = np.array(sorted(self.classes))[scores.argmax(0)]

@@ -1,7 +1,7 @@
 """Scenes to train on out of labelled cut-outs: painted characters with alpha, laid over other pictures.
 
-    cutouts = read_cutouts(art, labels)                  # PNGs with alpha, and the boxes of their heads by file name
-    for image, boxes in scenes(cutouts, ground, things, seed=0): ...     # without end
+cutouts = read_cutouts(art, labels)                  # PNGs with alpha, and the boxes of their heads by file name
+for image, boxes in scenes(cutouts, ground, things, seed=0): ...     # without end
 """
 
 from __future__ import annotations
@@ -41,12 +41,14 @@ class Cutout:
 
 
 def read_cutouts(
-    folder: Path,                                     # where the names in `labels` are relative to
-    labels: Mapping[str, Sequence[Sequence[float]]],    # name -> [[x0, y0, x1, y1], ...]
+    folder: Path,  # where the names in `labels` are relative to
+    labels: Mapping[str, Sequence[Sequence[float]]],  # name -> [[x0, y0, x1, y1], ...]
 ) -> list[Cutout]:
     """Every labelled picture, with its alpha (opaque where it has none)."""
-    return [Cutout(name, open_image(folder / name, keep_alpha=True).convert("RGBA"), tuple(Box(*b) for b in boxes))
-            for name, boxes in sorted(labels.items())]
+    return [
+        Cutout(name, open_image(folder / name, keep_alpha=True).convert("RGBA"), tuple(Box(*b) for b in boxes))
+        for name, boxes in sorted(labels.items())
+    ]
 
 
 def family(name: str) -> str:
@@ -63,11 +65,11 @@ def held_out(name: str) -> bool:
 def scenes(
     cutouts: Sequence[Cutout],
     ground: Ground,
-    things: Sequence[Image.Image],    # RGBA pictures without heads: clutter
+    things: Sequence[Image.Image],  # RGBA pictures without heads: clutter
     seed: int,
     *,
-    plain: float = 0.6,               # share of scenes that are one cut-out as it is
-    empty: float = 0.1,               # share of scenes without any head
+    plain: float = 0.6,  # share of scenes that are one cut-out as it is
+    empty: float = 0.1,  # share of scenes without any head
 ) -> Iterator[Scene]:
     """Endless scenes, the same for the same seed: a cut-out by itself, several in one picture, or none."""
     rng = np.random.default_rng(seed)
@@ -109,8 +111,11 @@ def compose(
     """Cut-outs of any size beside, behind and in front of one another and of things; no head is hidden by much."""
     picture = ground(rng)
     scale = float(rng.uniform(0.55, 1.0)) * LARGEST / max(picture.size)
-    picture = picture.resize((max(round(picture.width * scale), 64), max(round(picture.height * scale), 64)),
-                             Image.Resampling.BILINEAR, reducing_gap=2.0)
+    picture = picture.resize(
+        (max(round(picture.width * scale), 64), max(round(picture.height * scale), 64)),
+        Image.Resampling.BILINEAR,
+        reducing_gap=2.0,
+    )
     for _ in range(int(rng.integers(0, 4))):
         _paste_thing(rng, picture, things, [])
 
@@ -128,7 +133,7 @@ def compose(
         first = heads[0]
 
         # A few tries to find room: the first head wholly inside, no earlier head hidden by this figure.
-        solid = np.asarray(image.getchannel("A")) > 128                                  # [h, w]
+        solid = np.asarray(image.getchannel("A")) > 128  # [h, w]
         for _ in range(6):
             x = int(rng.uniform(-first.x0 * factor, max(picture.width - first.x1 * factor, 1 - first.x0 * factor)))
             y = int(rng.uniform(-first.y0 * factor, max(picture.height - first.y1 * factor, 1 - first.y0 * factor)))
@@ -146,7 +151,7 @@ def compose(
 
 def vary(
     rng: np.random.Generator,
-    image: Image.Image,         # RGBA
+    image: Image.Image,  # RGBA
     boxes: Sequence[Box],
 ) -> tuple[Image.Image, list[Box]]:
     """A cut-out mirrored, stretched, leaning and recoloured, and its heads, as ellipses that lean along."""
@@ -157,8 +162,9 @@ def vary(
 
     if rng.random() < 0.5:
         across, down = (float(np.exp(rng.normal(0, 0.08))) for _ in range(2))
-        image = image.resize((max(round(image.width * across), 8), max(round(image.height * down), 8)),
-                             Image.Resampling.BILINEAR)
+        image = image.resize(
+            (max(round(image.width * across), 8), max(round(image.height * down), 8)), Image.Resampling.BILINEAR
+        )
         found = [Box(b.x0 * across, b.y0 * down, b.x1 * across, b.y1 * down) for b in found]
 
     if rng.random() < 0.5:
@@ -171,10 +177,10 @@ def vary(
 
 def recolour(
     rng: np.random.Generator,
-    image: Image.Image,         # RGBA
+    image: Image.Image,  # RGBA
 ) -> Image.Image:
     """Other hues, saturation and lightness under the same alpha."""
-    parts = np.asarray(image.convert("RGB").convert("HSV")).astype(np.float64)           # [h, w, 3]
+    parts = np.asarray(image.convert("RGB").convert("HSV")).astype(np.float64)  # [h, w, 3]
     if rng.random() < 0.5:
         parts[..., 0] = (parts[..., 0] + rng.uniform(0, 256)) % 256
     parts[..., 1] = np.clip(parts[..., 1] * rng.uniform(0.4, 1.6), 0, 255)
@@ -187,9 +193,9 @@ def recolour(
 
 def _turn(
     box: Box,
-    angle: float,                    # degrees, counter-clockwise as PIL turns
-    size: tuple[int, int],           # before
-    turned: tuple[int, int],         # after, with the corners kept
+    angle: float,  # degrees, counter-clockwise as PIL turns
+    size: tuple[int, int],  # before
+    turned: tuple[int, int],  # after, with the corners kept
 ) -> Box:
     """The box around the ellipse that `box` holds, after its picture was turned about its middle."""
     sine, cosine = math.sin(math.radians(angle)), math.cos(math.radians(angle))
@@ -201,9 +207,9 @@ def _turn(
 
 
 def _covered(
-    solid: np.ndarray,    # [h, w] where a figure is opaque
+    solid: np.ndarray,  # [h, w] where a figure is opaque
     x: int,
-    y: int,               # where its corner is
+    y: int,  # where its corner is
     box: Box,
 ) -> float:
     """The share of `box` that the figure would hide."""
@@ -224,7 +230,7 @@ def _paste_thing(
     rng: np.random.Generator,
     picture: Image.Image,
     things: Sequence[Image.Image],
-    boxes: Sequence[Box],             # heads that it may hide a little of, no more
+    boxes: Sequence[Box],  # heads that it may hide a little of, no more
 ) -> None:
     """Lay a thing somewhere; where it would hide a quarter of a head, nowhere."""
     if not things:

@@ -45,7 +45,7 @@ class Scores:
 def score_boxes(
     found: Boxes,
     truth: Truth,
-    iou: float = 0.5,    # a box finds a head at this intersection over union or more
+    iou: float = 0.5,  # a box finds a head at this intersection over union or more
 ) -> Scores:
     """Match boxes to true heads, best score first, each head once, and score them.
 
@@ -74,7 +74,7 @@ def score_boxes(
 
 
 def match_boxes(
-    boxes: Sequence[Sequence[float]],    # [x0, y0, x1, y1, score]; a missing score counts as 1
+    boxes: Sequence[Sequence[float]],  # [x0, y0, x1, y1, score]; a missing score counts as 1
     heads: Sequence[Box],
     ignored: Sequence[Box],
     iou: float = 0.5,

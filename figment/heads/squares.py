@@ -14,9 +14,9 @@ Square = tuple[int, int, int, int]
 
 
 def square_around(
-    box: Box,                  # the head
-    size: tuple[int, int],     # the picture's width and height
-    margin: float,             # room on each side, as a share of the head's longer side
+    box: Box,  # the head
+    size: tuple[int, int],  # the picture's width and height
+    margin: float,  # room on each side, as a share of the head's longer side
 ) -> Square:
     """The square to cut for a head: with its margin, inside the picture, holding the head.
 
@@ -38,9 +38,9 @@ def square_around(
 
 
 def cut_square(
-    image: Image.Image,              # RGB
+    image: Image.Image,  # RGB
     square: Square,
-    largest: int | None = None,      # scale larger squares down to this side by Lanczos; None: never
+    largest: int | None = None,  # scale larger squares down to this side by Lanczos; None: never
 ) -> Image.Image:
     """The part of `image` in `square`; beyond the picture's edges the picture is reflected."""
     x0, y0, x1, y1 = square

@@ -61,11 +61,11 @@ class Step:
 
 
 def train_detector(
-    scenes: Iterable[Scene],                         # RGB pictures with the boxes of their heads; endless or not
+    scenes: Iterable[Scene],  # RGB pictures with the boxes of their heads; endless or not
     *,
-    config: TrainConfig | None = None,               # None: the defaults
-    start: HeadNet | None = None,                    # fine-tune this network; None: train from nothing
-    on_step: Callable[[Step], None] | None = None,   # told after every batch
+    config: TrainConfig | None = None,  # None: the defaults
+    start: HeadNet | None = None,  # fine-tune this network; None: train from nothing
+    on_step: Callable[[Step], None] | None = None,  # told after every batch
 ) -> HeadNet:
     """Train a head detector and return it, with averaged weights, in evaluation mode."""
     config = config or TrainConfig()
@@ -104,7 +104,7 @@ def train_detector(
 
 
 def learning_rate(
-    number: int,    # the step, from 1
+    number: int,  # the step, from 1
     steps: int,
 ) -> float:
     """The share of the highest learning rate: a linear rise over 5% of the steps, then a cosine down to 2%."""
@@ -120,8 +120,8 @@ def train_step(
     views: Sequence[View],
 ) -> tuple[float, float]:
     """One step of the optimizer on `views`; the losses of centres and boxes before it."""
-    pixels = torch.from_numpy(np.stack([view.pixels for view in views]))    # [N, H, W, 3]
-    images = to_unit(pixels.permute(0, 3, 1, 2))                            # [N, 3, H, W], channels last in memory
+    pixels = torch.from_numpy(np.stack([view.pixels for view in views]))  # [N, H, W, 3]
+    images = to_unit(pixels.permute(0, 3, 1, 2))  # [N, 3, H, W], channels last in memory
     side = pixels.shape[1]
     targets = make_targets([view.heads for view in views], [view.ignored for view in views], (side, side))
 
@@ -137,7 +137,7 @@ def train_step(
 def average(
     kept: HeadNet,
     net: HeadNet,
-    decay: float,    # how much of `kept` stays
+    decay: float,  # how much of `kept` stays
 ) -> None:
     """Move `kept` a little towards `net`: an exponential moving average of weights and statistics."""
     for old, new in zip(kept.state_dict().values(), net.state_dict().values(), strict=True):

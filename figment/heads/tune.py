@@ -57,13 +57,13 @@ class Tuned:
 
 
 def tune(
-    boxes: Path,                        # boxes.json, COCO or a folder of YOLO labels
-    pictures: Path,                     # the folder that its paths are relative to
-    out: Path,                          # the tuned detector
+    boxes: Path,  # boxes.json, COCO or a folder of YOLO labels
+    pictures: Path,  # the folder that its paths are relative to
+    out: Path,  # the tuned detector
     *,
-    start: Path | None = None,          # the detector to start from; None: the shipped one
-    steps: int = 400,                   # batches to train on
-    sec: float | None = None,           # stop after so many seconds; None: after all steps
+    start: Path | None = None,  # the detector to start from; None: the shipped one
+    steps: int = 400,  # batches to train on
+    sec: float | None = None,  # stop after so many seconds; None: after all steps
     seed: int = 0,
 ) -> Tuned:
     """Tune a detector on labelled pictures, write it to `out`, and score it before and after."""
@@ -71,8 +71,10 @@ def tune(
     labels = read_boxes(boxes, pictures)
     scenes = dict(_scenes(labels, pictures))
     if len(scenes) < FEWEST:
-        raise FigmentError(f"BOXES {boxes}: {len(scenes)} of its pictures could be read below {pictures}; "
-                           f"tuning needs {FEWEST}, better 50")
+        raise FigmentError(
+            f"BOXES {boxes}: {len(scenes)} of its pictures could be read below {pictures}; "
+            f"tuning needs {FEWEST}, better 50"
+        )
 
     # Every fifth picture, in an order that the seed decides, is kept aside.
     names = [str(name) for name in np.random.default_rng(seed).permutation(sorted(scenes))]
@@ -95,8 +97,14 @@ def tune(
         tuned = train_detector([scenes[name] for name in used], config=config, start=net, on_step=watch)
     except _OutOfTime:
         tuned = kept[0]
-    save_net(out, tuned, {"trained_on": f"{len(used)} pictures of {pictures.name}, from figment's detector",
-                          "license": "as those pictures'"})
+    save_net(
+        out,
+        tuned,
+        {
+            "trained_on": f"{len(used)} pictures of {pictures.name}, from figment's detector",
+            "license": "as those pictures'",
+        },
+    )
     return Tuned(len(used), len(aside), before, score_net(tuned, {name: scenes[name] for name in aside}))
 
 
@@ -123,6 +131,8 @@ def _scenes(labels: dict[str, list[list[float]]], pictures: Path) -> Iterator[tu
 def score_net(net: HeadNet, scenes: dict[str, Scene]) -> Scores:
     """The figures of a network on labelled pictures."""
     detector = Detector(copy.deepcopy(net))
-    found = {name: [[*head.box, head.score] for head in detector.detect(image, LEAST_SCORE)]
-             for name, (image, _) in scenes.items()}
+    found = {
+        name: [[*head.box, head.score] for head in detector.detect(image, LEAST_SCORE)]
+        for name, (image, _) in scenes.items()
+    }
     return score_boxes(found, Truth({name: list(heads) for name, (_, heads) in scenes.items()}))

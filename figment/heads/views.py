@@ -36,8 +36,8 @@ class ScenePool:
 
     def __init__(
         self,
-        scenes: Iterable[Scene],    # endless, or as many as there are: then the pool stops changing
-        size: int = 400,            # how many scenes to hold
+        scenes: Iterable[Scene],  # endless, or as many as there are: then the pool stops changing
+        size: int = 400,  # how many scenes to hold
     ) -> None:
         self.source = iter(scenes)
         self.size = size
@@ -59,9 +59,10 @@ class ScenePool:
     def draw(
         self,
         rng: np.random.Generator,
-        size: int,                  # the view's side in pixels
+        size: int,  # the view's side in pixels
     ) -> View:
         """A random view: mostly of one scene, at times a mosaic of four (Bochkovskiy 2020)."""
+
         def pick() -> Scene:
             return self.held[int(rng.integers(len(self.held)))]
 
@@ -112,7 +113,7 @@ def cut_view(
 def _scaled(
     image: Image.Image,
     boxes: Sequence[Box],
-    area: tuple[float, float, float, float],    # x0, y0, x1, y1 in pixels of `image`; may leave it
+    area: tuple[float, float, float, float],  # x0, y0, x1, y1 in pixels of `image`; may leave it
     size: int,
 ) -> View:
     """The part `area` of `image` at `size` x `size`, grey beyond the edges, with its boxes."""
@@ -155,8 +156,9 @@ def mosaic(views: Sequence[View]) -> View:
 def mirror(view: View) -> View:
     """The view with left and right swapped."""
     width = view.pixels.shape[1]
-    heads, ignored = ([Box(width - b.x1, b.y0, width - b.x0, b.y1) for b in boxes]
-                      for boxes in (view.heads, view.ignored))
+    heads, ignored = (
+        [Box(width - b.x1, b.y0, width - b.x0, b.y1) for b in boxes] for boxes in (view.heads, view.ignored)
+    )
     return View(np.ascontiguousarray(view.pixels[:, ::-1]), heads, ignored)
 
 

@@ -1,7 +1,7 @@
 """Networks for other pictures: levels grown or cut, colours added or dropped, labels dropped. Only ever on request.
 
-    figment convert ffhq.pkl -o start.safetensors --resolution 256 --channels 4 --no-labels
-    figment train heads.zip -o runs --init ffhq.pkl --adapt
+figment convert ffhq.pkl -o start.safetensors --resolution 256 --channels 4 --no-labels
+figment train heads.zip -o runs --init ffhq.pkl --adapt
 """
 
 from __future__ import annotations

@@ -24,9 +24,9 @@ class Shape(NamedTuple):
 
 
 def convolve(
-    x: Tensor,                  # [N, C, H, W]
-    weight: Tensor,             # [K, C, h, w]; [C, K, h, w] where transposed
-    bias: Tensor | None = None, # [K]
+    x: Tensor,  # [N, C, H, W]
+    weight: Tensor,  # [K, C, h, w]; [C, K, h, w] where transposed
+    bias: Tensor | None = None,  # [K]
     stride: int = 1,
     padding: int = 0,
     transposed: bool = False,
@@ -102,8 +102,9 @@ class _OfWeight(torch.autograd.Function):
 
 
 def _forward(x: Tensor, weight: Tensor, shape: Shape) -> Tensor:
-    y: Tensor = torch.ops.aten.convolution(x, weight, None, [shape.stride] * 2, [shape.padding] * 2, [1, 1],
-                                           shape.transposed, [0, 0], 1)
+    y: Tensor = torch.ops.aten.convolution(
+        x, weight, None, [shape.stride] * 2, [shape.padding] * 2, [1, 1], shape.transposed, [0, 0], 1
+    )
     return y
 
 
@@ -111,13 +112,24 @@ def _gradients(
     grad: Tensor, x: Tensor, weight: Tensor, shape: Shape, which: tuple[bool, bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
     gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
-        grad, x, weight, None, [shape.stride] * 2, [shape.padding] * 2, [1, 1], shape.transposed, [0, 0], 1,
-        [*which, False])
+        grad,
+        x,
+        weight,
+        None,
+        [shape.stride] * 2,
+        [shape.padding] * 2,
+        [1, 1],
+        shape.transposed,
+        [0, 0],
+        1,
+        [*which, False],
+    )
     return gradients
 
 
 def like(x: Tensor, size: Sequence[int]) -> Tensor:
     """Memory of this size, of the type and laid out as `x` is; nothing is written to it."""
     last = x.is_contiguous(memory_format=torch.channels_last)
-    return torch.empty(size, dtype=x.dtype, device=x.device,
-                       memory_format=torch.channels_last if last else torch.contiguous_format)
+    return torch.empty(
+        size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last if last else torch.contiguous_format
+    )

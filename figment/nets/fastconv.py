@@ -74,10 +74,11 @@ class Scheme:
 
 
 def _from_points(
-    points: tuple[float, ...],    # infinity is added to them
+    points: tuple[float, ...],  # infinity is added to them
     taps: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A, G and B of the Cook-Toom algorithm (Blahut 2010, section 5.2, transposed for filters), in float64."""
+
     def powers(count: int) -> Tensor:
         finite = torch.tensor([[point**k for k in range(count)] for point in points], dtype=torch.float64)
         return torch.cat([finite, torch.eye(count, dtype=torch.float64)[-1:]])
@@ -138,8 +139,8 @@ def conv_double(x: Tensor, weight: Tensor) -> Tensor:
 
     # The transpose of `conv_half`: each linear map is turned around, and tiles are added where they overlap.
     scheme = _half()
-    tiles = cut(x.permute(0, 2, 3, 1), scheme.a.t(), scheme.outputs, 0)                      # [products^2, T, C]
-    products = torch.bmm(tiles, _frequencies(weight, scheme))                                # [products^2, T, K]
+    tiles = cut(x.permute(0, 2, 3, 1), scheme.a.t(), scheme.outputs, 0)  # [products^2, T, C]
+    products = torch.bmm(tiles, _frequencies(weight, scheme))  # [products^2, T, K]
     size = (n, 2 * height + 1, 2 * width + 1, len(weight))
     return paste(products, scheme.b.t(), size, scheme.step, 0).permute(0, 3, 1, 2)
 
@@ -147,11 +148,17 @@ def conv_double(x: Tensor, weight: Tensor) -> Tensor:
 def _pays(x: Tensor, weight: Tensor, scheme: Scheme, height: int, width: int) -> bool:
     """Whether the fast way is allowed here, and faster; the size is that of the tiled outputs."""
     kind = computed_in(x)
-    return (_on and x.device.type == "cpu" and weight.dtype == torch.float32
-            and (kind == torch.float32 or _rounds(kind, scheme))
-            and weight.shape[2:] == (3, 3) and min(weight.shape[:2]) >= LEAST_CHANNELS[kind]
-            and height % scheme.outputs == 0 and width % scheme.outputs == 0
-            and len(x) * height * width >= LEAST_TILES[kind] * scheme.outputs**2)
+    return (
+        _on
+        and x.device.type == "cpu"
+        and weight.dtype == torch.float32
+        and (kind == torch.float32 or _rounds(kind, scheme))
+        and weight.shape[2:] == (3, 3)
+        and min(weight.shape[:2]) >= LEAST_CHANNELS[kind]
+        and height % scheme.outputs == 0
+        and width % scheme.outputs == 0
+        and len(x) * height * width >= LEAST_TILES[kind] * scheme.outputs**2
+    )
 
 
 def _rounds(kind: torch.dtype, scheme: Scheme) -> bool:
@@ -160,18 +167,18 @@ def _rounds(kind: torch.dtype, scheme: Scheme) -> bool:
 
 
 def _convolve(
-    x: Tensor,                   # [N, C, H, W]
-    weight: Tensor,              # [K, C, 3, 3]
-    bias: Tensor | None,         # [K]
+    x: Tensor,  # [N, C, H, W]
+    weight: Tensor,  # [K, C, 3, 3]
+    bias: Tensor | None,  # [K]
     scheme: Scheme,
     pad: int,
-    size: tuple[int, int],       # height and width of the result
+    size: tuple[int, int],  # height and width of the result
 ) -> Tensor:
     """The convolved pictures, [N, K, *size] with channels last in memory."""
     kind = computed_in(x)
     with torch.autocast("cpu", enabled=False):
-        tiles = cut(x.to(kind).permute(0, 2, 3, 1), scheme.b, scheme.step, pad)              # [products^2, T, C]
-        products = torch.bmm(tiles, _frequencies(weight, scheme).to(kind))                   # [products^2, T, K]
+        tiles = cut(x.to(kind).permute(0, 2, 3, 1), scheme.b, scheme.step, pad)  # [products^2, T, C]
+        products = torch.bmm(tiles, _frequencies(weight, scheme).to(kind))  # [products^2, T, K]
         picture = paste(products, scheme.a, (len(x), *size, len(weight)), scheme.outputs, 0)
         return (picture if bias is None else picture + bias.to(kind)).permute(0, 3, 1, 2)
 

@@ -32,7 +32,7 @@ COLOURS = 4
 @contextmanager
 def fused_layers(
     on: bool = True,
-    twice: bool = False,    # what is done inside must be differentiable twice
+    twice: bool = False,  # what is done inside must be differentiable twice
 ) -> Iterator[None]:
     """Inside, networks on a GPU take the fused ways."""
     global _on, _twice
@@ -56,8 +56,12 @@ def fuses_once(x: Tensor) -> bool:
 
 def fits(x: Tensor) -> bool:
     """Whether the kernels can read `x`: on a GPU, channels last, float32 or bfloat16."""
-    return (x.is_cuda and x.dtype in (torch.float32, torch.bfloat16)
-            and x.is_contiguous(memory_format=torch.channels_last) and _triton_works(x.device))
+    return (
+        x.is_cuda
+        and x.dtype in (torch.float32, torch.bfloat16)
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and _triton_works(x.device)
+    )
 
 
 def fits_lines(x: Tensor) -> bool:
@@ -85,12 +89,12 @@ def _triton_works(device: torch.device) -> bool:
 
 
 def filtered_lines(
-    x: Tensor,              # float32 [N, C, H, W], contiguous, on a GPU
-    taps: Tensor,           # float32 [T], T even
-    axis: int,              # 2 or 3: along which
-    up: bool,               # to twice the resolution, or half of it
-    offset: int,            # as in `gpukernels.filter_lines`
-    places: int,            # of the result along that axis
+    x: Tensor,  # float32 [N, C, H, W], contiguous, on a GPU
+    taps: Tensor,  # float32 [T], T even
+    axis: int,  # 2 or 3: along which
+    up: bool,  # to twice the resolution, or half of it
+    offset: int,  # as in `gpukernels.filter_lines`
+    places: int,  # of the result along that axis
 ) -> Tensor:
     """Rows or columns under a filter, differentiable any number of times."""
     done: Tensor = _Lines.apply(x, taps, axis, up, offset, places)  # type: ignore[no-untyped-call]
@@ -114,29 +118,37 @@ class _Lines(torch.autograd.Function):
 
 
 def filter_act(
-    x: Tensor,                            # [N, C, H, W]
-    bias: Tensor,                         # [C]
-    scale: Tensor | None = None,          # [N, C]
-    noise: Tensor | None = None,          # [1 or N, 1, H, W] of the result's size, and
-    strength: Tensor | None = None,       # [] what it is multiplied with
-    taps: int = 1,                        # filter first where above 1, but not `twice`, with
-    pad: int = 0,                         # zeros around, and
-    gain: float = 1.0,                    # this sum
+    x: Tensor,  # [N, C, H, W]
+    bias: Tensor,  # [C]
+    scale: Tensor | None = None,  # [N, C]
+    noise: Tensor | None = None,  # [1 or N, 1, H, W] of the result's size, and
+    strength: Tensor | None = None,  # [] what it is multiplied with
+    taps: int = 1,  # filter first where above 1, but not `twice`, with
+    pad: int = 0,  # zeros around, and
+    gain: float = 1.0,  # this sum
 ) -> Tensor:
     """lrelu(scale filter(x) + bias + strength noise), [N, C, Y, X]."""
     if noise is not None:
         noise = noise.expand(len(x), -1, -1, -1).contiguous()
-    x = x.contiguous(memory_format=torch.channels_last)    # as a convolution leaves it, but need not
+    x = x.contiguous(memory_format=torch.channels_last)  # as a convolution leaves it, but need not
     done: Tensor = _FilterAct.apply(  # type: ignore[no-untyped-call]
-        x, bias, scale, noise, strength, taps, pad, gain)
+        x, bias, scale, noise, strength, taps, pad, gain
+    )
     return done
 
 
 class _FilterAct(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, bias: Tensor, scale: Tensor | None, noise: Tensor | None, strength: Tensor | None,
-        taps: int, pad: int, gain: float,
+        ctx: Any,
+        x: Tensor,
+        bias: Tensor,
+        scale: Tensor | None,
+        noise: Tensor | None,
+        strength: Tensor | None,
+        taps: int,
+        pad: int,
+        gain: float,
     ) -> Tensor:
         y = launch.filter_act(x, scale, bias, noise, strength, taps, pad, gain=gain, active=True)
         ctx.save_for_backward(x if _twice and scale is not None else None, y, bias, scale, noise, strength)
@@ -148,7 +160,8 @@ class _FilterAct(torch.autograd.Function):
         x, y, bias, scale, noise, strength = ctx.saved_tensors
         taps, pad, gain, size = ctx.rest
         back, of_bias, of_scale, of_strength = _FilterActGrad.apply(  # type: ignore[no-untyped-call]
-            grad, x, scale, y, bias.detach(), noise, None if strength is None else strength.detach())
+            grad, x, scale, y, bias.detach(), noise, None if strength is None else strength.detach()
+        )
         if taps > 1:
             back = launch.filter_act(back, taps=taps, pad=pad, gain=gain, size=size)
         return back, of_bias, of_scale, None, of_strength, None, None, None
@@ -159,7 +172,13 @@ class _FilterActGrad(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, grad: Tensor, x: Tensor | None, scale: Tensor | None, y: Tensor, bias: Tensor, noise: Tensor | None,
+        ctx: Any,
+        grad: Tensor,
+        x: Tensor | None,
+        scale: Tensor | None,
+        y: Tensor,
+        bias: Tensor,
+        noise: Tensor | None,
         strength: Tensor | None,
     ) -> tuple[Tensor | None, ...]:
         ctx.save_for_backward(grad, x, scale, y)
@@ -258,10 +277,10 @@ class _MixedGrad(torch.autograd.Function):
 
 
 def spread(
-    picture: Tensor,              # float32 [N, K, H, W], K <= 4
-    weight: Tensor,               # [C, K]
-    bias: Tensor,                 # [C]
-    kind: torch.dtype,            # of the result
+    picture: Tensor,  # float32 [N, K, H, W], K <= 4
+    weight: Tensor,  # [C, K]
+    bias: Tensor,  # [C]
+    kind: torch.dtype,  # of the result
 ) -> Tensor:
     """lrelu(weight picture + bias), [N, C, H, W]; differentiable once only."""
     picture = picture.float().contiguous(memory_format=torch.channels_last)
@@ -272,7 +291,7 @@ def spread(
 class _Spread(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, picture: Tensor, weight: Tensor, bias: Tensor, kind: torch.dtype) -> Tensor:
-        weight = weight.t()[None].contiguous()                       # [1, K, C]
+        weight = weight.t()[None].contiguous()  # [1, K, C]
         y, _ = launch.spread(picture, weight, kind, bias)
         ctx.save_for_backward(picture, weight, y)
         return y

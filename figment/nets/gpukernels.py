@@ -17,22 +17,27 @@ def _tap_weight(tap, TAPS: tl.constexpr):
 
 @triton.jit(do_not_specialize=["height", "width", "rows", "columns", "pad"])
 def filter_act(
-    x,                        # [N, C, H, W]
-    out,                      # [N, C, Y, X]
-    scale,                    # float32 [N, C], used if SCALED
-    bias,                     # float32 [C], used if BIASED
-    noise,                    # float32 [N, 1, Y, X], used if NOISY, with
-    strength,                 # float32 []
-    height, width, rows, columns, channels,
-    pad, gain,
-    TAPS: tl.constexpr,       # of the binomial filter: 1, 3 or 4
-    UP: tl.constexpr,         # 1, or 2: zeros between the pixels first
-    DOWN: tl.constexpr,       # keep every so manieth pixel
+    x,  # [N, C, H, W]
+    out,  # [N, C, Y, X]
+    scale,  # float32 [N, C], used if SCALED
+    bias,  # float32 [C], used if BIASED
+    noise,  # float32 [N, 1, Y, X], used if NOISY, with
+    strength,  # float32 []
+    height,
+    width,
+    rows,
+    columns,
+    channels,
+    pad,
+    gain,
+    TAPS: tl.constexpr,  # of the binomial filter: 1, 3 or 4
+    UP: tl.constexpr,  # 1, or 2: zeros between the pixels first
+    DOWN: tl.constexpr,  # keep every so manieth pixel
     SCALED: tl.constexpr,
     BIASED: tl.constexpr,
     NOISY: tl.constexpr,
-    ACTIVE: tl.constexpr,     # leaky ReLU of slope 0.2 at the end
-    PIXELS: tl.constexpr,     # per program, and
+    ACTIVE: tl.constexpr,  # leaky ReLU of slope 0.2 at the end
+    PIXELS: tl.constexpr,  # per program, and
     CHANNELS: tl.constexpr,
 ):
     """Filter, scale, bias, noise and leaky ReLU."""
@@ -45,7 +50,7 @@ def filter_act(
     out += n * rows * columns * channels
 
     total = tl.zeros([PIXELS, CHANNELS], tl.float32)
-    if UP == 2:    # of the taps, those that meet a pixel: every second one
+    if UP == 2:  # of the taps, those that meet a pixel: every second one
         for i in tl.static_range((TAPS + 1) // 2):
             tap_y = (row + pad) % 2 + 2 * i
             y = (row + pad - tap_y) // 2
@@ -54,8 +59,9 @@ def filter_act(
                 tap_x = (column + pad) % 2 + 2 * j
                 z = (column + pad - tap_x) // 2
                 fits = fits_y & (tap_x < TAPS) & (column + pad >= tap_x) & (z < width)
-                value = tl.load(x + (y * width + z)[:, None] * channels + c[None, :],
-                                mask=fits[:, None] & known[None, :], other=0.0).to(tl.float32)
+                value = tl.load(
+                    x + (y * width + z)[:, None] * channels + c[None, :], mask=fits[:, None] & known[None, :], other=0.0
+                ).to(tl.float32)
                 total += value * (_tap_weight(tap_y, TAPS) * _tap_weight(tap_x, TAPS))[:, None]
     else:
         for i in tl.static_range(TAPS):
@@ -64,8 +70,9 @@ def filter_act(
             for j in tl.static_range(TAPS):
                 z = column * DOWN + j - pad
                 fits = fits_y & (z >= 0) & (z < width)
-                value = tl.load(x + (y * width + z)[:, None] * channels + c[None, :],
-                                mask=fits[:, None] & known[None, :], other=0.0).to(tl.float32)
+                value = tl.load(
+                    x + (y * width + z)[:, None] * channels + c[None, :], mask=fits[:, None] & known[None, :], other=0.0
+                ).to(tl.float32)
                 weight_y = 1.0 if i == 0 or i == TAPS - 1 else TAPS - 1.0
                 weight_x = 1.0 if j == 0 or j == TAPS - 1 else TAPS - 1.0
                 total += value * (weight_y * weight_x)
@@ -79,24 +86,29 @@ def filter_act(
         total += (tl.load(noise + n * rows * columns + place, mask=here, other=0.0) * tl.load(strength))[:, None]
     if ACTIVE:
         total = tl.where(total > 0, total, total * 0.2)
-    tl.store(out + place[:, None] * channels + c[None, :], total.to(out.dtype.element_ty),
-             mask=here[:, None] & known[None, :])
+    tl.store(
+        out + place[:, None] * channels + c[None, :],
+        total.to(out.dtype.element_ty),
+        mask=here[:, None] & known[None, :],
+    )
 
 
 @triton.jit(do_not_specialize=["pixels", "parts"])
 def act_backward(
-    grad,                     # of the result, [N, C, H, W]
-    y,                        # the result
-    scale,                    # float32 [N, C], used if SCALED
-    noise,                    # float32 [N, 1, H, W], used if NOISY
-    back,                     # out: the gradient of what was scaled, [N, C, H, W]
-    sums,                     # out: float32 [N, parts, C] of g, the gradient before the leaky ReLU
-    sums_z,                   # out: of g z, z the value before the leaky ReLU; if SCALED
-    sums_noise,               # out: of g noise; if NOISY
-    pixels, channels, parts,
+    grad,  # of the result, [N, C, H, W]
+    y,  # the result
+    scale,  # float32 [N, C], used if SCALED
+    noise,  # float32 [N, 1, H, W], used if NOISY
+    back,  # out: the gradient of what was scaled, [N, C, H, W]
+    sums,  # out: float32 [N, parts, C] of g, the gradient before the leaky ReLU
+    sums_z,  # out: of g z, z the value before the leaky ReLU; if SCALED
+    sums_noise,  # out: of g noise; if NOISY
+    pixels,
+    channels,
+    parts,
     SCALED: tl.constexpr,
     NOISY: tl.constexpr,
-    LOOP: tl.constexpr,       # blocks of pixels per program
+    LOOP: tl.constexpr,  # blocks of pixels per program
     PIXELS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
@@ -135,12 +147,14 @@ def act_backward(
 
 @triton.jit(do_not_specialize=["pixels", "parts"])
 def scale_backward(
-    grad,                     # of x scale, [N, C, H, W]
-    x,                        # [N, C, H, W]
-    scale,                    # float32 [N, C]
-    back,                     # out: the gradient of x
-    sums,                     # out: float32 [N, parts, C] of the gradient of scale
-    pixels, channels, parts,
+    grad,  # of x scale, [N, C, H, W]
+    x,  # [N, C, H, W]
+    scale,  # float32 [N, C]
+    back,  # out: the gradient of x
+    sums,  # out: float32 [N, parts, C] of the gradient of scale
+    pixels,
+    channels,
+    parts,
     LOOP: tl.constexpr,
     PIXELS: tl.constexpr,
     CHANNELS: tl.constexpr,
@@ -164,17 +178,19 @@ def scale_backward(
 
 @triton.jit(do_not_specialize=["pixels", "parts"])
 def scale_twice(
-    grad,                     # of the result, [N, C, H, W]
-    x,                        # what was scaled, [N, C, H, W]
-    y,                        # the result, used if ACTIVE
-    scale,                    # float32 [N, C]
-    along,                    # gradient of the gradient of x, [N, C, H, W]
-    along_scale,              # gradient of the gradient of scale, float32 [N, C]
-    of_grad,                  # out: the gradients of grad,
-    of_x,                     # out: of x,
-    sums,                     # out: and of scale, in parts: float32 [N, parts, C]
-    pixels, channels, parts,
-    ACTIVE: tl.constexpr,     # a leaky ReLU followed
+    grad,  # of the result, [N, C, H, W]
+    x,  # what was scaled, [N, C, H, W]
+    y,  # the result, used if ACTIVE
+    scale,  # float32 [N, C]
+    along,  # gradient of the gradient of x, [N, C, H, W]
+    along_scale,  # gradient of the gradient of scale, float32 [N, C]
+    of_grad,  # out: the gradients of grad,
+    of_x,  # out: of x,
+    sums,  # out: and of scale, in parts: float32 [N, parts, C]
+    pixels,
+    channels,
+    parts,
+    ACTIVE: tl.constexpr,  # a leaky ReLU followed
     LOOP: tl.constexpr,
     PIXELS: tl.constexpr,
     CHANNELS: tl.constexpr,
@@ -205,15 +221,16 @@ def scale_twice(
 
 @triton.jit(do_not_specialize=["pixels"])
 def mix_channels(
-    x,                        # [N, C, H, W]
-    weight,                   # float32 [N or 1, COLOURS, C]
-    bias,                     # float32 [COLOURS], used if BIASED
-    out,                      # out: float32 [N, COLOURS, H, W]
-    pixels, channels,
-    OWN: tl.constexpr,        # 1 where each sample has weights, 0 where they share them
+    x,  # [N, C, H, W]
+    weight,  # float32 [N or 1, COLOURS, C]
+    bias,  # float32 [COLOURS], used if BIASED
+    out,  # out: float32 [N, COLOURS, H, W]
+    pixels,
+    channels,
+    OWN: tl.constexpr,  # 1 where each sample has weights, 0 where they share them
     BIASED: tl.constexpr,
-    COLOURS: tl.constexpr,    # at most 4
-    BLOCKS: tl.constexpr,     # of channels
+    COLOURS: tl.constexpr,  # at most 4
+    BLOCKS: tl.constexpr,  # of channels
     PIXELS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
@@ -225,8 +242,11 @@ def mix_channels(
     total = tl.zeros([PIXELS, 4], tl.float32)
     for block in range(BLOCKS):
         c = block * CHANNELS + tl.arange(0, CHANNELS)
-        value = tl.load(x + n * pixels * channels + place[:, None] * channels + c[None, :],
-                        mask=here[:, None] & (c < channels)[None, :], other=0.0).to(tl.float32)
+        value = tl.load(
+            x + n * pixels * channels + place[:, None] * channels + c[None, :],
+            mask=here[:, None] & (c < channels)[None, :],
+            other=0.0,
+        ).to(tl.float32)
         for colour in tl.static_range(COLOURS):
             w = tl.load(weight + (n * OWN * COLOURS + colour) * channels + c, mask=c < channels, other=0.0)
             total += tl.where(k == colour, 1.0, 0.0)[None, :] * tl.sum(value * w[None, :], 1)[:, None]
@@ -238,15 +258,17 @@ def mix_channels(
 
 @triton.jit(do_not_specialize=["pixels", "parts"])
 def spread_colours(
-    colours,                  # float32 [N, COLOURS, H, W]
-    weight,                   # float32 [N or 1, COLOURS, C]
-    bias,                     # float32 [C], used if ACTIVE
-    x,                        # [N, C, H, W], used if SUMMED
-    out,                      # out: [N, C, H, W]
-    sums,                     # out: float32 [N, parts, COLOURS, C] of colours x; if SUMMED
-    pixels, channels, parts,
-    OWN: tl.constexpr,        # as above
-    ACTIVE: tl.constexpr,     # add the bias, then a leaky ReLU of slope 0.2
+    colours,  # float32 [N, COLOURS, H, W]
+    weight,  # float32 [N or 1, COLOURS, C]
+    bias,  # float32 [C], used if ACTIVE
+    x,  # [N, C, H, W], used if SUMMED
+    out,  # out: [N, C, H, W]
+    sums,  # out: float32 [N, parts, COLOURS, C] of colours x; if SUMMED
+    pixels,
+    channels,
+    parts,
+    OWN: tl.constexpr,  # as above
+    ACTIVE: tl.constexpr,  # add the bias, then a leaky ReLU of slope 0.2
     SUMMED: tl.constexpr,
     COLOURS: tl.constexpr,
     PIXELS: tl.constexpr,
@@ -279,11 +301,15 @@ def spread_colours(
 
 @triton.jit(do_not_specialize=["length", "places", "inner", "total", "offset"])
 def filter_lines(
-    x,                        # float32 [outer, length, inner]
-    out,                      # out: float32 [outer, places, inner]
-    taps,                     # float32 [TAPS]
-    length, places, inner, total, offset,
-    UP: tl.constexpr,         # zeros between the pixels first; else keep every second one
+    x,  # float32 [outer, length, inner]
+    out,  # out: float32 [outer, places, inner]
+    taps,  # float32 [TAPS]
+    length,
+    places,
+    inner,
+    total,
+    offset,
+    UP: tl.constexpr,  # zeros between the pixels first; else keep every second one
     TAPS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):

@@ -17,18 +17,18 @@ LOOP = 8
 
 
 def filter_act(
-    x: Tensor,                            # [N, C, H, W]
-    scale: Tensor | None = None,          # [N, C]; this and what follows is left out where it is None
-    bias: Tensor | None = None,           # [C]
-    noise: Tensor | None = None,          # [N, 1, Y, X], times
-    strength: Tensor | None = None,       # []
-    taps: int = 1,                        # of the binomial filter: 1 for none, 3 or 4
-    pad: int = 0,                         # zeros on each side
-    up: int = 1,                          # 2: zeros between the pixels, and `pad` counts as a transposed convolution's
-    down: int = 1,                        # keep one pixel of so many
-    gain: float = 1.0,                    # sum of the filter
+    x: Tensor,  # [N, C, H, W]
+    scale: Tensor | None = None,  # [N, C]; this and what follows is left out where it is None
+    bias: Tensor | None = None,  # [C]
+    noise: Tensor | None = None,  # [N, 1, Y, X], times
+    strength: Tensor | None = None,  # []
+    taps: int = 1,  # of the binomial filter: 1 for none, 3 or 4
+    pad: int = 0,  # zeros on each side
+    up: int = 1,  # 2: zeros between the pixels, and `pad` counts as a transposed convolution's
+    down: int = 1,  # keep one pixel of so many
+    gain: float = 1.0,  # sum of the filter
     size: tuple[int, int] | None = None,  # of the result, where `up` leaves a choice
-    active: bool = False,                 # leaky ReLU at the end
+    active: bool = False,  # leaky ReLU at the end
 ) -> Tensor:
     """lrelu(scale filter(x) + bias + strength noise): [N, C, Y, X]."""
     from figment.nets import gpukernels
@@ -42,10 +42,29 @@ def filter_act(
     pixels, channels = _blocks(c, ELEMENTS if taps == 1 else FILTERED)
     grid = (-(-size[0] * size[1] // pixels), n, -(-c // channels))
     gpukernels.filter_act[grid](
-        x, out, x if scale is None else scale, x if bias is None else bias, x if noise is None else noise,
-        x if strength is None else strength, height, width, *size, c, pad, gain / 4.0 ** (taps - 1), TAPS=taps, UP=up,
-        DOWN=down, SCALED=scale is not None, BIASED=bias is not None, NOISY=noise is not None, ACTIVE=active,
-        PIXELS=pixels, CHANNELS=channels, num_warps=4 if taps == 1 else WARPS)
+        x,
+        out,
+        x if scale is None else scale,
+        x if bias is None else bias,
+        x if noise is None else noise,
+        x if strength is None else strength,
+        height,
+        width,
+        *size,
+        c,
+        pad,
+        gain / 4.0 ** (taps - 1),
+        TAPS=taps,
+        UP=up,
+        DOWN=down,
+        SCALED=scale is not None,
+        BIASED=bias is not None,
+        NOISY=noise is not None,
+        ACTIVE=active,
+        PIXELS=pixels,
+        CHANNELS=channels,
+        num_warps=4 if taps == 1 else WARPS,
+    )
     return out
 
 
@@ -60,8 +79,11 @@ def _summing(x: Tensor) -> tuple[tuple[int, int, int], tuple[int, int, int], dic
     n, c, height, width = x.shape
     pixels, channels = _blocks(c)
     parts = -(-height * width // (pixels * LOOP))
-    return ((parts, n, -(-c // channels)), (height * width, c, parts),
-            {"LOOP": LOOP, "PIXELS": pixels, "CHANNELS": channels})
+    return (
+        (parts, n, -(-c // channels)),
+        (height * width, c, parts),
+        {"LOOP": LOOP, "PIXELS": pixels, "CHANNELS": channels},
+    )
 
 
 def mix(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -72,17 +94,28 @@ def mix(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     out = torch.empty((n, colours, height, width), device=x.device, memory_format=torch.channels_last)
     pixels, channels = _blocks(c)
     gpukernels.mix_channels[(-(-height * width // pixels), n)](
-        x, weight, weight if bias is None else bias, out, height * width, c, OWN=int(len(weight) > 1),
-        BIASED=bias is not None, COLOURS=colours, BLOCKS=-(-c // channels), PIXELS=pixels, CHANNELS=channels)
+        x,
+        weight,
+        weight if bias is None else bias,
+        out,
+        height * width,
+        c,
+        OWN=int(len(weight) > 1),
+        BIASED=bias is not None,
+        COLOURS=colours,
+        BLOCKS=-(-c // channels),
+        PIXELS=pixels,
+        CHANNELS=channels,
+    )
     return out
 
 
 def spread(
-    picture: Tensor,              # float32 [N, K, H, W]
-    weight: Tensor,               # float32 [N or 1, K, C]
-    kind: torch.dtype,            # of the result
-    bias: Tensor | None = None,   # [C]: add it, then a leaky ReLU; None for neither
-    x: Tensor | None = None,      # [N, C, H, W] to be summed with the picture
+    picture: Tensor,  # float32 [N, K, H, W]
+    weight: Tensor,  # float32 [N or 1, K, C]
+    kind: torch.dtype,  # of the result
+    bias: Tensor | None = None,  # [C]: add it, then a leaky ReLU; None for neither
+    x: Tensor | None = None,  # [N, C, H, W] to be summed with the picture
 ) -> tuple[Tensor, Tensor]:
     """Channels [N, C, H, W] of a picture, and its sums with `x`, [N, K, C]."""
     from figment.nets import gpukernels
@@ -93,9 +126,22 @@ def spread(
     parts = -(-height * width // pixels)
     sums = torch.empty(0 if x is None else n, parts, colours, c, device=picture.device)
     gpukernels.spread_colours[(parts, n, -(-c // channels))](
-        picture, weight, weight if bias is None else bias, out if x is None else x, out, sums, height * width, c, parts,
-        OWN=int(len(weight) > 1), ACTIVE=bias is not None, SUMMED=x is not None, COLOURS=colours, PIXELS=pixels,
-        CHANNELS=channels)
+        picture,
+        weight,
+        weight if bias is None else bias,
+        out if x is None else x,
+        out,
+        sums,
+        height * width,
+        c,
+        parts,
+        OWN=int(len(weight) > 1),
+        ACTIVE=bias is not None,
+        SUMMED=x is not None,
+        COLOURS=colours,
+        PIXELS=pixels,
+        CHANNELS=channels,
+    )
     return out, sums.sum(1)
 
 
@@ -109,8 +155,19 @@ def act_backward(
     grid, sizes, blocks = _summing(y)
     sums = torch.empty(1 + (scale is not None) + (noise is not None), len(y), sizes[2], y.shape[1], device=y.device)
     gpukernels.act_backward[grid](
-        like(grad, y), y, y if scale is None else scale, y if noise is None else noise, back, sums[0],
-        sums[min(1, len(sums) - 1)], sums[-1], *sizes, SCALED=scale is not None, NOISY=noise is not None, **blocks)
+        like(grad, y),
+        y,
+        y if scale is None else scale,
+        y if noise is None else noise,
+        back,
+        sums[0],
+        sums[min(1, len(sums) - 1)],
+        sums[-1],
+        *sizes,
+        SCALED=scale is not None,
+        NOISY=noise is not None,
+        **blocks,
+    )
     totals = sums.sum(2)
     return back, totals[0], None if scale is None else totals[1], None if noise is None else totals[-1]
 
@@ -138,8 +195,19 @@ def scale_twice(
     grid, sizes, blocks = _summing(x)
     sums = torch.empty(len(x), sizes[2], x.shape[1], device=x.device)
     gpukernels.scale_twice[grid](
-        like(grad, x), x, x if y is None else y, scale, along, along_scale, of_grad, of_x, sums, *sizes,
-        ACTIVE=y is not None, **blocks)
+        like(grad, x),
+        x,
+        x if y is None else y,
+        scale,
+        along,
+        along_scale,
+        of_grad,
+        of_x,
+        sums,
+        *sizes,
+        ACTIVE=y is not None,
+        **blocks,
+    )
     return of_grad, of_x, sums.sum(1)
 
 
@@ -149,12 +217,12 @@ def like(grad: Tensor, x: Tensor) -> Tensor:
 
 
 def filter_lines(
-    x: Tensor,              # float32 [N, C, H, W]
-    taps: Tensor,           # float32 [T], T even
-    axis: int,              # 2 or 3: along which
-    up: bool,               # to twice the resolution, or half of it
-    offset: int,            # as in `gpukernels.filter_lines`
-    places: int,            # of the result along that axis
+    x: Tensor,  # float32 [N, C, H, W]
+    taps: Tensor,  # float32 [T], T even
+    axis: int,  # 2 or 3: along which
+    up: bool,  # to twice the resolution, or half of it
+    offset: int,  # as in `gpukernels.filter_lines`
+    places: int,  # of the result along that axis
 ) -> Tensor:
     """Rows or columns under a filter."""
     from figment.nets import gpukernels
@@ -162,6 +230,16 @@ def filter_lines(
     x = x.contiguous()
     out = x.new_empty([places if i == axis else length for i, length in enumerate(x.shape)])
     gpukernels.filter_lines[(-(-out.numel() // LINES),)](
-        x, out, taps, x.shape[axis], places, x.shape[3] if axis == 2 else 1, out.numel(), offset, UP=up,
-        TAPS=len(taps), BLOCK=LINES)
+        x,
+        out,
+        taps,
+        x.shape[axis],
+        places,
+        x.shape[3] if axis == 2 else 1,
+        out.numel(),
+        offset,
+        UP=up,
+        TAPS=len(taps),
+        BLOCK=LINES,
+    )
     return out

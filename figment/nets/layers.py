@@ -147,7 +147,7 @@ def _fir_adjoint(x: Tensor, taps: int, pad: int, up: int, gain: float, odd: tupl
     if fused.fits(x):
         size = [(length - 1) * up + taps - 2 * pad + more for length, more in zip(x.shape[2:], odd, strict=True)]
         return launch.filter_act(x, taps=taps, pad=pad, up=up, gain=gain, size=(size[0], size[1]))
-    if x.device.type == "cpu" and x.dtype == torch.bfloat16:    # oneDNN has no fast transposed way
+    if x.device.type == "cpu" and x.dtype == torch.bfloat16:  # oneDNN has no fast transposed way
         size = [(length - 1) * up + 1 + more for length, more in zip(x.shape[2:], odd, strict=True)]
         spread = like(x, (*x.shape[:2], *size)).zero_()
         spread[:, :, ::up, ::up] = x

@@ -36,27 +36,28 @@ Randomness = torch.Generator | SharedNoise | DrawnNoise | None
 
 
 def random_maps(
-    shape: tuple[int, ...],                          # [N, 1, H, W]
-    like: Tensor,                                    # gives device and type
+    shape: tuple[int, ...],  # [N, 1, H, W]
+    like: Tensor,  # gives device and type
     randomness: Randomness = None,
-    sample: Callable[..., Tensor] = torch.randn,     # or torch.rand
+    sample: Callable[..., Tensor] = torch.randn,  # or torch.rand
 ) -> Tensor:
     """Random maps of this shape."""
     if isinstance(randomness, DrawnNoise):
         randomness.taken += 1
         return randomness.maps[randomness.taken - 1]
     if isinstance(randomness, SharedNoise):
-        whole = sample((randomness.batch, *shape[1:]), generator=randomness.generator, device=like.device,
-                       dtype=like.dtype)
+        whole = sample(
+            (randomness.batch, *shape[1:]), generator=randomness.generator, device=like.device, dtype=like.dtype
+        )
         return whole[randomness.rows[: shape[0]]]
     return sample(shape, generator=randomness, device=like.device, dtype=like.dtype)
 
 
 def broadcast_noise(
-    kind: str,                          # "const", "random" or "none"
-    const: Tensor,                      # [H, W]: the layer's own noise
+    kind: str,  # "const", "random" or "none"
+    const: Tensor,  # [H, W]: the layer's own noise
     batch: int,
-    randomness: Randomness = None,      # for random noise
+    randomness: Randomness = None,  # for random noise
 ) -> Tensor | None:
     """A layer's noise as [1 or N, 1, H, W], or None for none."""
     if kind == "none":

@@ -65,14 +65,14 @@ def _along_both(matrix: Floats, tile: Floats, rows: Floats, mapped: Floats, chan
 
 @numba.njit(nogil=True, fastmath=True, error_model="numpy", cache=True)
 def cut(
-    begin: int,             # the first tile to make
+    begin: int,  # the first tile to make
     end: int,
-    matrix: Floats,         # [J, I]
-    pictures: Maps,         # [N, H, W, C]
-    tiles: Maps,            # [J^2, T, C]: the result
+    matrix: Floats,  # [J, I]
+    pictures: Maps,  # [N, H, W, C]
+    tiles: Maps,  # [J^2, T, C]: the result
     step: int,
     pad: int,
-    down: int,              # tiles down and across
+    down: int,  # tiles down and across
     across: int,
 ) -> None:
     _, height, width, channels = pictures.shape
@@ -98,11 +98,11 @@ def cut(
 
 @numba.njit(nogil=True, fastmath=True, error_model="numpy", cache=True)
 def paste(
-    begin: int,             # the first block of channels of a sample to make
+    begin: int,  # the first block of channels of a sample to make
     end: int,
-    matrix: Floats,         # [J, I]
-    tiles: Maps,            # [I^2, T, C]
-    pictures: Maps,         # [N, H, W, C]: the result
+    matrix: Floats,  # [J, I]
+    tiles: Maps,  # [I^2, T, C]
+    pictures: Maps,  # [N, H, W, C]: the result
     step: int,
     pad: int,
     down: int,

@@ -23,10 +23,10 @@ Size = tuple[int, int, int, int]
 
 
 def cut(
-    x: Tensor,        # [N, H, W, C]
-    matrix: Tensor,   # [J, I], for tiles of I x I pixels
-    step: int,        # pixels from one tile to the next
-    pad: int,         # zeros around the picture
+    x: Tensor,  # [N, H, W, C]
+    matrix: Tensor,  # [J, I], for tiles of I x I pixels
+    step: int,  # pixels from one tile to the next
+    pad: int,  # zeros around the picture
 ) -> Tensor:
     """All tiles of the pictures with `matrix` applied along both axes: [J^2, T, C]."""
     tiles: Tensor = _Cut.apply(x, matrix, step, pad)  # type: ignore[no-untyped-call]
@@ -34,9 +34,9 @@ def cut(
 
 
 def paste(
-    tiles: Tensor,    # [I^2, T, C]
-    matrix: Tensor,   # [J, I]
-    size: Size,       # of the result
+    tiles: Tensor,  # [I^2, T, C]
+    matrix: Tensor,  # [J, I]
+    size: Size,  # of the result
     step: int,
     pad: int,
 ) -> Tensor:
@@ -76,13 +76,13 @@ def _grid(size: Size, tile: int, step: int, pad: int) -> tuple[int, int]:
 
 
 def _along_both(
-    matrix: Tensor,   # [J, I]
-    tiles: Tensor,    # [I^2, A, B]
+    matrix: Tensor,  # [J, I]
+    tiles: Tensor,  # [I^2, A, B]
 ) -> Tensor:
     """`matrix` along both axes of tiles: [J^2, A, B]."""
     outs, ins = matrix.shape
-    rows = torch.mm(matrix, tiles.reshape(ins, -1)).view(outs, ins, -1)       # [J, I, A B]
-    return torch.matmul(matrix, rows).view(outs * outs, *tiles.shape[1:])     # [J, J, A B] -> [J^2, A, B]
+    rows = torch.mm(matrix, tiles.reshape(ins, -1)).view(outs, ins, -1)  # [J, I, A B]
+    return torch.matmul(matrix, rows).view(outs * outs, *tiles.shape[1:])  # [J, J, A B] -> [J^2, A, B]
 
 
 def _cut_plain(x: Tensor, matrix: Tensor, step: int, pad: int) -> Tensor:

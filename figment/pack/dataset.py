@@ -30,14 +30,14 @@ class ImageDataset:
 
     def __init__(
         self,
-        path: Path,                  # a zip, or a folder of TFRecords
-        hold: bool | None = None,    # True: read it all; False: leave it on the disk; None: as the memory allows
+        path: Path,  # a zip, or a folder of TFRecords
+        hold: bool | None = None,  # True: read it all; False: leave it on the disk; None: as the memory allows
     ) -> None:
         self.path = path
         self._store: Store = open_store(path)
         self.damaged: list[str] = list(self._store.damaged)
         self.names = list(self._store.names)
-        self.held: np.ndarray | None = None    # uint8 [N, C, H, W]
+        self.held: np.ndarray | None = None  # uint8 [N, C, H, W]
         self._lock = threading.Lock()
         self._shape = self._first_shape()
         size = len(self.names) * int(np.prod(self._shape))
@@ -63,8 +63,9 @@ class ImageDataset:
             except UnreadableImage as error:
                 self.damaged.append(f"{name}: {error}")
         shape = Counter(array.shape for _, array in arrays).most_common(1)[0][0]
-        self.damaged += [f"{name}: {array.shape} where the others are {shape}"
-                         for name, array in arrays if array.shape != shape]
+        self.damaged += [
+            f"{name}: {array.shape} where the others are {shape}" for name, array in arrays if array.shape != shape
+        ]
         self.names = [name for name, array in arrays if array.shape == shape]
         return np.stack([array for _, array in arrays if array.shape == shape])
 
@@ -123,8 +124,10 @@ class ImageDataset:
         """The side of the square pictures; raises FigmentError where it is no power of two from 16 to 1024."""
         height, width = self._shape[1:]
         if height != width or height & (height - 1) or not 16 <= height <= 1024:
-            raise FigmentError(f"DATA {self.path}: pictures of {width}x{height}; training wants squares of a power of "
-                               "two from 16 to 1024 (`figment pack --resolution`)")
+            raise FigmentError(
+                f"DATA {self.path}: pictures of {width}x{height}; training wants squares of a power of "
+                "two from 16 to 1024 (`figment pack --resolution`)"
+            )
         return height
 
     @property
@@ -145,7 +148,7 @@ class ImageDataset:
         try:
             if all(isinstance(value, int) for value in values):
                 return np.asarray(values, np.int64)
-            rows = np.asarray(values, np.float32)                           # [N, K]
+            rows = np.asarray(values, np.float32)  # [N, K]
             if rows.ndim == 2:
                 return rows
         except (ValueError, TypeError):

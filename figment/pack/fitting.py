@@ -61,7 +61,7 @@ def fit_picture(path: Path, fit: Fit) -> tuple[Image.Image, float]:
 
 def _clean_alpha(image: Image.Image) -> Image.Image:
     """As RGBA, with black where nothing is seen: what editors left there is no part of the picture."""
-    pixels = np.array(image.convert("RGBA"))                                 # [H, W, 4]
+    pixels = np.array(image.convert("RGBA"))  # [H, W, 4]
     pixels[pixels[..., 3] == 0] = 0
     return Image.fromarray(pixels)
 
@@ -89,8 +89,9 @@ def _enlarge(image: Image.Image, path: Path, fit: Fit) -> Image.Image:
             raise UnreadableImage("upscale", f"{path}: {command[0]} wrote no {{out}}")
         larger = open_image(after, keep_alpha=image.mode == "RGBA")
     if larger.width != larger.height or larger.width < image.width:
-        raise UnreadableImage("upscale", f"{path}: {command[0]} made {larger.width}x{larger.height} "
-                                         f"of {image.width}x{image.height}")
+        raise UnreadableImage(
+            "upscale", f"{path}: {command[0]} made {larger.width}x{larger.height} of {image.width}x{image.height}"
+        )
     return larger
 
 
@@ -109,6 +110,8 @@ def _command(text: str, before: Path, after: Path) -> list[str]:
     except ValueError as error:
         raise FigmentError(f"--upscale {text!r}: {error}") from None
     if not any("{in}" in word for word in words) or not any("{out}" in word for word in words):
-        raise FigmentError(f"--upscale {text!r}: must be lanczos, none, or a command with {{in}} and {{out}}, such as "
-                           "'realesrgan-ncnn-vulkan -i {in} -o {out}'")
+        raise FigmentError(
+            f"--upscale {text!r}: must be lanczos, none, or a command with {{in}} and {{out}}, such as "
+            "'realesrgan-ncnn-vulkan -i {in} -o {out}'"
+        )
     return [word.replace("{in}", str(before)).replace("{out}", str(after)) for word in words]

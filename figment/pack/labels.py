@@ -1,7 +1,7 @@
 """A label for every picture: the sub-folder that it lies in, or a table.
 
-    figment pack art/ -o art.zip --labels folders
-    figment pack heads/ -o heads.zip --labels labels.csv      # file,label or file,l0,l1,...
+figment pack art/ -o art.zip --labels folders
+figment pack heads/ -o heads.zip --labels labels.csv      # file,label or file,l0,l1,...
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class Labels:
         if isinstance(self.values[0], list):
             return np.asarray([self.values[index] for index in chosen], np.float32)
         numbers = np.asarray(self.values)
-        rows = np.zeros((len(chosen), int(numbers.max()) + 1), np.float32)   # [n, K]
+        rows = np.zeros((len(chosen), int(numbers.max()) + 1), np.float32)  # [n, K]
         rows[np.arange(len(chosen)), numbers[chosen]] = 1
         return rows
 
 
 def find_labels(
-    option: str,            # `folders`, or the path of a CSV file
+    option: str,  # `folders`, or the path of a CSV file
     items: list[Item],
 ) -> Labels:
     """A label for each item; those without one are named in `missing`. Raises FigmentError where none has one."""
@@ -89,8 +89,9 @@ def _from_table(path: Path, items: list[Item]) -> list[list[str] | None]:
         if number == 1 and name not in known:
             continue
         if len(row) != len(rows[-1]) or len(row) < 2:
-            raise FigmentError(f"--labels {path}: line {number} has {len(row)} columns; all must have a file and "
-                               "equally many labels")
+            raise FigmentError(
+                f"--labels {path}: line {number} has {len(row)} columns; all must have a file and equally many labels"
+            )
         table[name] = [cell.strip() for cell in row[1:]]
 
     return [table.get(item.name) or table.get(item.source) for item in items]

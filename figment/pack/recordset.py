@@ -22,10 +22,10 @@ def need_new_folder(out: Path) -> None:
 
 
 def write_records(
-    items: list[Item],         # what the parts were made of
+    items: list[Item],  # what the parts were made of
     labels: Labels | None,
-    parts: Path,               # folder of the parts
-    out: Path,                 # NAME; its files are NAME/NAME-r02.tfrecords and so on
+    parts: Path,  # folder of the parts
+    out: Path,  # NAME; its files are NAME/NAME-r02.tfrecords and so on
 ) -> tuple[int, list[str], int]:
     """Put the parts together; returns how many, why others are left out, and how many were enlarged.
 
@@ -58,8 +58,9 @@ def write_records(
     if labels and packed:
         with (folder / f"{out.name}-rxx.labels").open("wb") as file:
             np.save(file, labels.one_hot(packed))
-    about = ({"classes": labels.classes} if labels and labels.classes else {}) \
-        | ({"enlarged": enlarged} if enlarged else {})
+    about = ({"classes": labels.classes} if labels and labels.classes else {}) | (
+        {"enlarged": enlarged} if enlarged else {}
+    )
     if about:
         (folder / "dataset.json").write_text(json.dumps(about))
     if not packed:

@@ -14,9 +14,9 @@ class EndlessSampler:
 
     def __init__(
         self,
-        size: int,              # pictures in the data set
-        seed: int,              # of the run
-        mirror: bool = False,   # True: each showing is mirrored with probability 1/2
+        size: int,  # pictures in the data set
+        seed: int,  # of the run
+        mirror: bool = False,  # True: each showing is mirrored with probability 1/2
     ) -> None:
         self.size, self.seed, self.mirror = size, seed, mirror
         self._epoch = -1

@@ -76,7 +76,7 @@ class ZipStore:
 
     def decode(self, name: str) -> np.ndarray:
         image = decode_image(self._bytes(name), f"{self.path}:{name}", keep_alpha=True)
-        return np.asarray(image).transpose(2, 0, 1)                         # [C, H, W]
+        return np.asarray(image).transpose(2, 0, 1)  # [C, H, W]
 
     def rows(self) -> list[tuple[str, int, int]]:
         return sorted((info.filename, info.CRC, info.file_size) for info in self._archive.infolist())
@@ -103,8 +103,9 @@ class ZipStore:
             raise FigmentError(f"DATA {self.path}: labels in dataset.json must be pairs of name and label") from None
         missing = [name for name in self.names if name not in found]
         if missing:
-            raise FigmentError(f"DATA {self.path}: dataset.json gives no label for {missing[0]} "
-                               f"and {len(missing) - 1} others")
+            raise FigmentError(
+                f"DATA {self.path}: dataset.json gives no label for {missing[0]} and {len(missing) - 1} others"
+            )
         return {name: found[name] for name in self.names}
 
 
@@ -116,7 +117,7 @@ class RecordStore:
         files = sorted(path.glob("*.tfrecords"))
         if not files:
             raise FigmentError(f"DATA {path}: a folder without .tfrecords; make a data set with `figment pack {path}`")
-        self.file = files[-1]    # NAME-r02 to NAME-rNN
+        self.file = files[-1]  # NAME-r02 to NAME-rNN
         places: list[Place] = []
         with self.file.open("rb") as file:
             if not self.file.stat().st_size:
@@ -141,7 +142,7 @@ class RecordStore:
         found = []
         for name, place in self._places.items():
             end = place.start + place.length
-            found.append((name, int.from_bytes(self._bytes[end:end + 4], "little"), place.length))
+            found.append((name, int.from_bytes(self._bytes[end : end + 4], "little"), place.length))
         return found
 
     def labels(self) -> dict[str, Label] | None:
@@ -157,7 +158,7 @@ class RecordStore:
             raise FigmentError(f"DATA {files[0]}: labels of shape {rows.shape} for {len(self.names)} records")
         if not rows.shape[1]:
             return None
-        rows = rows[:len(self.names)]
+        rows = rows[: len(self.names)]
         one_hot = bool(((rows == 0) | (rows == 1)).all() and (rows.sum(1) == 1).all())
         values: list[Label] = rows.argmax(1).tolist() if one_hot else rows.astype(np.float64).tolist()
         return dict(zip(self.names, values, strict=True))

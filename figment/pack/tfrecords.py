@@ -65,7 +65,7 @@ class Place:
 
 def index_records(
     file: BinaryIO,
-    name: str,        # what to call it in messages
+    name: str,  # what to call it in messages
 ) -> Iterator[Place]:
     """The places of all records, without reading their data; raises DamagedRecord where a length is wrong.
 
@@ -90,14 +90,14 @@ def index_records(
 
 
 def checked(
-    buffer: memoryview,    # the whole file
+    buffer: memoryview,  # the whole file
     place: Place,
-    name: str,             # what to call the record in messages
+    name: str,  # what to call the record in messages
 ) -> memoryview:
     """A record's data; raises DamagedRecord where their checksum is wrong."""
-    data = buffer[place.start:place.start + place.length]
+    data = buffer[place.start : place.start + place.length]
     end = place.start + place.length
-    if struct.unpack("<I", buffer[end:end + TAIL])[0] != masked_crc(data):
+    if struct.unpack("<I", buffer[end : end + TAIL])[0] != masked_crc(data):
         raise DamagedRecord(f"{name}: the checksum of its data is wrong")
     return data
 
@@ -126,7 +126,7 @@ def decode_picture(data: memoryview, name: str) -> np.ndarray:
                 features[bytes(_only(entry, 1)).decode()] = _only(entry, 2)
         pixels = _only(_only(features["data"], 1), 1)
         shape = _integers(_only(features["shape"], 3))
-        return np.frombuffer(pixels, np.uint8).reshape(shape)                # [C, H, W]
+        return np.frombuffer(pixels, np.uint8).reshape(shape)  # [C, H, W]
     except (KeyError, IndexError, ValueError, OverflowError) as error:
         raise DamagedRecord(f"{name}: no picture of StyleGAN's format ({error})") from None
 
@@ -178,7 +178,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             raise ValueError(f"wire type {kind}")
         if at + length > len(data):
             raise ValueError("a field that is cut off")
-        yield tag >> 3, data[at:at + length]
+        yield tag >> 3, data[at : at + length]
         at += length
 
 
@@ -215,7 +215,7 @@ def levels(picture: np.ndarray) -> list[np.ndarray]:
     image, found = picture.astype(np.float32), [picture]
     while image.shape[1] > 4:
         total = image[:, 0::2, 0::2] + image[:, 0::2, 1::2] + image[:, 1::2, 0::2] + image[:, 1::2, 1::2]
-        image = total * np.float32(0.25)                                     # [C, R / 2, R / 2]
+        image = total * np.float32(0.25)  # [C, R / 2, R / 2]
         found.append(np.rint(image).clip(0, 255).astype(np.uint8))
     return found
 

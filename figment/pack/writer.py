@@ -55,10 +55,10 @@ def parts_folder(out: Path) -> Path:
 
 
 def write_parts(
-    files: list[Path],              # the pictures, in the data set's order
-    fit: Fit,                       # what they become
-    out: Path,                      # the result; parts lie beside it
-    workers: int | None = None,     # processes; None: one a core
+    files: list[Path],  # the pictures, in the data set's order
+    fit: Fit,  # what they become
+    out: Path,  # the result; parts lie beside it
+    workers: int | None = None,  # processes; None: one a core
 ) -> Path:
     """Make all parts that are not there yet; returns their folder."""
     folder = parts_folder(out)
@@ -70,8 +70,9 @@ def write_parts(
     write_text(mark, stamp)
 
     # A part is there whole or not at all, so those that are there are done.
-    jobs = [(files[start:start + PART], fit, folder / f"{start // PART:06d}.zip")
-            for start in range(0, len(files), PART)]
+    jobs = [
+        (files[start : start + PART], fit, folder / f"{start // PART:06d}.zip") for start in range(0, len(files), PART)
+    ]
     todo = [job for job in jobs if not job[2].is_file()]
     done = len(files) - sum(len(job[0]) for job in todo)
     for _ in track(_run(todo, min(workers or os.cpu_count() or 1, len(todo)), done), "packing", len(files)):
@@ -85,8 +86,10 @@ def read_parts(folder: Path) -> Iterator[Packed]:
     for path in sorted(folder.glob("[0-9]*.zip")):
         with zipfile.ZipFile(path) as part:
             rows = json.loads(part.read("report.json"))
-            entries = {name: [entry for entry in part.namelist() if entry.startswith(f"{name}.")]
-                       for name in map(str, range(len(rows)))}
+            entries = {
+                name: [entry for entry in part.namelist() if entry.startswith(f"{name}.")]
+                for name in map(str, range(len(rows)))
+            }
             for row, names in zip(rows, entries.values(), strict=True):
                 found = {name.split(".")[1]: part.read(name) for name in names}
                 yield Packed(index, found, row["reason"], row["enlarged"])
@@ -114,8 +117,9 @@ def _run(jobs: list[tuple[list[Path], Fit, Path]], workers: int, done: int) -> I
         for future in as_completed([pool.submit(make_part, job) for job in jobs]):
             yield from (None for _ in range(future.result()))
     except BrokenProcessPool:
-        raise FigmentError("a worker was killed, perhaps for want of memory; the same command goes on, with fewer "
-                           "--workers if need be") from None
+        raise FigmentError(
+            "a worker was killed, perhaps for want of memory; the same command goes on, with fewer --workers if need be"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -135,7 +139,7 @@ def make_part(job: tuple[list[Path], Fit, Path]) -> int:
                 if fit.form == "zip":
                     part.writestr(f"{number}.png", png_bytes(image))
                 else:
-                    sheet = levels(np.asarray(image).transpose(2, 0, 1))     # [C, R, R] down to [C, 4, 4]
+                    sheet = levels(np.asarray(image).transpose(2, 0, 1))  # [C, R, R] down to [C, 4, 4]
                     for array in sheet:
                         level = array.shape[1].bit_length() - 1
                         part.writestr(f"{number}.r{level:02d}", frame(encode_picture(array)))

@@ -44,16 +44,16 @@ class PackSummary:
 
 
 def pack(
-    heads: Path,                       # a heads folder with its catalog, or any folder of pictures
-    out: Path,                         # the zip to write, or the folder of TFRecords
+    heads: Path,  # a heads folder with its catalog, or any folder of pictures
+    out: Path,  # the zip to write, or the folder of TFRecords
     *,
-    resolution: int | None = None,     # side in pixels; None: the largest power of two below the median crop
-    form: str = "zip",                 # zip or tfrecord
-    labels: str | None = None,         # `folders`, or a CSV file; None: no labels
-    alpha: str = "white",              # keep, or the colour that transparent pixels are laid over
-    upscale: str = "lanczos",          # what enlarges small heads: lanczos, none, or a command with {in} and {out}
-    shuffle: bool = True,              # TFRecords in the order of the original tool, which shuffles
-    workers: int | None = None,        # processes; None: one a core
+    resolution: int | None = None,  # side in pixels; None: the largest power of two below the median crop
+    form: str = "zip",  # zip or tfrecord
+    labels: str | None = None,  # `folders`, or a CSV file; None: no labels
+    alpha: str = "white",  # keep, or the colour that transparent pixels are laid over
+    upscale: str = "lanczos",  # what enlarges small heads: lanczos, none, or a command with {in} and {out}
+    shuffle: bool = True,  # TFRecords in the order of the original tool, which shuffles
+    workers: int | None = None,  # processes; None: one a core
 ) -> PackSummary:
     """Pack the kept heads of `heads` as sRGB pictures, resampled by Lanczos, into `out`.
 
@@ -87,9 +87,9 @@ def pack(
 
 
 def _write_zip(
-    items: list[Item],         # what the parts were made of
+    items: list[Item],  # what the parts were made of
     labels: Labels | None,
-    parts: Path,               # folder of the parts
+    parts: Path,  # folder of the parts
     out: Path,
 ) -> tuple[int, list[str], int]:
     """Put the parts together; returns how many, why others are left out, and how many were enlarged.

@@ -50,7 +50,7 @@ class Heads(FeatureNetwork):
         self.device = torch.device(device)
         self.block = GPU_BLOCK if self.device.type == "cuda" else self.block
         self.net: HeadNet = channels_last(fold_norms(load_net(SHIPPED))).to(self.device).requires_grad_(False)
-        self.name = f"heads-{_sha256(SHIPPED)[:8]}"    # statistics that older weights left in a cache are not of these
+        self.name = f"heads-{_sha256(SHIPPED)[:8]}"  # statistics that older weights left in a cache are not of these
 
     def levels(self, x: Tensor) -> list[Tensor]:
         """What the network sees in float32 [N, 3, H, W] in [-1, 1]: [N, C, H/4, W/4] to [N, C, H/32, W/32]."""
@@ -60,7 +60,7 @@ class Heads(FeatureNetwork):
     def compute(self, pixels: Tensor) -> np.ndarray:
         levels = self.levels(to_unit(pixels.to(self.device)))
         parts = [level.mean((2, 3)) / spread for level, spread in zip(levels, SPREAD, strict=True)]
-        features: np.ndarray = torch.cat(parts, 1).cpu().numpy()      # [N, 32 + 64 + 96 + 128]
+        features: np.ndarray = torch.cat(parts, 1).cpu().numpy()  # [N, 32 + 64 + 96 + 128]
         return features
 
 
@@ -71,7 +71,7 @@ class Inception(FeatureNetwork):
 
     def __init__(
         self,
-        path: Path | None = None,    # the file; None takes the cached one, fetching it once
+        path: Path | None = None,  # the file; None takes the cached one, fetching it once
         device: str = "cpu",
     ) -> None:
         path = need_file(path, "--features inception") if path else fetch_inception()
@@ -85,18 +85,19 @@ class Inception(FeatureNetwork):
             self.layers = net.layers
         except (RuntimeError, AttributeError, ValueError) as error:
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise FigmentError(f"--features inception {path}: not the TorchScript file that {INCEPTION_URL} holds "
-                               f"({why})") from None
+            raise FigmentError(
+                f"--features inception {path}: not the TorchScript file that {INCEPTION_URL} holds ({why})"
+            ) from None
 
     @torch.inference_mode()
     def compute(self, pixels: Tensor) -> np.ndarray:
         x = self.layers((pixels.to(self.device) - 128) / 128)
-        features: np.ndarray = x.reshape(len(pixels), -1).float().cpu().numpy()      # [N, 2048, 1, 1] -> [N, 2048]
+        features: np.ndarray = x.reshape(len(pixels), -1).float().cpu().numpy()  # [N, 2048, 1, 1] -> [N, 2048]
         return features
 
 
 def fetch_inception(
-    folder: Path | None = None,     # where to keep it; None: ~/.cache/figment, or what XDG_CACHE_HOME says
+    folder: Path | None = None,  # where to keep it; None: ~/.cache/figment, or what XDG_CACHE_HOME says
     url: str = INCEPTION_URL,
     sha256: str = INCEPTION_SHA256,
     size: int = INCEPTION_BYTES,
@@ -106,8 +107,10 @@ def fetch_inception(
     path = folder / url.rpartition("/")[2]
     if path.is_file() and _sha256(path) == sha256:
         return path
-    say(f"fetching {url}\n  {size / 1e6:.1f} MB, SHA-256 {sha256}\n  to {path}; "
-        "--features inception=FILE takes a file you have")
+    say(
+        f"fetching {url}\n  {size / 1e6:.1f} MB, SHA-256 {sha256}\n  to {path}; "
+        "--features inception=FILE takes a file you have"
+    )
     try:
         with atomic(path) as temporary:
             with urllib.request.urlopen(url, timeout=60) as answer, temporary.open("wb") as file:
@@ -117,8 +120,10 @@ def fetch_inception(
             if found != sha256:
                 raise FigmentError(f"{url}: what came has SHA-256 {found} and not {sha256}; it was thrown away")
     except (OSError, ValueError) as error:
-        raise FigmentError(f"--features inception: can't fetch {url} ({error}); give a local file as "
-                           "--features inception=FILE, or use --features heads") from None
+        raise FigmentError(
+            f"--features inception: can't fetch {url} ({error}); give a local file as "
+            "--features inception=FILE, or use --features heads"
+        ) from None
     return path
 
 
@@ -134,8 +139,8 @@ class Onnx(FeatureNetwork):
     def __init__(
         self,
         path: Path,
-        output: str,           # the output's name
-        values: str = "unit",    # what it wants pixels as: unit ([-1, 1]), byte (0 to 255) or imagenet (normalised)
+        output: str,  # the output's name
+        values: str = "unit",  # what it wants pixels as: unit ([-1, 1]), byte (0 to 255) or imagenet (normalised)
         device: str = "cpu",
     ) -> None:
         flag = f"--features {path}:{output}"
@@ -183,7 +188,7 @@ class Onnx(FeatureNetwork):
 
 
 def open_features(
-    text: str = "heads",     # heads, inception, inception=FILE, or FILE.onnx:OUTPUT[:unit|byte|imagenet]
+    text: str = "heads",  # heads, inception, inception=FILE, or FILE.onnx:OUTPUT[:unit|byte|imagenet]
     device: str = "cpu",
 ) -> FeatureNetwork:
     """The feature network that `text` names; raises FigmentError where there is none."""

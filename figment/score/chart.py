@@ -13,10 +13,10 @@ LEFT, RIGHT, TOP, BOTTOM = 70, 20, 34, 44
 
 
 def draw_curves(
-    curves: dict[str, tuple[list[float], list[float]]],    # name -> x and y, x rising
+    curves: dict[str, tuple[list[float], list[float]]],  # name -> x and y, x rising
     title: str,
     x_label: str,
-    size: tuple[int, int] = (900, 480),                    # of the picture, in pixels
+    size: tuple[int, int] = (900, 480),  # of the picture, in pixels
 ) -> Image.Image:
     """The curves over a common x axis from 0; y is logarithmic where it spans more than a factor of 20."""
     image = Image.new("RGB", (size[0] * SCALE, size[1] * SCALE), "white")
@@ -31,8 +31,9 @@ def draw_curves(
     def at(x: float, y: float) -> tuple[float, float]:
         bottom, top = (math.log(value) if logarithmic else value for value in (y_ticks[0], y_ticks[-1]))
         share = ((math.log(y) if logarithmic else y) - bottom) / (top - bottom)
-        return (LEFT + x / x_ticks[-1] * (size[0] - LEFT - RIGHT)) * SCALE, \
-            (size[1] - BOTTOM - share * (size[1] - TOP - BOTTOM)) * SCALE
+        return (LEFT + x / x_ticks[-1] * (size[0] - LEFT - RIGHT)) * SCALE, (
+            size[1] - BOTTOM - share * (size[1] - TOP - BOTTOM)
+        ) * SCALE
 
     # The grid and its figures.
     for x in x_ticks:
@@ -47,8 +48,9 @@ def draw_curves(
     # The curves, each named at the right edge.
     for i, (name, (curve_x, curve_y)) in enumerate(curves.items()):
         colour = COLOURS[i % len(COLOURS)]
-        points = [at(x, y) for x, y in zip(curve_x, curve_y, strict=True)
-                  if math.isfinite(y) and (y > 0 or not logarithmic)]
+        points = [
+            at(x, y) for x, y in zip(curve_x, curve_y, strict=True) if math.isfinite(y) and (y > 0 or not logarithmic)
+        ]
         if len(points) > 1:
             draw.line(points, fill=colour, width=2 * SCALE, joint="curve")
         for x, y in points[-1:] if len(points) > 60 else points:
@@ -73,4 +75,4 @@ def decades(low: float, high: float) -> list[float]:
     values = [float(f"{nice * 10.0**power:.12g}") for power in range(first, last + 1) for nice in (1, 2, 5)]
     start = max(i for i, value in enumerate(values) if value <= low * (1 + 1e-9))
     stop = min(i for i, value in enumerate(values) if value >= high * (1 - 1e-9))
-    return values[start:max(stop, start + 1) + 1]
+    return values[start : max(stop, start + 1) + 1]

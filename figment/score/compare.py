@@ -1,6 +1,6 @@
 """Runs beside one another: their curves on one picture, and a table of fresh scores on the same terms for all.
 
-    figment compare runs/00003-heads runs/00004-heads -o compare
+figment compare runs/00003-heads runs/00004-heads -o compare
 """
 
 from __future__ import annotations
@@ -23,20 +23,31 @@ from figment.score.reference import SAMPLE, measure_reference
 from figment.score.score import compare_statistics, floor_of, score_source
 from figment.score.sources import open_source
 
-COLUMNS = ("run", "model", "kimg", "distance", "kernel", "kernel_error", "precision", "recall", "density", "coverage",
-           "copies")
+COLUMNS = (
+    "run",
+    "model",
+    "kimg",
+    "distance",
+    "kernel",
+    "kernel_error",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "copies",
+)
 
 Curves = dict[str, tuple[list[float], list[float]]]
 
 
 def compare(
     runs: list[Path],
-    out: Path,                        # folder for compare.png, compare.md and compare.json
+    out: Path,  # folder for compare.png, compare.md and compare.json
     *,
-    data: Path | None = None,         # what all are scored against; None: the data of the first run
+    data: Path | None = None,  # what all are scored against; None: the data of the first run
     features: str = "heads",
-    images: int = 2000,               # fakes of each model
-    device: str | None = None,        # None takes the GPU where there is one
+    images: int = 2000,  # fakes of each model
+    device: str | None = None,  # None takes the GPU where there is one
 ) -> list[dict[str, Any]]:
     """Score each run's last and best model on the same number of pictures against the same data; returns the rows."""
     if len(runs) < 2:
@@ -56,12 +67,19 @@ def compare(
             fakes = open_source(model, "RUN", count=images, device=place)
             statistics, check = score_source(fakes, reference, network, sample=SAMPLE)
             scores = compare_statistics(statistics, reference.all)
-            rows.append({"run": name, "model": model.name, "kimg": kimg, **scores,
-                         "copies": len(check.result().copies)})
+            rows.append(
+                {"run": name, "model": model.name, "kimg": kimg, **scores, "copies": len(check.result().copies)}
+            )
 
     curves, left_out = same_terms({name: read_rows(run / SCORES) for run, name in zip(found, names, strict=True)})
-    terms = {"features": network.name, "images": images, "reference": data.name,
-             "reference_images": reference.all.count, "floor": floor_of(reference), "left_out": left_out}
+    terms = {
+        "features": network.name,
+        "images": images,
+        "reference": data.name,
+        "reference_images": reference.all.count,
+        "floor": floor_of(reference),
+        "left_out": left_out,
+    }
     label = network.labels[0]
     write_png(out / "compare.png", draw_curves(curves, f"{label} during training (smoothed)", "kimg"))
     write_text(out / "compare.md", _report(rows, terms, network.labels))
@@ -93,6 +111,7 @@ def same_terms(tables: dict[str, list[dict[str, Any]]]) -> tuple[Curves, list[st
 
     The terms that most runs share are taken; a curve of other terms has no place on the same picture.
     """
+
     def terms(row: dict[str, Any]) -> tuple[Any, ...]:
         return row.get("label"), row.get("images"), row.get("reference")
 
@@ -104,22 +123,33 @@ def same_terms(tables: dict[str, list[dict[str, Any]]]) -> tuple[Curves, list[st
         if fitting:
             curves[name] = [row["kimg"] for row in fitting], [row["smooth"] for row in fitting]
         else:
-            left_out.append(f"{name}: " + ("no scores during training" if not table else
-                                           "scored during training on other terms than the others"))
+            left_out.append(
+                f"{name}: "
+                + (
+                    "no scores during training"
+                    if not table
+                    else "scored during training on other terms than the others"
+                )
+            )
     return curves, left_out
 
 
 def _report(rows: list[dict[str, Any]], terms: dict[str, Any], labels: tuple[str, str]) -> str:
     """The table and the picture as Markdown."""
-    heads = [{"distance": labels[0], "kernel": labels[1] + " x1000", "kernel_error": "+-"}.get(name, name)
-             for name in COLUMNS]
+    heads = [
+        {"distance": labels[0], "kernel": labels[1] + " x1000", "kernel_error": "+-"}.get(name, name)
+        for name in COLUMNS
+    ]
     lines = [" | ".join(cells) for cells in (heads, ["---"] * len(heads), *_cells(rows))]
     lines = [f"| {line} |" for line in lines]
     floor = f"; the data's two halves are {terms['floor']:.4f} apart" if terms["floor"] is not None else ""
     notes = "".join(f"- not on the picture: {line}\n" for line in terms["left_out"])
-    return (f"# Comparison\n\n{terms['images']} fakes of each model (seeds 0 to {terms['images'] - 1}) against all "
-            f"{terms['reference_images']} pictures of {terms['reference']}{floor}.\n\n" + "\n".join(lines)
-            + f"\n\n![curves](compare.png)\n\n{notes}")
+    return (
+        f"# Comparison\n\n{terms['images']} fakes of each model (seeds 0 to {terms['images'] - 1}) against all "
+        f"{terms['reference_images']} pictures of {terms['reference']}{floor}.\n\n"
+        + "\n".join(lines)
+        + f"\n\n![curves](compare.png)\n\n{notes}"
+    )
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
@@ -140,5 +170,12 @@ def _cell(name: str, value: Any) -> str:
         return "?"
     if name in ("kernel", "kernel_error"):
         return f"{value * 1000:.3f}"
-    return f"{value:.4f}" if name == "distance" else f"{value:.3f}" if name in COLUMNS[6:10] else \
-        f"{value:g}" if isinstance(value, float) else str(value)
+    return (
+        f"{value:.4f}"
+        if name == "distance"
+        else f"{value:.3f}"
+        if name in COLUMNS[6:10]
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )

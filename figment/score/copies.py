@@ -64,19 +64,20 @@ def mirror(thumbs: np.ndarray) -> np.ndarray:
 
 def closeness(thumbs: np.ndarray) -> float:
     """The distance below which 1% of the training pictures [N, K] have a neighbour that is no copy of them."""
-    some = thumbs[::-(-len(thumbs) // ENOUGH)]
-    found = np.concatenate([_nearest(some[start:start + BLOCK], thumbs, twins=False)[0]
-                            for start in range(0, len(some), BLOCK)])
+    some = thumbs[:: -(-len(thumbs) // ENOUGH)]
+    found = np.concatenate(
+        [_nearest(some[start : start + BLOCK], thumbs, twins=False)[0] for start in range(0, len(some), BLOCK)]
+    )
     return float(np.quantile(found, CLOSE))
 
 
 def _nearest(
-    some: np.ndarray,               # [n, K]
-    thumbs: np.ndarray,             # [N, K]
-    twins: bool = True,             # False: what is as good as equal, itself included, is no neighbour
+    some: np.ndarray,  # [n, K]
+    thumbs: np.ndarray,  # [N, K]
+    twins: bool = True,  # False: what is as good as equal, itself included, is no neighbour
 ) -> tuple[np.ndarray, np.ndarray]:
     """The distance to the nearest of `thumbs`, and which one that is: [n] each."""
-    likeness = some @ thumbs.T                                           # [n, N] correlations
+    likeness = some @ thumbs.T  # [n, N] correlations
     if not twins:
         likeness[likeness > 1 - TWIN**2 / 2] = -1
     which = likeness.argmax(1)
@@ -89,10 +90,10 @@ class CopyCheck:
 
     def __init__(
         self,
-        thumbs: np.ndarray,        # of the training pictures, [N, K]
-        names: list[str],          # of the training pictures
-        close: float,              # their `closeness`
-        pictures: int = 24,        # how many of the nearest fakes to keep for the report
+        thumbs: np.ndarray,  # of the training pictures, [N, K]
+        names: list[str],  # of the training pictures
+        close: float,  # their `closeness`
+        pictures: int = 24,  # how many of the nearest fakes to keep for the report
     ) -> None:
         self.thumbs, self.names, self.close, self.pictures = thumbs, names, close, pictures
         self._found: list[Nearest] = []
@@ -109,7 +110,7 @@ class CopyCheck:
             found = Nearest(name, real, float((turned if flip else plain)[i]), flip)
             self._found.append(found)
             self._kept.append((found, image))
-        self._kept = sorted(self._kept, key=lambda pair: (pair[0].distance, pair[0].fake))[:self.pictures]
+        self._kept = sorted(self._kept, key=lambda pair: (pair[0].distance, pair[0].fake))[: self.pictures]
 
     def result(self) -> Copies:
         nearest = tuple(sorted(self._found, key=lambda found: (found.distance, found.fake)))
@@ -123,10 +124,10 @@ class CopyCheck:
 
 
 def pair_sheet(
-    pairs: list[tuple[Nearest, np.ndarray, np.ndarray]],    # a fake and its nearest training picture, uint8 [C, H, W]
-    close: float,                                           # the threshold of closeness
-    side: int = 128,                                        # of each picture on the sheet
-    columns: int = 4,                                       # pairs in a row
+    pairs: list[tuple[Nearest, np.ndarray, np.ndarray]],  # a fake and its nearest training picture, uint8 [C, H, W]
+    close: float,  # the threshold of closeness
+    side: int = 128,  # of each picture on the sheet
+    columns: int = 4,  # pairs in a row
 ) -> Image.Image:
     """Pairs side by side, fake to the left; the line under each says how near, and whether that is a copy."""
     rows, line = -(-len(pairs) // columns), 18

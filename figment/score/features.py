@@ -1,9 +1,9 @@
 """What a feature network is, and how pictures reach it: resampled cleanly, in blocks of one size.
 
-    figment score runs/00003-heads heads-64.zip
-    figment score runs/00003-heads heads-64.zip --features inception
-    figment score runs/00003-heads heads-64.zip --features inception=/models/inception-2015-12-05.pt
-    figment score runs/00003-heads heads-64.zip --features clip.onnx:image_embeds:imagenet
+figment score runs/00003-heads heads-64.zip
+figment score runs/00003-heads heads-64.zip --features inception
+figment score runs/00003-heads heads-64.zip --features inception=/models/inception-2015-12-05.pt
+figment score runs/00003-heads heads-64.zip --features clip.onnx:image_embeds:imagenet
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class FeatureNetwork(ABC):
         found = []
         start = 0
         while start < len(images):
-            part = images[start:start + self.block]
+            part = images[start : start + self.block]
             pixels = np.zeros((self.block, 3, self.size, self.size), np.float32)
-            pixels[:len(part)] = [resize_clean(image, self.size) for image in part]
+            pixels[: len(part)] = [resize_clean(image, self.size) for image in part]
             try:
                 with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-                    found.append(self.compute(torch.from_numpy(pixels))[:len(part)])
+                    found.append(self.compute(torch.from_numpy(pixels))[: len(part)])
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 if self.block == 1 or not out_of_memory(error):
                     raise
@@ -85,8 +85,8 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
 
 
 def resize_clean(
-    image: np.ndarray,    # uint8 [C, H, W]
-    size: int,            # side wanted
+    image: np.ndarray,  # uint8 [C, H, W]
+    size: int,  # side wanted
 ) -> np.ndarray:
     """Float32 [3, size, size] in 0..255, as clean-fid resamples (Parmar 2022, section 3): from whole 8-bit values by
     Pillow's antialiased bicubic filter on floats, a channel at a time, clipped but not rounded again."""

@@ -6,8 +6,8 @@ import numpy as np
 
 
 def frechet_distance(
-    mean1: np.ndarray,    # float64 [D]
-    cov1: np.ndarray,     # float64 [D, D]
+    mean1: np.ndarray,  # float64 [D]
+    cov1: np.ndarray,  # float64 [D, D]
     mean2: np.ndarray,
     cov2: np.ndarray,
 ) -> float:

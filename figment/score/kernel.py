@@ -20,9 +20,9 @@ class KernelDistance(NamedTuple):
 
 
 def kernel_distance(
-    x: np.ndarray,          # [m, D], m >= 3
-    y: np.ndarray,          # [n, D], n >= 3
-    block: int = BLOCK,     # rows at a time
+    x: np.ndarray,  # [m, D], m >= 3
+    y: np.ndarray,  # [n, D], n >= 3
+    block: int = BLOCK,  # rows at a time
 ) -> KernelDistance:
     """The unbiased estimate of MMD^2 under k(a, b) = (a.b / D + 1)^3 from all pairs (Binkowski 2018, section 4).
 
@@ -36,7 +36,7 @@ def kernel_distance(
     x, y = x.astype(np.float64), y.astype(np.float64)
     xx, _ = _row_sums(x, x, block)
     yy, _ = _row_sums(y, y, block)
-    xy, yx = _row_sums(x, y, block)                     # [m], [n]
+    xy, yx = _row_sums(x, y, block)  # [m], [n]
     xx, yy = xx - _kernel_diagonal(x), yy - _kernel_diagonal(y)
 
     a, b, c = xx.sum(), yy.sum(), xy.sum()
@@ -66,7 +66,7 @@ def _row_sums(x: np.ndarray, y: np.ndarray, block: int) -> tuple[np.ndarray, np.
     """The sums of the kernel matrix [m, n] over its rows [m] and columns [n], block by block."""
     rows, columns = np.empty(len(x)), np.zeros(len(y))
     for start in range(0, len(x), block):
-        part = _kernel(x[start:start + block] @ y.T, x.shape[1])      # [block, n]
-        rows[start:start + block] = part.sum(1)
+        part = _kernel(x[start : start + block] @ y.T, x.shape[1])  # [block, n]
+        rows[start : start + block] = part.sum(1)
         columns += part.sum(0)
     return rows, columns

@@ -1,7 +1,7 @@
 """A quick score during training, between ticks: it takes its share of the time and no more, and never stops a run.
 
-    scores = Monitor(run, dataset.images, dataset.digest, every=1, device="cuda")
-    train(config, run, dataset, world, on_tick=lambda state: scores.watch(state.g_ema, state.nimg / 1000))
+scores = Monitor(run, dataset.images, dataset.digest, every=1, device="cuda")
+train(config, run, dataset, world, on_tick=lambda state: scores.watch(state.g_ema, state.nimg / 1000))
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class Monitor:
     def __init__(
         self,
         run: Path,
-        images: np.ndarray,                            # the data, uint8 [N, C, H, W]
-        digest: str,                                   # its digest
+        images: np.ndarray,  # the data, uint8 [N, C, H, W]
+        digest: str,  # its digest
         *,
-        every: int = 1,                                # ticks between scores
-        count: int = IMAGES,                           # fakes
-        reals: int = REALS,                            # pictures of the data
-        share: float = SHARE,                          # most of the time that scores may take
+        every: int = 1,  # ticks between scores
+        count: int = IMAGES,  # fakes
+        reals: int = REALS,  # pictures of the data
+        share: float = SHARE,  # most of the time that scores may take
         features: str = "heads",
         device: str = "cpu",
         tell: Callable[[str], None] = say,
@@ -93,8 +93,10 @@ class Monitor:
         except Exception as error:
             self.failures += 1
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            self.tell(f"score skipped at kimg {kimg:g}: {why}"
-                      + ("; no more scores in this run" if self.failures == TRIES else ""))
+            self.tell(
+                f"score skipped at kimg {kimg:g}: {why}"
+                + ("; no more scores in this run" if self.failures == TRIES else "")
+            )
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             row = None
@@ -127,10 +129,17 @@ class Monitor:
 
         # Rows of a later time belong to a run that was cut off and went on from before them.
         self.rows = [row for row in self.rows if row["kimg"] < kimg]
-        recent = [row["distance"] for row in self.rows[1 - MEDIAN:]]
-        return {"kimg": kimg, "distance": distance, "smooth": float(np.median([*recent, distance])),
-                "kernel": kernel.value, "kernel_error": kernel.error, "label": self.network.labels[0],
-                "images": self.count, "reference": self.source.digest}
+        recent = [row["distance"] for row in self.rows[1 - MEDIAN :]]
+        return {
+            "kimg": kimg,
+            "distance": distance,
+            "smooth": float(np.median([*recent, distance])),
+            "kernel": kernel.value,
+            "kernel_error": kernel.error,
+            "label": self.network.labels[0],
+            "images": self.count,
+            "reference": self.source.digest,
+        }
 
     def _try(self, g: Any) -> None:
         """Estimate what the first score will cost, from a few pictures of each kind."""
@@ -166,8 +175,10 @@ class Monitor:
             with atomic(self.run / BEST) as temporary:
                 shutil.copyfile(model, temporary)
         write_text(self.run / SCORES, "".join(json.dumps(old) + "\n" for old in self.rows))
-        self.tell(f"{label} {row['distance']:.4f} (smoothed {row['smooth']:.4f}) of {self.count} fakes at kimg {kimg:g}"
-                  f" in {row['cost']:.1f} s{', the best so far' if row['best'] else ''}")
+        self.tell(
+            f"{label} {row['distance']:.4f} (smoothed {row['smooth']:.4f}) of {self.count} fakes at kimg {kimg:g}"
+            f" in {row['cost']:.1f} s{', the best so far' if row['best'] else ''}"
+        )
         if row["smooth"] > WORSE * worth[best] and self.told != self.rows[best]["kimg"]:
             self.told = self.rows[best]["kimg"]
             self.tell(f"{label} has been rising since kimg {self.told:g}; {self.run / BEST} is the model of then")

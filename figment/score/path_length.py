@@ -25,11 +25,11 @@ class PathLength(NamedTuple):
 
 @torch.inference_mode()
 def path_length(
-    g: Any,                        # a generator of any family, on its device
+    g: Any,  # a generator of any family, on its device
     features: Heads,
-    count: int = 500,              # steps
+    count: int = 500,  # steps
     seed: int = 0,
-    space: str = "w",              # straight lines between two w, or z: great circles between two z
+    space: str = "w",  # straight lines between two w, or z: great circles between two z
 ) -> PathLength:
     """The mean of d(G(t), G(t + eps)) / eps^2 at random places t between random pairs (Karras 2019, 4.1).
 
@@ -40,10 +40,10 @@ def path_length(
     random = np.random.RandomState(seed)
     lengths = []
     for _ in range(count):
-        z = torch.from_numpy(random.randn(2, g.z_dim)).float().to(device)      # [2, Z]
+        z = torch.from_numpy(random.randn(2, g.z_dim)).float().to(device)  # [2, Z]
         places = (t := float(random.rand()), t + EPSILON)
         if space == "w":
-            first, second = g.mapping(z).double()                              # [L, D] each
+            first, second = g.mapping(z).double()  # [L, D] each
             ws = torch.stack([first.lerp(second, place) for place in places]).float()
         else:
             ws = g.mapping(torch.stack([great_circle(z[0].double(), z[1].double(), place) for place in places]).float())
@@ -51,7 +51,7 @@ def path_length(
         lengths.append(perceptual_distance(features, images) / EPSILON**2)
     lengths.sort()
     cut = int(len(lengths) * REJECT)
-    kept = np.array(lengths[cut:len(lengths) - cut])
+    kept = np.array(lengths[cut : len(lengths) - cut])
     return PathLength(float(kept.mean()), float(kept.std(ddof=1) / np.sqrt(len(kept))))
 
 
@@ -64,7 +64,7 @@ def great_circle(a: Tensor, b: Tensor, t: float) -> Tensor:
 
 def perceptual_distance(
     features: Heads,
-    pair: Tensor,          # two pictures in [-1, 1], [2, C, H, W], not rounded to 8 bits
+    pair: Tensor,  # two pictures in [-1, 1], [2, C, H, W], not rounded to 8 bits
 ) -> float:
     """How different two pictures look to the detector's backbone."""
     rgb = pair[:, :3].expand(-1, 3, -1, -1).to(features.device)
@@ -73,6 +73,6 @@ def perceptual_distance(
         rgb = torch.nn.functional.interpolate(rgb, (size, size), mode="bicubic", antialias=True)
     total = 0.0
     for level in features.levels(rgb.contiguous()):
-        unit = torch.nn.functional.normalize(level.double(), dim=1)            # [2, C, h, w]
+        unit = torch.nn.functional.normalize(level.double(), dim=1)  # [2, C, h, w]
         total += float((unit[0] - unit[1]).square().sum(0).mean())
     return total

@@ -66,7 +66,7 @@ class Gathering:
     def __init__(
         self,
         features: FeatureNetwork,
-        sample: int = SAMPLE,       # rows to keep for the scores of pairs
+        sample: int = SAMPLE,  # rows to keep for the scores of pairs
     ) -> None:
         self.features = features
         self.parts = [Moments(features.dim, features.scale) for _ in range(2)]
@@ -86,8 +86,12 @@ class Gathering:
     def result(self) -> tuple[Statistics, tuple[Statistics, Statistics]]:
         """The statistics of all and of the two halves; nothing can be added afterwards."""
         none = np.zeros((0, self.features.dim), np.float32)
-        one, two = [Statistics(part.count, part.mean, part.cov, none) if part.count > 1 else
-                    Statistics(part.count, part.mean, np.zeros((0, 0)), none) for part in self.parts]
+        one, two = [
+            Statistics(part.count, part.mean, part.cov, none)
+            if part.count > 1
+            else Statistics(part.count, part.mean, np.zeros((0, 0)), none)
+            for part in self.parts
+        ]
         whole = self.parts[0]
         whole.merge(self.parts.pop())
         if whole.count < 2:
@@ -114,7 +118,7 @@ def measure_reference(
     features: FeatureNetwork,
     *,
     sample: int = SAMPLE,
-    batch: int = BATCH,         # pictures in memory at once
+    batch: int = BATCH,  # pictures in memory at once
     cache: Path | None = None,  # a file to keep the result in and take it from; None: beside the data
 ) -> Reference:
     """What is known of `source`, from the cache where that fits it."""
@@ -127,11 +131,11 @@ def measure_reference(
     thumbs = np.zeros((len(source), 3 * THUMB * THUMB), np.float32)
     for some, images in batches(source, "data", batch):
         gathering.add(images)
-        thumbs[len(names):len(names) + len(some)] = [thumbnail(image) for image in images]
+        thumbs[len(names) : len(names) + len(some)] = [thumbnail(image) for image in images]
         names += some
     if len(names) < 2:
         raise FigmentError(f"DATA {source.name}: {len(names)} readable pictures; a score needs two at least")
-    thumbs = thumbs[:len(names)]
+    thumbs = thumbs[: len(names)]
     whole, halves = gathering.result()
     del gathering
     reference = Reference(whole, halves, thumbs, names, closeness(thumbs))
@@ -153,8 +157,12 @@ def _write(path: Path, digest: str, reference: Reference) -> None:
     tensors = {"thumbs": reference.thumbs}
     for name, part in zip(("all", "one", "two"), (reference.all, *reference.halves), strict=True):
         tensors |= {f"{name}.mean": part.mean, f"{name}.cov": part.cov, f"{name}.sample": part.sample}
-    record = {"digest": digest, "names": json.dumps(reference.names), "close": repr(reference.close),
-              "counts": json.dumps([part.count for part in (reference.all, *reference.halves)])}
+    record = {
+        "digest": digest,
+        "names": json.dumps(reference.names),
+        "close": repr(reference.close),
+        "counts": json.dumps([part.count for part in (reference.all, *reference.halves)]),
+    }
     try:
         with atomic(path) as temporary:
             save_file(tensors, temporary, metadata=record)
@@ -170,9 +178,16 @@ def _read(path: Path, digest: str) -> Reference | None:
             if record.get("digest") != digest:
                 return None
             counts = json.loads(record["counts"])
-            parts = [Statistics(count, *(file.get_tensor(f"{name}.{what}") for what in ("mean", "cov", "sample")))
-                     for name, count in zip(("all", "one", "two"), counts, strict=True)]
-            return Reference(parts[0], (parts[1], parts[2]), file.get_tensor("thumbs"), json.loads(record["names"]),
-                             float(record["close"]))
+            parts = [
+                Statistics(count, *(file.get_tensor(f"{name}.{what}") for what in ("mean", "cov", "sample")))
+                for name, count in zip(("all", "one", "two"), counts, strict=True)
+            ]
+            return Reference(
+                parts[0],
+                (parts[1], parts[2]),
+                file.get_tensor("thumbs"),
+                json.loads(record["names"]),
+                float(record["close"]),
+            )
     except (SafetensorError, OSError, KeyError, ValueError):
         return None

@@ -1,7 +1,7 @@
 """Scores of a model, a folder or a zip of pictures against the data it should look like.
 
-    figment score runs/00003-heads heads-64.zip
-    figment score fakes/ heads-64.zip -o report --images 2000
+figment score runs/00003-heads heads-64.zip
+figment score fakes/ heads-64.zip -o report --images 2000
 """
 
 from __future__ import annotations
@@ -67,15 +67,15 @@ class Scores:
 
 
 def score(
-    what: Path,                      # a model, a run, a folder or a zip of pictures
-    data: Path,                      # a zip or folder of real pictures
+    what: Path,  # a model, a run, a folder or a zip of pictures
+    data: Path,  # a zip or folder of real pictures
     *,
-    features: str = "heads",         # heads, inception, inception=FILE or FILE.onnx:OUTPUT
-    images: int | None = None,       # fakes of a model; None: 5000
-    sample: int = SAMPLE,            # pictures of each side for the scores that compare pairs
-    out: Path | None = None,         # folder for scores.json, report.md, pairs.png and nearest.json; None: none
-    steps: int = 500,                # steps of the path length; 0: none
-    device: str | None = None,       # None takes the GPU where there is one
+    features: str = "heads",  # heads, inception, inception=FILE or FILE.onnx:OUTPUT
+    images: int | None = None,  # fakes of a model; None: 5000
+    sample: int = SAMPLE,  # pictures of each side for the scores that compare pairs
+    out: Path | None = None,  # folder for scores.json, report.md, pairs.png and nearest.json; None: none
+    steps: int = 500,  # steps of the path length; 0: none
+    device: str | None = None,  # None takes the GPU where there is one
 ) -> Scores:
     """Score `what` against `data`; with `out` the report and the nearest training picture of each fake go there."""
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -97,10 +97,18 @@ def score(
         length = path_length(fake.g, network if isinstance(network, Heads) else Heads(place), steps)
     copies = check.result()
     scores = Scores(
-        **compare_statistics(found, reference.all), features=network.name, labels=network.labels, images=found.count,
-        reference=real.name, reference_images=reference.all.count, floor=floor_of(reference),
-        path_length=length.value if length else None, path_length_error=length.error if length else None,
-        copies=len(copies.copies), share_close=copies.share_close)
+        **compare_statistics(found, reference.all),
+        features=network.name,
+        labels=network.labels,
+        images=found.count,
+        reference=real.name,
+        reference_images=reference.all.count,
+        floor=floor_of(reference),
+        path_length=length.value if length else None,
+        path_length_error=length.error if length else None,
+        copies=len(copies.copies),
+        share_close=copies.share_close,
+    )
     if out:
         write_report(out, scores, check, copies, real, fake)
     return scores
@@ -126,9 +134,13 @@ def score_source(
 def compare_statistics(fake: Statistics, real: Statistics) -> dict[str, Any]:
     """All scores that need nothing but features."""
     kernel = kernel_distance(fake.sample, real.sample)
-    return {"distance": frechet_distance(fake.mean, fake.cov, real.mean, real.cov),
-            "kernel": kernel.value, "kernel_error": kernel.error, "sample": (len(fake.sample), len(real.sample)),
-            **neighbours(real.sample, fake.sample)._asdict()}
+    return {
+        "distance": frechet_distance(fake.mean, fake.cov, real.mean, real.cov),
+        "kernel": kernel.value,
+        "kernel_error": kernel.error,
+        "sample": (len(fake.sample), len(real.sample)),
+        **neighbours(real.sample, fake.sample)._asdict(),
+    }
 
 
 def floor_of(reference: Reference) -> float | None:
@@ -147,9 +159,13 @@ def describe(scores: Scores) -> list[tuple[str, str]]:
     rows = [(fd, f"{scores.distance:.4f}   {sizes}")]
     if scores.floor is not None:
         rows.append((f"{fd} floor", f"{scores.floor:.4f}   the data's two halves, {scores.reference_images // 2} each"))
-    rows += [(f"{kd} x1000", f"{scores.kernel * 1000:.3f} +- {scores.kernel_error * 1000:.3f}   {pairs}"),
-             ("precision", f"{scores.precision:.3f}   k=3, {pairs}"), ("recall", f"{scores.recall:.3f}"),
-             ("density", f"{scores.density:.3f}   k=5"), ("coverage", f"{scores.coverage:.3f}")]
+    rows += [
+        (f"{kd} x1000", f"{scores.kernel * 1000:.3f} +- {scores.kernel_error * 1000:.3f}   {pairs}"),
+        ("precision", f"{scores.precision:.3f}   k=3, {pairs}"),
+        ("recall", f"{scores.recall:.3f}"),
+        ("density", f"{scores.density:.3f}   k=5"),
+        ("coverage", f"{scores.coverage:.3f}"),
+    ]
     if scores.path_length is not None:
         rows.append(("path length", f"{scores.path_length:.2f} +- {scores.path_length_error:.2f}   heads features, w"))
     return [*rows, ("copies", f"{scores.copies} of {scores.images}; {scores.share_close:.1%} close (fresh ones: 1%)")]
@@ -167,12 +183,20 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     pairs = [(found, image, real.read(found.real)) for found, image in check.kept()]
     write_png(out / "pairs.png", pair_sheet(pairs, copies.close))
-    write_json(out / "nearest.json", {
-        "close": copies.close, "copies": [found._asdict() for found in copies.copies],
-        "nearest": [found._asdict() for found in copies.nearest]})
+    write_json(
+        out / "nearest.json",
+        {
+            "close": copies.close,
+            "copies": [found._asdict() for found in copies.copies],
+            "nearest": [found._asdict() for found in copies.nearest],
+        },
+    )
     table = "\n".join(f"| {name} | {figure} |" for name, figure in describe(scores))
     left = "\n".join(f"- left out: {line}" for line in (*real.damaged, *fake.damaged))
-    write_text(out / "report.md", f"# {fake.name} against {real.name}\n\n| score | value |\n|---|---|\n{table}\n\n"
-               "The fakes nearest to a training picture, fake to the left, nearest first; `nearest.json` has all.\n\n"
-               f"![pairs](pairs.png)\n\n{left}\n")
+    write_text(
+        out / "report.md",
+        f"# {fake.name} against {real.name}\n\n| score | value |\n|---|---|\n{table}\n\n"
+        "The fakes nearest to a training picture, fake to the left, nearest first; `nearest.json` has all.\n\n"
+        f"![pairs](pairs.png)\n\n{left}\n",
+    )
     write_json(out / "scores.json", asdict(scores))

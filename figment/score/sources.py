@@ -76,8 +76,11 @@ class ZipSource(Source):
         self.path, self.name = path, path.name
         try:
             self.archive = zipfile.ZipFile(path)
-            self.entries = sorted((info.filename, info.CRC, info.file_size) for info in self.archive.infolist()
-                                  if info.filename.lower().endswith(ENDINGS))
+            self.entries = sorted(
+                (info.filename, info.CRC, info.file_size)
+                for info in self.archive.infolist()
+                if info.filename.lower().endswith(ENDINGS)
+            )
         except (zipfile.BadZipFile, OSError):
             raise FigmentError(f"{path}: not a readable zip file") from None
         if not self.entries:
@@ -125,10 +128,10 @@ class ArraySource(Source):
 
     def __init__(
         self,
-        images: np.ndarray,    # uint8 [N, C, H, W]
+        images: np.ndarray,  # uint8 [N, C, H, W]
         name: str,
-        digest: str,           # what they are recognised by
-        chosen: list[int] | None = None,    # which of them, in this order; None: all
+        digest: str,  # what they are recognised by
+        chosen: list[int] | None = None,  # which of them, in this order; None: all
     ) -> None:
         super().__init__()
         self.images, self.name, self._digest = images, name, digest
@@ -167,8 +170,10 @@ class FolderSource(Source):
     @property
     def digest(self) -> str:
         """Of the files' names, sizes and times."""
-        rows = [(name, file.stat().st_size, file.stat().st_mtime_ns)
-                for name, file in zip(self.names, self.files, strict=True)]
+        rows = [
+            (name, file.stat().st_size, file.stat().st_mtime_ns)
+            for name, file in zip(self.names, self.files, strict=True)
+        ]
         return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
 
 
@@ -181,11 +186,11 @@ class ModelSource(Source):
 
     def __init__(
         self,
-        g: Any,                          # a generator of any family, on its device
-        count: int,                      # how many seeds
+        g: Any,  # a generator of any family, on its device
+        count: int,  # how many seeds
         name: str = "model",
-        first: int = 0,                  # the first seed
-        psi: float = 1.0,                # truncation; scores of a model are made at 1
+        first: int = 0,  # the first seed
+        psi: float = 1.0,  # truncation; scores of a model are made at 1
     ) -> None:
         super().__init__()
         self.g, self.count, self.name, self.first, self.psi = g, count, name, first, psi
@@ -211,7 +216,7 @@ class ModelSource(Source):
     def _draw(self, first: int) -> dict[int, np.ndarray]:
         """A block of seeds, from `first` on."""
         seeds = list(range(first, first + self.block))
-        z = torch.from_numpy(seeds_to_z(seeds, self.g.z_dim)).float()                     # [block, Z]
+        z = torch.from_numpy(seeds_to_z(seeds, self.g.z_dim)).float()  # [block, Z]
         w = self.g.mapping(z.to(next(self.g.parameters()).device), truncation_psi=self.psi)
         return dict(zip(seeds, to_uint8(self.g.synthesis(w, noise="const")).cpu().numpy(), strict=True))
 
@@ -231,10 +236,10 @@ def to_array(image: Image.Image) -> np.ndarray:
 
 def open_source(
     path: Path,
-    flag: str,                    # what a message calls it
+    flag: str,  # what a message calls it
     *,
-    count: int | None = None,     # pictures of a model; None: `DEFAULT_IMAGES`
-    device: str = "cpu",          # where a model draws
+    count: int | None = None,  # pictures of a model; None: `DEFAULT_IMAGES`
+    device: str = "cpu",  # where a model draws
 ) -> Source:
     """The pictures in `path`: a zip, a model file, a run, or a folder of pictures."""
     if not path.exists():

@@ -25,12 +25,12 @@ class Moments:
 
     def __init__(
         self,
-        dim: int,              # D, the length of a feature vector
-        scale: float = 1.0,    # the usual size of a feature, a power of two
+        dim: int,  # D, the length of a feature vector
+        scale: float = 1.0,  # the usual size of a feature, a power of two
     ) -> None:
         self.dim, self.scale, self.count = dim, scale, 0
-        self._sums = np.zeros((2, dim))                # of the coarse parts and of the rest
-        self._products = np.zeros((3, dim, dim))       # coarse x coarse, coarse x rest, rest x rest
+        self._sums = np.zeros((2, dim))  # of the coarse parts and of the rest
+        self._products = np.zeros((3, dim, dim))  # coarse x coarse, coarse x rest, rest x rest
         self._pending: list[np.ndarray] = []
 
     def add(self, features: np.ndarray) -> None:
@@ -39,7 +39,7 @@ class Moments:
             raise ValueError(f"features of shape {features.shape}, must be [n, {self.dim}]")
         self.count += len(features)
         for start in range(0, len(features), PENDING):
-            self._pending.append(np.array(features[start:start + PENDING], np.float64))
+            self._pending.append(np.array(features[start : start + PENDING], np.float64))
             if sum(map(len, self._pending)) >= PENDING:
                 self._flush()
 
@@ -55,7 +55,7 @@ class Moments:
         """Add the rows that wait to the sums."""
         if not self._pending:
             return
-        rows = np.concatenate(self._pending) * (2.0**HIGH_BITS / self.scale)      # [n, D]
+        rows = np.concatenate(self._pending) * (2.0**HIGH_BITS / self.scale)  # [n, D]
         self._pending = []
         high = np.rint(rows)
         low = np.rint((rows - high) * 2.0**LOW_BITS)
@@ -80,7 +80,7 @@ class Moments:
         total: np.ndarray = self._products[1] + self._products[1].T
         total *= 2.0**-LOW_BITS
         total += self._products[0]
-        total += self._products[2] * 2.0**(-2 * LOW_BITS)
+        total += self._products[2] * 2.0 ** (-2 * LOW_BITS)
         total *= (self.scale * 2.0**-HIGH_BITS) ** 2
         total -= self.count * np.outer(mean, mean)
         total /= self.count - 1
@@ -95,16 +95,16 @@ class Sample:
 
     def __init__(
         self,
-        size: int,    # rows to keep; their memory is size x D x 4 bytes
+        size: int,  # rows to keep; their memory is size x D x 4 bytes
     ) -> None:
         self.size = size
         self._seen: Counter[bytes] = Counter()
-        self._kept: list[tuple[int, np.ndarray]] = []    # a heap of negated ranks; the largest rank is on top
+        self._kept: list[tuple[int, np.ndarray]] = []  # a heap of negated ranks; the largest rank is on top
 
     def add(
         self,
-        features: np.ndarray,    # [n, D]
-        keys: list[bytes],       # one a row, see `key_of`
+        features: np.ndarray,  # [n, D]
+        keys: list[bytes],  # one a row, see `key_of`
     ) -> None:
         for row, key in zip(features, keys, strict=True):
             self._seen[key] += 1

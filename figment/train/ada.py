@@ -53,8 +53,8 @@ class AdaController:
     def observe(
         self,
         state: AdaState,
-        sign: Tensor,                  # mean of the signs of D's logits of reals, []
-        count: int,                    # how many those are
+        sign: Tensor,  # mean of the signs of D's logits of reals, []
+        count: int,  # how many those are
     ) -> AdaState:
         """Take note of what D thinks of reals: r_t = E[sign(D(real))] (equation 1)."""
         return state._replace(signs=state.signs + sign.detach() * count, seen=state.seen + count)
@@ -62,9 +62,9 @@ class AdaController:
     def adjust(
         self,
         state: AdaState,
-        step: int,                     # of the run, from 0
-        batch: int,                    # images per step, over all ranks
-        mean: Callable[[Tensor], Tensor] = lambda values: values,     # the mean over all ranks
+        step: int,  # of the run, from 0
+        batch: int,  # images per step, over all ranks
+        mean: Callable[[Tensor], Tensor] = lambda values: values,  # the mean over all ranks
     ) -> AdaState:
         """Every `interval` steps move p by a fixed amount: up where D knows the reals too well, else down to 0."""
         if (step + 1) % self.interval:

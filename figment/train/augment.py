@@ -33,11 +33,36 @@ KINDS = {
 """Changes by kind: pixel blitting, geometry, colour, filtering, noise, cutout."""
 
 # What each picture draws. Rotation happens before and after stretching, and filtering once per frequency band.
-GATES = ("flip", "turn", "shift", "scale", "rotate", "stretch", "rotate", "slide", "brightness", "contrast", "luma",
-         "hue", "saturation", *["filter"] * BANDS, "noise", "cutout")
+GATES = (
+    "flip",
+    "turn",
+    "shift",
+    "scale",
+    "rotate",
+    "stretch",
+    "rotate",
+    "slide",
+    "brightness",
+    "contrast",
+    "luma",
+    "hue",
+    "saturation",
+    *["filter"] * BANDS,
+    "noise",
+    "cutout",
+)
 UNIFORM = ("flip", "turn", "shift_x", "shift_y", "rotate_before", "rotate_after", "luma", "hue", "cutout_x", "cutout_y")
-NORMAL = ("scale", "stretch", "slide_x", "slide_y", "brightness", "contrast", "saturation", "noise",
-          *(f"filter_{band}" for band in range(BANDS)))
+NORMAL = (
+    "scale",
+    "stretch",
+    "slide_x",
+    "slide_y",
+    "brightness",
+    "contrast",
+    "saturation",
+    "noise",
+    *(f"filter_{band}" for band in range(BANDS)),
+)
 
 
 @dataclass(frozen=True)
@@ -99,9 +124,9 @@ class Augment(nn.Module):
 
     def __init__(
         self,
-        channels: int,                                  # 1 grey, 3 RGB, 4 RGBA
-        kinds: str = "bgc",                             # letters of KINDS
-        weights: Mapping[str, float] | None = None,     # chances of single changes relative to p, by name; None: all 1
+        channels: int,  # 1 grey, 3 RGB, 4 RGBA
+        kinds: str = "bgc",  # letters of KINDS
+        weights: Mapping[str, float] | None = None,  # chances of single changes relative to p, by name; None: all 1
         strengths: Strengths = PAPER,
     ) -> None:
         super().__init__()
@@ -127,10 +152,10 @@ class Augment(nn.Module):
 
     def forward(
         self,
-        images: Tensor,                     # [N, C, H, W] in [-1, 1], of this rank
-        generator: torch.Generator,         # on the CPU; the same on every rank
-        share: slice | None = None,         # which of the batch these are; None: all of them
-        batch: int | None = None,           # images over all ranks; None: these alone
+        images: Tensor,  # [N, C, H, W] in [-1, 1], of this rank
+        generator: torch.Generator,  # on the CPU; the same on every rank
+        share: slice | None = None,  # which of the batch these are; None: all of them
+        batch: int | None = None,  # images over all ranks; None: these alone
     ) -> Tensor:
         """The pictures as the discriminator sees them, [N, C, H, W]."""
         draws = self.draw(generator, len(images) if batch is None else batch)
@@ -139,7 +164,7 @@ class Augment(nn.Module):
     def apply_draws(self, images: Tensor, draws: Draws) -> Tensor:
         """Pictures changed by given random numbers: [N, C, H, W], computed in full precision."""
         with torch.autocast(images.device.type, enabled=False):
-            images = images.contiguous()    # whole channels are moved, whatever order D wants them in
+            images = images.contiguous()  # whole channels are moved, whatever order D wants them in
             return self._change(images.to(torch.promote_types(images.dtype, torch.float32)), draws).to(images.dtype)
 
     def _change(self, images: Tensor, draws: Draws) -> Tensor:
@@ -177,8 +202,11 @@ class Augment(nn.Module):
         chance = torch.where(self.paired, 1 - (1 - chance).clamp(min=0).sqrt(), chance)
         happens = dict(zip(_unique(GATES), (gates < chance).unbind(1), strict=True))
         uniform, normal = uniform.to(images.dtype), normal.to(images.dtype)
-        return (happens, dict(zip(UNIFORM, uniform.unbind(1), strict=True)),
-                dict(zip(NORMAL, normal.unbind(1), strict=True)))
+        return (
+            happens,
+            dict(zip(UNIFORM, uniform.unbind(1), strict=True)),
+            dict(zip(NORMAL, normal.unbind(1), strict=True)),
+        )
 
     def _geometry(self, gates: Named, uniform: Named, normal: Named, height: int, width: int) -> Tensor:
         """All moves as one matrix from the result to the picture, [N, 3, 3]: the inverses, the last move outermost."""
@@ -192,8 +220,14 @@ class Augment(nn.Module):
         after = torch.where(gates["rotate_1"], (uniform["rotate_after"] * 2 - 1) * math.pi * far.rotate, no)
         slide_x = torch.where(gates["slide"], normal["slide_x"] * far.slide * width, no)
         slide_y = torch.where(gates["slide"], normal["slide_y"] * far.slide * height, no)
-        return (shift(-x, -y) @ scale(1 / size, 1 / size) @ rotate(-before) @ scale(1 / stretch, stretch)
-                @ rotate(-after) @ shift(-slide_x, -slide_y))
+        return (
+            shift(-x, -y)
+            @ scale(1 / size, 1 / size)
+            @ rotate(-before)
+            @ scale(1 / stretch, stretch)
+            @ rotate(-after)
+            @ shift(-slide_x, -slide_y)
+        )
 
     def _colours(self, gates: Named, uniform: Named, normal: Named) -> Tensor:
         """All changes of colour as one matrix, [N, 4, 4]."""

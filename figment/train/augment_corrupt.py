@@ -34,8 +34,8 @@ def band_gains(amounts: Tensor) -> Tensor:
 
 
 def amplify(
-    images: Tensor,        # [N, C, H, W]; a fourth channel is alpha and stays
-    gains: Tensor,         # [N, BANDS]
+    images: Tensor,  # [N, C, H, W]; a fourth channel is alpha and stays
+    gains: Tensor,  # [N, BANDS]
 ) -> Tensor:
     """Pictures with their frequency bands amplified, in both directions; reflected at the borders."""
     colours, (height, width) = images[:, :3], images.shape[2:]
@@ -54,7 +54,7 @@ def _bands(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     reach = kernels.shape[1] // 2
     places = np.arange(size)[:, None] + np.arange(-reach, reach + 1)
     places %= 2 * (size - 1)
-    places = np.minimum(places, 2 * (size - 1) - places)                # [size, taps]
+    places = np.minimum(places, 2 * (size - 1) - places)  # [size, taps]
     matrices = np.zeros((BANDS, size, size))
     for band, kernel in enumerate(kernels):
         np.add.at(matrices[band], (np.arange(size)[:, None], places), kernel)
@@ -88,9 +88,9 @@ def _spread(kernel: np.ndarray[Any, Any], spacing: int) -> np.ndarray[Any, Any]:
 
 
 def add_noise(
-    images: Tensor,        # [N, C, H, W]; a fourth channel is alpha and stays
-    sigma: Tensor,         # [N]
-    noise: Tensor,         # normal, [N, 1 or 3, H, W]
+    images: Tensor,  # [N, C, H, W]; a fourth channel is alpha and stays
+    sigma: Tensor,  # [N]
+    noise: Tensor,  # normal, [N, 1 or 3, H, W]
 ) -> Tensor:
     """Pictures with noise on their colours."""
     noisy = images[:, :3] + noise.to(images.dtype) * sigma.to(images.dtype)[:, None, None, None]
@@ -98,15 +98,15 @@ def add_noise(
 
 
 def cut_out(
-    images: Tensor,        # [N, C, H, W]
-    size: Tensor,          # [N]: of the rectangle, as a share of the sides; 0 for none
-    x: Tensor,             # [N]: its middle, 0 (left) to 1
-    y: Tensor,             # [N]: its middle, 0 (top) to 1
+    images: Tensor,  # [N, C, H, W]
+    size: Tensor,  # [N]: of the rectangle, as a share of the sides; 0 for none
+    x: Tensor,  # [N]: its middle, 0 (left) to 1
+    y: Tensor,  # [N]: its middle, 0 (top) to 1
 ) -> Tensor:
     """Pictures with a rectangle set to 0, alpha included."""
     height, width = images.shape[2:]
-    across = (torch.arange(width, device=x.device) + 0.5) / width - x[:, None]          # [N, W]
-    down = (torch.arange(height, device=y.device) + 0.5) / height - y[:, None]          # [N, H]
+    across = (torch.arange(width, device=x.device) + 0.5) / width - x[:, None]  # [N, W]
+    down = (torch.arange(height, device=y.device) + 0.5) / height - y[:, None]  # [N, H]
     half = size[:, None] / 2
     keep = (down.abs() >= half)[:, None, :, None] | (across.abs() >= half)[:, None, None, :]
     return torch.where(keep, images, torch.zeros_like(images))

@@ -18,9 +18,20 @@ from torch import Tensor
 
 from figment.nets import fused
 
-SYM6 = (0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633, 0.4910559419267466,
-        0.787641141030194, 0.3379294217276218, -0.07263752278646252, -0.021060292512300564, 0.04472490177066578,
-        0.0017677118642428036, -0.007800708325034148)
+SYM6 = (
+    0.015404109327027373,
+    0.0034907120842174702,
+    -0.11799011114819057,
+    -0.048311742585633,
+    0.4910559419267466,
+    0.787641141030194,
+    0.3379294217276218,
+    -0.07263752278646252,
+    -0.021060292512300564,
+    0.04472490177066578,
+    0.0017677118642428036,
+    -0.007800708325034148,
+)
 """The symlet of six vanishing moments (Daubechies 1992, table 8.3): orthogonal to its own shifts by two."""
 
 CENTRE = 5
@@ -37,9 +48,9 @@ LONG = 256
 
 
 def flip_and_turn(
-    images: Tensor,        # [N, C, H, W]
-    flip: Tensor,          # bool [N]: mirror left and right
-    turns: Tensor,         # int [N]: quarter turns, 0 to 3; only half turns (0 or 2) where H and W differ
+    images: Tensor,  # [N, C, H, W]
+    flip: Tensor,  # bool [N]: mirror left and right
+    turns: Tensor,  # int [N]: quarter turns, 0 to 3; only half turns (0 or 2) where H and W differ
 ) -> Tensor:
     """Pictures mirrored, then turned by quarters, pixel for pixel."""
     # A quarter turn is a transposition and a reversal, a half turn reverses both axes.
@@ -80,15 +91,15 @@ def rotate(angle: Tensor) -> Tensor:
 def _affine(*entries: Tensor) -> Tensor:
     """The first two rows of a homogeneous matrix, six entries [N], completed to [N, 3, 3]."""
     zero, one = torch.zeros_like(entries[0]), torch.ones_like(entries[0])
-    return torch.stack([*entries, zero, zero, one], 1).view(-1, 3, 3)      # [N, 9] -> [N, 3, 3]
+    return torch.stack([*entries, zero, zero, one], 1).view(-1, 3, 3)  # [N, 9] -> [N, 3, 3]
 
 
 # ---------------------------------------------------------------------- resampling
 
 
 def resample(
-    images: Tensor,         # [N, C, H, W]
-    matrix: Tensor,         # [N, 3, 3]: from a place in the result to the place in the picture that is shown there
+    images: Tensor,  # [N, C, H, W]
+    matrix: Tensor,  # [N, 3, 3]: from a place in the result to the place in the picture that is shown there
     margin: float = 0.125,  # reflected pixels kept around, as a share of the size; farther places are mirrored back
 ) -> Tensor:
     """Pictures seen through `matrix`; one whose matrix is the identity comes back bit for bit."""
@@ -108,14 +119,14 @@ def _resample(images: Tensor, matrix: Tensor, margin: float) -> Tensor:
     """`resample` for pictures that all move."""
     height, width = images.shape[2:]
     rows, columns = math.ceil(margin * height), math.ceil(margin * width)
-    large = _double(_double(images, 3, columns), 2, rows)               # [N, C, Y, X]
+    large = _double(_double(images, 3, columns), 2, rows)  # [N, C, Y, X]
 
     # Where in the doubled picture each place of the doubled result is looked up, in [-1, 1].
-    x, y = _places(width, images), _places(height, images)[:, None]     # [X], [Y, 1]
+    x, y = _places(width, images), _places(height, images)[:, None]  # [X], [Y, 1]
     m = matrix.to(images.dtype)[:, :, :, None, None]
-    across = _lookup(m[:, 0, 0] * x + m[:, 0, 2], m[:, 0, 1] * y, width, columns)           # [N, Y, X]
+    across = _lookup(m[:, 0, 0] * x + m[:, 0, 2], m[:, 0, 1] * y, width, columns)  # [N, Y, X]
     down = _lookup(m[:, 1, 0] * x + m[:, 1, 2], m[:, 1, 1] * y, height, rows)
-    sampled: Tensor = _Sample.apply(large, torch.stack([across, down], 3))    # type: ignore[no-untyped-call]
+    sampled: Tensor = _Sample.apply(large, torch.stack([across, down], 3))  # type: ignore[no-untyped-call]
     return _halve(_halve(sampled, 2), 3)
 
 
@@ -147,8 +158,9 @@ def _double(x: Tensor, axis: int, margin: int) -> Tensor:
     size = x.shape[axis]
     if fused.fits_lines(x):
         around = _reflected(size, -margin - EXTRA // 2, size + 2 * margin + EXTRA, x.device)
-        return fused.filtered_lines(x.index_select(axis, around), _taps(x.device), axis, True, EXTRA,
-                                    2 * size + EXTRA + 4 * margin)
+        return fused.filtered_lines(
+            x.index_select(axis, around), _taps(x.device), axis, True, EXTRA, 2 * size + EXTRA + 4 * margin
+        )
     block = _block(size)
     matrix = _doubling(block or size, 0 if block else margin, bool(block), x.device, x.dtype)
     if not block:
@@ -176,7 +188,7 @@ def _times(x: Tensor, matrix: Tensor, axis: int) -> Tensor:
 
 def _in_blocks(x: Tensor, matrix: Tensor, axis: int, step: int) -> Tensor:
     """The same for overlapping pieces of rows or columns, one every `step`, laid side by side."""
-    pieces = x.transpose(axis, 3).unfold(3, len(matrix), step) @ matrix    # [..., pieces, after]
+    pieces = x.transpose(axis, 3).unfold(3, len(matrix), step) @ matrix  # [..., pieces, after]
     return pieces.flatten(3).transpose(axis, 3)
 
 
@@ -245,7 +257,7 @@ class _Sample(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return _SampleAdjoint.apply(grad, ctx.saved_tensors[0], ctx.size), None    # type: ignore[no-untyped-call]
+        return _SampleAdjoint.apply(grad, ctx.saved_tensors[0], ctx.size), None  # type: ignore[no-untyped-call]
 
 
 class _SampleAdjoint(torch.autograd.Function):
@@ -261,4 +273,4 @@ class _SampleAdjoint(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return _Sample.apply(grad, ctx.saved_tensors[0]), None, None    # type: ignore[no-untyped-call]
+        return _Sample.apply(grad, ctx.saved_tensors[0]), None, None  # type: ignore[no-untyped-call]

@@ -1,7 +1,7 @@
 """Where a step's time goes, how much arithmetic it is, and what share of this machine's ceiling that reaches.
 
-    figment bench --resolution 256
-    figment bench --resolution 512 --preset auto --device cuda
+figment bench --resolution 256
+figment bench --resolution 512 --preset auto --device cuda
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Bench:
 def bench(
     config: TrainConfig,
     world: World,
-    sec: float = 4.0,          # to spend on each figure
+    sec: float = 4.0,  # to spend on each figure
 ) -> Bench:
     """Measure `config` on random pictures; a throwaway network is trained."""
     state = new_state(config, world.device)
@@ -70,14 +70,17 @@ def bench(
         def run() -> object:
             state.step = at
             return train_step(config, state, images, sampler, world)
+
         return run
 
     kinds = step.step_kinds(recipe)
     costs = {kind: _cost(whole(at), state, world, sec) for kind, (at, _) in kinds.items()}
     total_sec, total_flop = (sum(costs[kind][i] * share for kind, (_, share) in kinds.items()) for i in (0, 1))
     lazy = []
-    for name, pairs in {"R1": [((True, p), (False, p)) for p in (True, False)],
-                        "path length": [((r, True), (r, False)) for r in (False, True)]}.items():
+    for name, pairs in {
+        "R1": [((True, p), (False, p)) for p in (True, False)],
+        "path length": [((r, True), (r, False)) for r in (False, True)],
+    }.items():
         pair = next((pair for pair in pairs if pair[0] in costs and pair[1] in costs), None)
         if pair:
             often = sum(share for kind, (_, share) in kinds.items() if kind[name != "R1"])
@@ -103,8 +106,10 @@ def bench(
     dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
     return Bench(
         [Phase(name, cost / images_of, flop / now.minibatch / 1e9) for name, cost, flop in phases],
-        total_sec / images_of, total_flop / now.minibatch / 1e9,
-        matmul_ceiling(world.device, dtype, sec))
+        total_sec / images_of,
+        total_flop / now.minibatch / 1e9,
+        matmul_ceiling(world.device, dtype, sec),
+    )
 
 
 def _cost(run: Callable[[], object], state: State, world: World, sec: float) -> tuple[float, float]:
@@ -131,8 +136,10 @@ def print_bench(result: Bench, config: TrainConfig, world: World) -> None:
     from rich.table import Table
 
     networks = config.networks
-    table = Table(title=f"{networks.family} {networks.resolution}px, batch {config.recipe.batch or 'by resolution'}, "
-                        f"{config.recipe.precision} on {world.size} x {describe_device(world.device)}")
+    table = Table(
+        title=f"{networks.family} {networks.resolution}px, batch {config.recipe.batch or 'by resolution'}, "
+        f"{config.recipe.precision} on {world.size} x {describe_device(world.device)}"
+    )
     for column in ("phase", "s/kimg", "share", "GFLOP/image"):
         table.add_column(column, justify="left" if column == "phase" else "right")
     for phase in result.phases:
@@ -140,8 +147,11 @@ def print_bench(result: Bench, config: TrainConfig, world: World) -> None:
     table.add_row("a whole step", f"{result.total:.2f}", "", f"{result.gflop:.2f}", style="bold")
     console = Console()
     console.print(table)
-    console.print(f"{result.gflop * 1000 / result.total:.0f} GFLOP/s, {result.share:.0%} of a matrix product's "
-                  f"{result.ceiling:.0f} GFLOP/s", highlight=False)
+    console.print(
+        f"{result.gflop * 1000 / result.total:.0f} GFLOP/s, {result.share:.0%} of a matrix product's "
+        f"{result.ceiling:.0f} GFLOP/s",
+        highlight=False,
+    )
 
 
 def describe_device(device: torch.device) -> str:
@@ -149,4 +159,3 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {torch.get_num_threads()} threads"
-

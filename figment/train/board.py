@@ -1,7 +1,7 @@
 """TensorBoard, on request: a run's statistics as curves and its fakes as pictures.
 
-    figment train heads-64.zip -o runs --tensorboard
-    tensorboard --logdir runs
+figment train heads-64.zip -o runs --tensorboard
+tensorboard --logdir runs
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ class Board:
     def __init__(
         self,
         run: Path,
-        nimg: int,    # where the run goes on: what an earlier process wrote from here on is left out
+        nimg: int,  # where the run goes on: what an earlier process wrote from here on is left out
     ) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise FigmentError("--tensorboard: needs the extra `tensorboard`: pip install 'figment-gan[tensorboard]'"
-                               ) from None
+            raise FigmentError(
+                "--tensorboard: needs the extra `tensorboard`: pip install 'figment-gan[tensorboard]'"
+            ) from None
         self.writer = SummaryWriter(str(run / FOLDER), purge_step=nimg + 1 if nimg else None)
 
     def tick(
         self,
-        row: Mapping[str, float],    # the tick's statistics
-        fakes: np.ndarray,           # the grid of fakes, uint8 [H, W] or [H, W, C]
+        row: Mapping[str, float],  # the tick's statistics
+        fakes: np.ndarray,  # the grid of fakes, uint8 [H, W] or [H, W, C]
     ) -> None:
         """Write one tick."""
         nimg = round(row["kimg"] * 1000)

@@ -1,6 +1,6 @@
 """Configuration of a training run: three frozen dataclasses, presets as one table, and what `auto` picks.
 
-    figment train heads.zip -o runs --preset auto --kimg 2500 --dry-run
+figment train heads.zip -o runs --preset auto --kimg 2500 --dry-run
 """
 
 from __future__ import annotations
@@ -131,6 +131,7 @@ DEFAULT_KIMG = 2500.0
 # network of anime faces, at 512 pixels.
 # None is left to the heuristics, 0 to the growing schedule.
 #
+# fmt: off
 #              z_dim w_dim depth base   max  batch lr      gamma r1 path mix  noise  augment ema   tick start family
 PRESETS: dict[str, tuple[float | bool | str | None, ...]] = {
     "auto":      (512, 512, 2, None,  512, None, None,   None, 16, 2.0, 0.9, True,  None,   None, 4,  0, "stylegan2"),
@@ -140,9 +141,27 @@ PRESETS: dict[str, tuple[float | bool | str | None, ...]] = {
     "progan":    (512, 512, 8, 16384, 512, 0,    0,      10,   1,  0.0, 0.0, False, "none", 10,   0,  0, "progan"),
     "story":     (512, 512, 8, 16384, 512, 4,    0.0015, 10,   1,  0.0, 0.9, True,  "none", 10,  30, 7000, "stylegan1"),
 }
+# fmt: on
 
-COLUMNS = ("z_dim", "w_dim", "map_depth", "channel_base", "channel_max", "batch", "lr", "gamma", "r1_interval",
-           "path_weight", "mixing", "noise", "augment", "ema_kimg", "tick_kimg", "start_kimg", "family")
+COLUMNS = (
+    "z_dim",
+    "w_dim",
+    "map_depth",
+    "channel_base",
+    "channel_max",
+    "batch",
+    "lr",
+    "gamma",
+    "r1_interval",
+    "path_weight",
+    "mixing",
+    "noise",
+    "augment",
+    "ema_kimg",
+    "tick_kimg",
+    "start_kimg",
+    "family",
+)
 
 PLENTY = 50_000
 """From so many pictures on nothing is augmented (Karras 2020, figure 7: no gain from 70,000 mirrored ones)."""
@@ -155,28 +174,41 @@ LEAST_BATCH = 4
 """A GPU must hold so many pictures at once, a group of the minibatch deviation; more are done one after the other."""
 
 COMMON: dict[str, Any] = {
-    "augment_kinds": "bgc", "ada_target": 0.6, "ada_kimg": 500.0, "freeze_d": 0, "mirror": True, "precision": None,
-    "loss": None, "growing": None, "kimg": DEFAULT_KIMG, "keep": 2, "seed": 0, "init": None, "adapt": False,
-    "score_ticks": 1, "tensorboard": False,
+    "augment_kinds": "bgc",
+    "ada_target": 0.6,
+    "ada_kimg": 500.0,
+    "freeze_d": 0,
+    "mirror": True,
+    "precision": None,
+    "loss": None,
+    "growing": None,
+    "kimg": DEFAULT_KIMG,
+    "keep": 2,
+    "seed": 0,
+    "init": None,
+    "adapt": False,
+    "score_ticks": 1,
+    "tensorboard": False,
 }
 """What all presets share; None is decided by `resolve`."""
 
 Like = tuple[dict[str, Any], dict[str, Any] | None]
 """The configurations of a model's generator and, where it has one, its discriminator."""
 
+
 def resolve(
-    data: Path,                    # the data set
-    digest: str,                   # its digest
-    resolution: int,               # side of its pictures
-    channels: int,                 # of its pictures
+    data: Path,  # the data set
+    digest: str,  # its digest
+    resolution: int,  # side of its pictures
+    channels: int,  # of its pictures
     *,
-    preset: str | None = None,     # a row of PRESETS; None: `cpu` on a CPU, else `auto`
-    device: str = "cpu",           # device type: cpu or cuda
-    world: int = 1,                # ranks that share the batch
-    like: Like | None = None,      # networks to build alike; None: by the settings
-    pictures: int | None = None,   # how many the data set has; None where that is not known
-    memory_gb: float | None = None,    # of a GPU of each rank; None where that is not known
-    **given: Any,                  # what the user set; None means unset
+    preset: str | None = None,  # a row of PRESETS; None: `cpu` on a CPU, else `auto`
+    device: str = "cpu",  # device type: cpu or cuda
+    world: int = 1,  # ranks that share the batch
+    like: Like | None = None,  # networks to build alike; None: by the settings
+    pictures: int | None = None,  # how many the data set has; None where that is not known
+    memory_gb: float | None = None,  # of a GPU of each rank; None where that is not known
+    **given: Any,  # what the user set; None means unset
 ) -> TrainConfig:
     """The complete configuration. Collects every problem and raises FigmentError once."""
     family = like[0]["family"] if like else given.get("family")
@@ -193,28 +225,31 @@ def resolve(
     if like is not None:
         values |= {field.name: like[0][field.name] for field in fields(Networks) if field.name in like[0]}
     if preset == "cpu" and like is not None:
-        values["lr"] = given.get("lr")    # None: what was trained before goes on at the rate of `auto`
+        values["lr"] = given.get("lr")  # None: what was trained before goes on at the rate of `auto`
     grows = values["family"] in GROWN
     auto = heuristics(resolution, values["batch"], world, pictures, memory_gb, values["channel_base"]) | {
-        "loss": "wgan-gp" if values["family"] == "progan" else "logistic", "growing": grows,
-        "precision": "bf16" if _has_bf16(device) else "fp32"}
+        "loss": "wgan-gp" if values["family"] == "progan" else "logistic",
+        "growing": grows,
+        "precision": "bf16" if _has_bf16(device) else "fp32",
+    }
     if like is not None and grows and given.get("start_kimg") is None:
         values["start_kimg"] = max(values["start_kimg"], kimg_at_lod(like[0]["lod"], resolution, values["family"]))
     values = {name: auto[name] if value is None and name in auto else value for name, value in values.items()}
 
     _check(values, world)
-    groups = [kind(**{field.name: values.pop(field.name) for field in fields(kind)})
-              for kind in (Networks, Recipe, Schedule)]
+    groups = [
+        kind(**{field.name: values.pop(field.name) for field in fields(kind)}) for kind in (Networks, Recipe, Schedule)
+    ]
     if values:
         raise TypeError(f"unknown settings: {', '.join(values)}")
     networks, recipe, schedule = groups
-    generator, discriminator = network_configs(networks, like)    # type: ignore[arg-type]
-    return TrainConfig(str(data), digest, networks, recipe, schedule, generator, discriminator)    # type: ignore[arg-type]
+    generator, discriminator = network_configs(networks, like)  # type: ignore[arg-type]
+    return TrainConfig(str(data), digest, networks, recipe, schedule, generator, discriminator)  # type: ignore[arg-type]
 
 
 def network_configs(
     networks: Networks,
-    like: Like | None,             # of a model to start from
+    like: Like | None,  # of a model to start from
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the registry builds the generator and the discriminator from."""
     shared = {"family": networks.family, "resolution": networks.resolution, "channels": networks.channels}
@@ -234,11 +269,11 @@ def network_configs(
 
 def heuristics(
     resolution: int,
-    batch: int | None,                 # what the user set; None leaves it to the memory
-    world: int,                        # GPUs
-    pictures: int | None = None,       # of the data set
-    memory_gb: float | None = None,    # of one GPU
-    base: int | None = None,           # the channel_base that the user set, or the network has
+    batch: int | None,  # what the user set; None leaves it to the memory
+    world: int,  # GPUs
+    pictures: int | None = None,  # of the data set
+    memory_gb: float | None = None,  # of one GPU
+    base: int | None = None,  # the channel_base that the user set, or the network has
 ) -> dict[str, float | str]:
     """What `auto` picks: as StyleGAN2-ADA's (Karras 2020, its train.py) from resolution and GPUs, and from two more.
 
@@ -248,7 +283,7 @@ def heuristics(
     channel_base = base or (32768 if resolution >= 512 else 16384)
     each = max(min(4096 // resolution, 32), 1)
     if memory_gb is not None:
-        fits = MEMORY_SHARE * memory_gb / need_gb(resolution, channel_base)    # pictures at once
+        fits = MEMORY_SHARE * memory_gb / need_gb(resolution, channel_base)  # pictures at once
         while each < 32 and 2 * each < fits:
             each *= 2
         if not base and resolution >= 512 and fits < LEAST_BATCH:
@@ -293,8 +328,10 @@ def _check(values: dict[str, Any], world: int) -> None:
     """Raise one FigmentError that lists every value outside its rule."""
     grows = values["growing"]
     rules = {
-        "batch": ((values["batch"] >= 1 or (grows and values["batch"] == 0)) and values["batch"] % world == 0,
-                  f"a positive multiple of the {world} ranks"),
+        "batch": (
+            (values["batch"] >= 1 or (grows and values["batch"] == 0)) and values["batch"] % world == 0,
+            f"a positive multiple of the {world} ranks",
+        ),
         "lr": (0 < values["lr"] < 1 or (grows and values["lr"] == 0), "above 0 and below 1"),
         "gamma": (values["gamma"] >= 0, "0 or more"),
         "r1_interval": (values["r1_interval"] >= 1, "1 or more"),
@@ -321,8 +358,9 @@ def _check(values: dict[str, Any], world: int) -> None:
         "channel_base": (values["channel_base"] >= values["resolution"], "at least the resolution"),
         "family": (values["family"] in FAMILIES, f"one of {', '.join(FAMILIES)}"),
     }
-    wrong = [f"--{name.replace('_', '-')} {values[name]}: must be {rule}"
-             for name, (fine, rule) in rules.items() if not fine]
+    wrong = [
+        f"--{name.replace('_', '-')} {values[name]}: must be {rule}" for name, (fine, rule) in rules.items() if not fine
+    ]
     if wrong:
         raise FigmentError("; ".join(wrong))
 
@@ -331,7 +369,14 @@ def read_config(path: Path) -> TrainConfig:
     """The configuration in a run's config.json; raises FigmentError where it is damaged."""
     value = read_json(path)
     try:
-        return TrainConfig(value["data"], value["digest"], Networks(**value["networks"]), Recipe(**value["recipe"]),
-                           Schedule(**value["schedule"]), value["generator"], value["discriminator"])
+        return TrainConfig(
+            value["data"],
+            value["digest"],
+            Networks(**value["networks"]),
+            Recipe(**value["recipe"]),
+            Schedule(**value["schedule"]),
+            value["generator"],
+            value["discriminator"],
+        )
     except (KeyError, TypeError) as error:
         raise FigmentError(f"{path}: not a training configuration of this version ({error})") from None

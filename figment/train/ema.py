@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 def ema_beta(
-    nimg: int,                   # images shown so far
-    batch: int,                  # images per step
-    ema_kimg: float,             # half-life in thousands of images
-    rampup: float = 0.05,        # the half-life is never longer than this share of the images shown
+    nimg: int,  # images shown so far
+    batch: int,  # images per step
+    ema_kimg: float,  # half-life in thousands of images
+    rampup: float = 0.05,  # the half-life is never longer than this share of the images shown
 ) -> float:
     """The weight of the old average in one step: 0.5 ** (batch / half-life), as in StyleGAN2-ADA."""
     half_life = min(ema_kimg * 1000, nimg * rampup)

@@ -75,11 +75,11 @@ class Graphs:
 
     def run(
         self,
-        part: str,                    # its name; always of the same shapes
+        part: str,  # its name; always of the same shapes
         work: Work,
         inputs: Inputs,
-        network: nn.Module,           # whose parameters get the gradients
-        plainly: Callable[[], dict[str, Tensor]],     # the same without a graph
+        network: nn.Module,  # whose parameters get the gradients
+        plainly: Callable[[], dict[str, Tensor]],  # the same without a graph
     ) -> dict[str, Tensor]:
         """What `work` returns, from a graph where there is one."""
         if not self.usable(inputs):
@@ -113,7 +113,7 @@ class Graphs:
         torch.cuda.empty_cache()
         static = tree_map(lambda leaf: None if leaf is None else leaf.clone(), inputs)
         for parameter in parameters:
-            parameter.grad = None    # so that the gradients are made in the graph's own memory
+            parameter.grad = None  # so that the gradients are made in the graph's own memory
         graph = torch.cuda.CUDAGraph()
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
@@ -122,13 +122,13 @@ class Graphs:
 
 
 def _check(
-    stats: dict[str, Tensor],             # of the plain part, and
-    recorded: dict[str, Tensor],          # of the recorded one
+    stats: dict[str, Tensor],  # of the plain part, and
+    recorded: dict[str, Tensor],  # of the recorded one
     grads: list[Tensor | None],
     recorded_grads: list[Tensor | None],
 ) -> None:
     """Raise ValueError where the recorded part does something else."""
-    pairs = [(stats[name], recorded[name]) for name in stats if "sign" not in name]    # rounding may turn a sign
+    pairs = [(stats[name], recorded[name]) for name in stats if "sign" not in name]  # rounding may turn a sign
     if [grad is None for grad in grads] != [grad is None for grad in recorded_grads]:
         raise ValueError("a recorded step leaves out gradients")
     flat = [torch.cat([grad.flatten() for grad in some if grad is not None]) for some in (grads, recorded_grads)]

@@ -97,8 +97,8 @@ PROGAN = progan_phases()
 
 
 def growth_at(
-    kimg: float,                 # thousands of images shown so far
-    resolution: int,             # the full size: the longer side in pixels
+    kimg: float,  # thousands of images shown so far
+    resolution: int,  # the full size: the longer side in pixels
     phases: Phases = STYLEGAN1,
 ) -> Growth:
     """What holds after `kimg`: each size is trained for a while, then the next one fades in (Karras 2017, figure 2)."""
@@ -115,8 +115,11 @@ def growth_at(
     current = resolution >> math.floor(lod)
     key = 1 << max(math.ceil(math.log2(current)), 0)
     return Growth(
-        lod, current, phases.minibatch.get(key, phases.minibatch[max(phases.minibatch)]),
-        phases.lr.get(key, phases.lr_base), phases.tick_kimg.get(key, phases.tick_base),
+        lod,
+        current,
+        phases.minibatch.get(key, phases.minibatch[max(phases.minibatch)]),
+        phases.lr.get(key, phases.lr_base),
+        phases.tick_kimg.get(key, phases.tick_base),
         "stabilise" if lod == math.floor(lod) else "fade",
     )
 
@@ -127,9 +130,9 @@ def new_layer(previous: float, current: float) -> bool:
 
 
 def fade_reals(
-    images: Tensor,              # [N, C, H, W] at full size
+    images: Tensor,  # [N, C, H, W] at full size
     lod: float,
-    full_size: bool = True,      # False: stay at the size of the level in use
+    full_size: bool = True,  # False: stay at the size of the level in use
 ) -> Tensor:
     """Real pictures as the generator can draw them at `lod`: averaged down, faded towards the next coarser level.
 

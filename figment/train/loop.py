@@ -1,8 +1,8 @@
 """The training loop.
 
-    figment train heads-64.zip -o runs --kimg 200
-    figment train heads-64.zip -o runs --resume
-    torchrun --nproc-per-node 2 -m figment train heads-256.zip -o runs
+figment train heads-64.zip -o runs --kimg 200
+figment train heads-64.zip -o runs --resume
+torchrun --nproc-per-node 2 -m figment train heads-256.zip -o runs
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ class Stop:
 
 def train(
     config: TrainConfig,
-    run: Path,                                  # the run's folder; a run that is already in it goes on
+    run: Path,  # the run's folder; a run that is already in it goes on
     dataset: ImageDataset,
     world: World,
-    on_tick: Callable[[State], str | None] = lambda state: None,     # scores a tick; tells of a collapse
+    on_tick: Callable[[State], str | None] = lambda state: None,  # scores a tick; tells of a collapse
 ) -> bool:
     """Train until `kimg`; returns False where a signal ended it early, with a checkpoint written."""
     state = new_state(config, world.device, init=not checkpoints(run))
@@ -154,9 +154,9 @@ def _roll_back(
     run: Path,
     state: State,
     world: World,
-    broken: str,                # what is wrong
-    count: int,                 # rollbacks so far, this one included
-    to: float | None = None,    # kimg of the checkpoint to go back to; None: the newest
+    broken: str,  # what is wrong
+    count: int,  # rollbacks so far, this one included
+    to: float | None = None,  # kimg of the checkpoint to go back to; None: the newest
 ) -> None:
     """Go back to a good checkpoint with half the learning rate."""
     if count > MOST_ROLLBACKS:
@@ -165,8 +165,10 @@ def _roll_back(
     load_newest(run, state, world.device, math.inf if to is None else to)
     state.lr_scale = scale
     if world.is_main:
-        say(f"at {at / 1000:.1f} kimg {broken}: back to {state.nimg / 1000:.1f} kimg, with {scale:g} times the "
-            "learning rate")
+        say(
+            f"at {at / 1000:.1f} kimg {broken}: back to {state.nimg / 1000:.1f} kimg, with {scale:g} times the "
+            "learning rate"
+        )
 
 
 class Meter:
@@ -194,8 +196,13 @@ class Meter:
         before = state.history[-1]["sec"] if state.history else 0.0
         if state.lod is not None:
             means["lod"] = state.lod
-        return {"tick": len(state.history), "kimg": state.nimg / 1000, "sec": round(before + sec, 3),
-                "sec_per_kimg": round(sec / max(kimg, 1e-9), 3), **means}
+        return {
+            "tick": len(state.history),
+            "kimg": state.nimg / 1000,
+            "sec": round(before + sec, 3),
+            "sec_per_kimg": round(sec / max(kimg, 1e-9), 3),
+            **means,
+        }
 
 
 # ---------------------------------------------------------------------- what a run writes
@@ -217,7 +224,7 @@ def _begin(config: TrainConfig, run: Path, state: State, dataset: ImageDataset, 
     columns = _grid_columns(dataset.resolution)
     write_png(run / "reals.png", make_grid(on_squares(dataset.take(range(min(columns**2, len(dataset))))), columns))
     last = state.history[-1]["kimg"] if state.history else config.schedule.start_kimg
-    if state.nimg == round(last * 1000):    # at a tick; what was not written before a crash is written now
+    if state.nimg == round(last * 1000):  # at a tick; what was not written before a crash is written now
         _publish(config, run, state, dataset, world)
 
 
@@ -230,9 +237,10 @@ def _publish(config: TrainConfig, run: Path, state: State, dataset: ImageDataset
     write_png(run / "fakes" / f"img{state.nimg:09d}.png", fakes)
     save_checkpoint(run, state, config.schedule.keep, best_kimg(run))
     data = {"name": dataset.name, "pictures": len(dataset), "digest": dataset.digest}
-    save(run / "model.safetensors", Model(
-        g_ema=state.g_ema, g=None, d=state.d, origin="figment",
-        config={"data": data, "kimg": state.nimg / 1000}))
+    save(
+        run / "model.safetensors",
+        Model(g_ema=state.g_ema, g=None, d=state.d, origin="figment", config={"data": data, "kimg": state.nimg / 1000}),
+    )
     write_text(run / "stats.jsonl", "".join(json.dumps(row) + "\n" for row in state.history))
     return np.asarray(fakes)
 
@@ -242,8 +250,10 @@ def draw_fakes(state: State, count: int) -> np.ndarray:
     """The average generator's pictures of seeds 0 to `count`: uint8 [N, C, H, W]."""
     z = torch.from_numpy(seeds_to_z(list(range(count)), state.g_ema.z_dim)).float()
     device = next(state.g_ema.parameters()).device
-    images = [to_uint8(state.g_ema.synthesis(state.g_ema.mapping(part.to(device)), noise="const")).cpu()
-              for part in z.split(8)]
+    images = [
+        to_uint8(state.g_ema.synthesis(state.g_ema.mapping(part.to(device)), noise="const")).cpu()
+        for part in z.split(8)
+    ]
     return torch.cat(images).numpy()
 
 
@@ -255,21 +265,23 @@ def _grid_columns(resolution: int) -> int:
 def _status(
     run: Path,
     state: State,
-    total: int,             # images at the end
-    share: float | None,    # of the machine's ceiling; None where it is not known
+    total: int,  # images at the end
+    share: float | None,  # of the machine's ceiling; None where it is not known
 ) -> str:
     """One line for people."""
     row = state.history[-1]
     left = (total - state.nimg) / 1000 * row["sec_per_kimg"]
     of_ceiling = f" ({share:.0%} of ceiling)" if share else ""
-    line = (f"tick {row['tick']:<4.0f} kimg {row['kimg']:>8.1f} / {total / 1000:g}   {row['sec_per_kimg']:6.2f} s/kimg"
-            f"{of_ceiling}   left {clock(left)}   G {row['loss_g']:.2f}   D {row['loss_d']:.2f}"
-            f"   D(real) {row['sign_real']:+.2f}")
+    line = (
+        f"tick {row['tick']:<4.0f} kimg {row['kimg']:>8.1f} / {total / 1000:g}   {row['sec_per_kimg']:6.2f} s/kimg"
+        f"{of_ceiling}   left {clock(left)}   G {row['loss_g']:.2f}   D {row['loss_d']:.2f}"
+        f"   D(real) {row['sign_real']:+.2f}"
+    )
     if "ada_p" in row:
         line += f"   ADA {row['ada_p']:.3f}"
     if row.get("lod"):
         line += f"   lod {row['lod']:.2f}"
-    scores = [score for score in read_rows(run / SCORES) if score["kimg"] < row["kimg"]]    # none of before a rollback
+    scores = [score for score in read_rows(run / SCORES) if score["kimg"] < row["kimg"]]  # none of before a rollback
     if scores:
         line += f"   {scores[-1].get('label', 'score')} {scores[-1]['smooth']:.4f}"
     memory = peak_memory(state.path_mean.device)

@@ -27,9 +27,9 @@ def judge_both(d: Any, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         return d(real).float(), d(fake).float()
 
     # Sample i belongs to group i mod groups: side by side the reals' groups come first in each row, then the fakes'.
-    both = torch.cat([batch.unflatten(0, (size, n // size)) for batch in (real, fake)], 1)    # [size, 2 groups, ...]
+    both = torch.cat([batch.unflatten(0, (size, n // size)) for batch in (real, fake)], 1)  # [size, 2 groups, ...]
     logits = d(both.flatten(0, 1)).float().unflatten(0, (size, 2 * n // size))
-    of_real, of_fake = logits.split(n // size, 1)                                             # [size, groups, 1]
+    of_real, of_fake = logits.split(n // size, 1)  # [size, groups, 1]
     return of_real.flatten(0, 1), of_fake.flatten(0, 1)
 
 
@@ -46,7 +46,7 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 def r1_penalty(real_images: Tensor, real_logits: Tensor) -> Tensor:
     """|dD/dx|^2 per image (Mescheder 2018, eq. 9): `real_images` [N, C, H, W] need gradients; returns [N]."""
     (grads,) = torch.autograd.grad(real_logits.sum(), real_images, create_graph=True)
-    return grads.square().sum([1, 2, 3])    # [N, C, H, W] -> [N]
+    return grads.square().sum([1, 2, 3])  # [N, C, H, W] -> [N]
 
 
 class PathLength(NamedTuple):
@@ -61,14 +61,14 @@ class PathLength(NamedTuple):
 
 
 def path_length(
-    images: Tensor,            # G's pictures, [N, C, H, W]
-    styles: Tensor,            # the w that they were made of, [N, L, D], needing gradients
-    mean: Tensor,              # the moving average of earlier path lengths, []; 0 at the start
-    noise: Tensor,             # normal, of the shape of `images`
+    images: Tensor,  # G's pictures, [N, C, H, W]
+    styles: Tensor,  # the w that they were made of, [N, L, D], needing gradients
+    mean: Tensor,  # the moving average of earlier path lengths, []; 0 at the start
+    noise: Tensor,  # normal, of the shape of `images`
     weight: float = 2.0,
-    decay: float = 0.01,       # how fast the average follows
-    reduce: Callable[[Tensor], Tensor] = lambda value: value,     # the mean over all ranks
-    lagged: bool = False,      # True: a is `mean` as handed in, so that parts of a batch add up to the whole exactly
+    decay: float = 0.01,  # how fast the average follows
+    reduce: Callable[[Tensor], Tensor] = lambda value: value,  # the mean over all ranks
+    lagged: bool = False,  # True: a is `mean` as handed in, so that parts of a batch add up to the whole exactly
 ) -> PathLength:
     """E (|J_w^T y|_2 - a)^2 (Karras et al. 2019, equation 4): w moved anywhere should change pictures equally much.
 
@@ -77,16 +77,16 @@ def path_length(
     """
     noise = noise / math.sqrt(images.shape[2] * images.shape[3])
     (grads,) = torch.autograd.grad((images * noise).sum(), styles, create_graph=True)
-    lengths = grads.square().sum(2).mean(1).sqrt()     # [N, L, D] -> [N]
+    lengths = grads.square().sum(2).mean(1).sqrt()  # [N, L, D] -> [N]
     moved = mean.lerp(reduce(lengths.detach().mean()), decay)
     aim = mean if lagged else moved
     return PathLength((lengths - aim).square().mean() * weight, moved, lengths.detach())
 
 
 def critic_loss(
-    real_scores: Tensor,       # [N, 1]
-    fake_scores: Tensor,       # [N, 1]
-    drift: float = 0.001,      # weight of the squared scores of reals, which keeps them near 0
+    real_scores: Tensor,  # [N, 1]
+    fake_scores: Tensor,  # [N, 1]
+    drift: float = 0.001,  # weight of the squared scores of reals, which keeps them near 0
 ) -> Tensor:
     """The Wasserstein critic's loss (Arjovsky 2017) with ProGAN's drift (Karras et al. 2017, appendix A) -> scalar."""
     return fake_scores.mean() - real_scores.mean() + real_scores.square().mean() * drift
@@ -98,16 +98,16 @@ def critic_generator_loss(fake_scores: Tensor) -> Tensor:
 
 
 def gradient_penalty(
-    critic: Callable[[Tensor], Tensor],     # pictures [N, C, H, W] to scores [N, 1]
-    real: Tensor,                           # [N, C, H, W]
-    fake: Tensor,                           # [N, C, H, W]
-    place: Tensor,                          # uniform, [N]: where between the two, 0 at the real
+    critic: Callable[[Tensor], Tensor],  # pictures [N, C, H, W] to scores [N, 1]
+    real: Tensor,  # [N, C, H, W]
+    fake: Tensor,  # [N, C, H, W]
+    place: Tensor,  # uniform, [N]: where between the two, 0 at the real
     weight: float = 10.0,
-    target: float = 1.0,                    # the wished-for slope
+    target: float = 1.0,  # the wished-for slope
 ) -> Tensor:
     """WGAN-GP's penalty between pairs, weight (|slope| - target)^2 / target^2, [N] (Gulrajani 2017, equation 3)."""
     place = place.to(real.dtype)[:, None, None, None]
     between = real.detach().lerp(fake.detach().to(real.dtype), place).requires_grad_()
     (grads,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    slope = grads.square().sum([1, 2, 3]).sqrt()       # [N, C, H, W] -> [N]
+    slope = grads.square().sum([1, 2, 3]).sqrt()  # [N, C, H, W] -> [N]
     return (slope - target).square() * (weight / target**2)

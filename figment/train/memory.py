@@ -33,9 +33,9 @@ def whole_group(batch: int, group: int) -> int:
 
 
 def micro_batches(
-    batch: int,                  # samples of this rank
-    size: int,                   # most samples of one micro-batch
-    group: int = 1,              # of the minibatch deviation; 1 where there is none, 0 for the whole batch
+    batch: int,  # samples of this rank
+    size: int,  # most samples of one micro-batch
+    group: int = 1,  # of the minibatch deviation; 1 where there is none, 0 for the whole batch
 ) -> list[Tensor]:
     """Indices int64 [n] that split a batch, keeping together what the minibatch deviation compares.
 
@@ -43,7 +43,7 @@ def micro_batches(
     """
     together = whole_group(batch, group)
     groups = batch // together
-    table = torch.arange(batch).view(together, groups)      # a column is a group
+    table = torch.arange(batch).view(together, groups)  # a column is a group
 
     # As many groups as fit, but never a number that would be compared in other groups.
     most = max(size // together, 1)
@@ -52,7 +52,7 @@ def micro_batches(
     parts = table.split([most] * (groups // most) + ([groups % most] if groups % most else []), 1)
     if any(whole_group(part.numel(), group) != together for part in parts):
         parts = table.split(1, 1)
-    return [part.flatten() for part in parts]               # [together, groups] -> [n]
+    return [part.flatten() for part in parts]  # [together, groups] -> [n]
 
 
 class MicroBatches:
@@ -60,9 +60,9 @@ class MicroBatches:
 
     def __init__(
         self,
-        batch: int,                                         # samples of this rank
-        group: int = 4,                                     # of D's minibatch deviation; 1 where there is none
-        size: int | None = None,                            # most samples at once, as found earlier; None: all
+        batch: int,  # samples of this rank
+        group: int = 4,  # of D's minibatch deviation; 1 where there is none
+        size: int | None = None,  # most samples at once, as found earlier; None: all
         tell: Callable[[str], None] = say,
     ) -> None:
         self.batch, self.group, self.size, self.tell = batch, group, min(size or batch, batch), tell
@@ -75,7 +75,7 @@ class MicroBatches:
     def run(
         self,
         closure: Closure,
-        reset: Callable[[], None],                          # forget the gradients; before the first and after a failure
+        reset: Callable[[], None],  # forget the gradients; before the first and after a failure
     ) -> dict[str, Tensor]:
         """Statistics of the whole batch, its gradients accumulated; halves the micro-batch where memory runs out.
 
@@ -88,8 +88,10 @@ class MicroBatches:
             if stats is not None:
                 return stats
             if self.size <= self.smallest:
-                raise FigmentError(f"out of memory with {self.smallest} pictures at once, the least that the minibatch "
-                                   "deviation allows; take a smaller --batch, network or resolution")
+                raise FigmentError(
+                    f"out of memory with {self.smallest} pictures at once, the least that the minibatch "
+                    "deviation allows; take a smaller --batch, network or resolution"
+                )
 
             # What the failed attempt held is free now that its frames are gone.
             reset()
@@ -98,8 +100,10 @@ class MicroBatches:
                 torch.cuda.empty_cache()
             was, self.size = self.size, max(self.size // 2, self.smallest)
             self.size -= self.size % self.smallest
-            self.tell(f"out of memory with {was} pictures at once: going on with {self.size} at once, "
-                      f"gradients added up to the same batch of {self.batch}")
+            self.tell(
+                f"out of memory with {was} pictures at once: going on with {self.size} at once, "
+                f"gradients added up to the same batch of {self.batch}"
+            )
             _random_state(state)
 
     def _attempt(self, closure: Closure) -> dict[str, Tensor] | None:

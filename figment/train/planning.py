@@ -1,6 +1,6 @@
 """How long and how much, before a week is spent: a trial on this machine beside published figures of other cards.
 
-    figment plan heads-512.zip --kimg 2500 --watts 350 --kwh 0.35 --rent A100=1.9,V100=0.8
+figment plan heads-512.zip --kimg 2500 --watts 350 --kwh 0.35 --rent A100=1.9,V100=0.8
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ def plan(
     data: Path,
     *,
     kimg: float | None = None,
-    watts: float | None = None,          # what this machine draws under load
-    kwh: float | None = None,            # price of a kilowatt-hour
-    rent: dict[str, float] | None = None,    # price of an hour of rented cards, by the beginning of their names
+    watts: float | None = None,  # what this machine draws under load
+    kwh: float | None = None,  # price of a kilowatt-hour
+    rent: dict[str, float] | None = None,  # price of an hour of rented cards, by the beginning of their names
     device: str | None = None,
-    **given: Any,                        # settings of train/config.py
+    **given: Any,  # settings of train/config.py
 ) -> list[Row]:
     """This machine by a trial of some steps, then the cards whose figures are published for this resolution."""
     world = join_world(device)

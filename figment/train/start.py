@@ -32,11 +32,11 @@ def start_training(
     data: Path,
     runs: Path,
     *,
-    sec: float | None = None,        # time budget in seconds; None: train to kimg
-    dry_run: bool = False,           # True: print the configuration and stop
-    device: str | None = None,       # cpu, cuda, cuda:1; None takes the GPU where there is one
-    run: Path | None = None,         # the run's folder; None takes the next free number below `runs`
-    **given: Any,                    # settings of train/config.py; None means unset
+    sec: float | None = None,  # time budget in seconds; None: train to kimg
+    dry_run: bool = False,  # True: print the configuration and stop
+    device: str | None = None,  # cpu, cuda, cuda:1; None takes the GPU where there is one
+    run: Path | None = None,  # the run's folder; None takes the next free number below `runs`
+    **given: Any,  # settings of train/config.py; None means unset
 ) -> Path:
     """Start a run below `runs` and train it; returns its folder."""
     world = join_world(device)
@@ -51,10 +51,10 @@ def start_training(
 
 
 def resume_training(
-    where: Path,                     # a run, or a folder of runs whose newest is meant
+    where: Path,  # a run, or a folder of runs whose newest is meant
     *,
-    data: Path | None = None,        # where its data set lies now; None takes the path it was started with
-    kimg: float | None = None,       # another length; None keeps the run's own
+    data: Path | None = None,  # where its data set lies now; None takes the path it was started with
+    kimg: float | None = None,  # another length; None keeps the run's own
     device: str | None = None,
 ) -> Path:
     """Go on with a run from its newest whole checkpoint; nothing but its folder is needed."""
@@ -63,7 +63,7 @@ def resume_training(
     if kimg is not None:
         config = dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, kimg=kimg))
     world = join_world(device)
-    if config.recipe.batch % world.size:    # 0, by resolution, is shared by 1, 2, 4 and 8
+    if config.recipe.batch % world.size:  # 0, by resolution, is shared by 1, 2, 4 and 8
         raise FigmentError(f"--resume {run}: its batch of {config.recipe.batch} can't be shared by {world.size} ranks")
     _launch(config, run, ImageDataset(data or Path(config.data)), world)
     return run
@@ -72,9 +72,18 @@ def resume_training(
 def plan(dataset: ImageDataset, world: World, sec: float | None, **given: Any) -> TrainConfig:
     """The complete configuration; a time budget becomes kimg by a short trial on this machine."""
     like = _networks_of(given["init"], bool(given.get("adapt")), dataset) if given.get("init") else None
-    config = resolve(dataset.path.resolve(), dataset.digest, dataset.resolution, dataset.channels,
-                     device=world.device.type, world=world.size, like=like, pictures=len(dataset),
-                     memory_gb=world.memory_gb(), **given)
+    config = resolve(
+        dataset.path.resolve(),
+        dataset.digest,
+        dataset.resolution,
+        dataset.channels,
+        device=world.device.type,
+        world=world.size,
+        like=like,
+        pictures=len(dataset),
+        memory_gb=world.memory_gb(),
+        **given,
+    )
     if sec is None:
         return config
     from figment.train.trial import measure_sec_per_kimg
@@ -116,6 +125,7 @@ def _scores(config: TrainConfig, run: Path, dataset: ImageDataset, world: World)
 
     def score(state: State) -> str | None:
         return scores.watch(state.g_ema, state.nimg / 1000)
+
     return score
 
 
@@ -125,9 +135,11 @@ def _launch(config: TrainConfig, run: Path, dataset: ImageDataset, world: World)
     if world.is_main:
         if dataset.labelled:
             say(f"DATA {dataset.path}: has labels, which training ignores; they stay in the data set")
-        say(f"{run}: {networks.family} {networks.resolution}px, {len(dataset)} pictures, batch {recipe.batch}, "
+        say(
+            f"{run}: {networks.family} {networks.resolution}px, {len(dataset)} pictures, batch {recipe.batch}, "
             f"channel base {networks.channel_base}, gamma {recipe.gamma:g}, {config.schedule.kimg:g} kimg on "
-            f"{world.size} x {world.device}")
+            f"{world.size} x {world.device}"
+        )
     try:
         train(config, run, dataset, world, _scores(config, run, dataset, world))
     finally:

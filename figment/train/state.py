@@ -79,19 +79,19 @@ class State:
         """Take over what `dump` gave."""
         for name in ("g_opt", "d_opt"):
             for group in values[name]["param_groups"]:
-                group["fused"] = True    # it was not, in early versions
+                group["fused"] = True  # it was not, in early versions
         for name in ("g", "d", "g_ema", "g_opt", "d_opt"):
             getattr(self, name).load_state_dict(values[name])
         for name in PLAIN:
             setattr(self, name, values[name])
-        self.micro = values["micro"] if isinstance(values["micro"], dict) else {}    # one number, in early versions
+        self.micro = values["micro"] if isinstance(values["micro"], dict) else {}  # one number, in early versions
         self.ada = AdaState(**values["ada"]) if values["ada"] else None
 
 
 def new_state(
     config: TrainConfig,
     device: torch.device,
-    init: bool = True,         # False: leave the weights of `config.schedule.init` aside, a checkpoint will follow
+    init: bool = True,  # False: leave the weights of `config.schedule.init` aside, a checkpoint will follow
 ) -> State:
     """Networks with the seed's random weights, or those of `init`, and fresh optimizers."""
     torch.manual_seed(config.schedule.seed)
@@ -103,8 +103,10 @@ def new_state(
     g_ema = g_ema.to(device).eval().requires_grad_(False)
 
     # R1 and path length join the steps in which they fall, so Adam's settings need no correction for laziness.
-    g_opt, d_opt = (torch.optim.Adam(network.parameters(), lr=config.recipe.lr or 0.001, betas=BETAS, eps=1e-8,
-                                     fused=True) for network in (g, d))
+    g_opt, d_opt = (
+        torch.optim.Adam(network.parameters(), lr=config.recipe.lr or 0.001, betas=BETAS, eps=1e-8, fused=True)
+        for network in (g, d)
+    )
     state = State(g, d, g_ema, g_opt, d_opt)
     state.nimg = round(config.schedule.start_kimg * 1000)
     state.path_mean = torch.zeros([], device=device)
@@ -150,8 +152,8 @@ def checkpoint_at(run: Path, kimg: float) -> Path:
 def save_checkpoint(
     run: Path,
     state: State,
-    keep: int,                       # newest checkpoints to keep
-    best: float | None = None,       # kimg of the best scored one, which stays too; None where nothing was scored
+    keep: int,  # newest checkpoints to keep
+    best: float | None = None,  # kimg of the best scored one, which stays too; None where nothing was scored
 ) -> None:
     """Write the state under its image count; of older ones the newest few, the best and the last of each day stay."""
     with atomic(checkpoint_at(run, state.nimg / 1000)) as temporary:
@@ -178,7 +180,7 @@ def load_newest(
     run: Path,
     state: State,
     device: torch.device,
-    until: float = math.inf,         # kimg of the newest one that is wanted
+    until: float = math.inf,  # kimg of the newest one that is wanted
 ) -> list[str]:
     """Restore the newest whole checkpoint; returns one line for each damaged one that was passed over.
 
@@ -193,8 +195,10 @@ def load_newest(
             continue
         return passed
     if passed:
-        raise FigmentError(f"{run}: none of its {len(passed)} checkpoints is whole; a new run can go on from its model "
-                           f"with --init {run}. {passed[0]}")
+        raise FigmentError(
+            f"{run}: none of its {len(passed)} checkpoints is whole; a new run can go on from its model "
+            f"with --init {run}. {passed[0]}"
+        )
     return []
 
 

@@ -42,7 +42,7 @@ STREAMS = {"real": 1 << 20, "fake": 2 << 20, "g": 3 << 20, "path": 4 << 20, "noi
 
 def moment(
     config: TrainConfig,
-    nimg: int,                 # images shown so far
+    nimg: int,  # images shown so far
     gpus: int = 1,
 ) -> Growth:
     """What holds now: batch, learning rate and tick of the recipe, or of the growing schedule where those are 0."""
@@ -51,8 +51,14 @@ def moment(
         return Growth(0.0, resolution, recipe.batch, recipe.lr, schedule.tick_kimg, "stabilise")
     phases = progan_phases(gpus) if config.networks.family == "progan" else stylegan1_phases(gpus)
     now = growth_at(nimg / 1000, resolution, phases)
-    return Growth(now.lod, now.resolution, recipe.batch or now.minibatch, recipe.lr or now.lr,
-                  schedule.tick_kimg or now.tick_kimg, now.phase)
+    return Growth(
+        now.lod,
+        now.resolution,
+        recipe.batch or now.minibatch,
+        recipe.lr or now.lr,
+        schedule.tick_kimg or now.tick_kimg,
+        now.phase,
+    )
 
 
 def lazy_parts(recipe: Recipe, step: int) -> tuple[bool, bool]:
@@ -82,7 +88,7 @@ class Latents:
 def train_step(
     config: TrainConfig,
     state: State,
-    images: Tensor | ReadAhead,    # the data, uint8 [N, C, H, W]
+    images: Tensor | ReadAhead,  # the data, uint8 [N, C, H, W]
     sampler: EndlessSampler,
     world: World,
 ) -> dict[str, Tensor]:
@@ -126,7 +132,7 @@ def _draw_latents(
     config: TrainConfig,
     state: State,
     randomness: torch.Generator,
-    batch: int,                # over all ranks
+    batch: int,  # over all ranks
     world: World,
 ) -> Latents:
     """Latents with style mixing (Karras 2019, 3.1): from a random layer on, a second z counts."""
@@ -144,13 +150,11 @@ def _styles(config: TrainConfig, state: State, inputs: Inputs, index: Index) -> 
     if config.recipe.mixing == 0 or state.g.num_layers == 1:
         return first
     layer = torch.arange(state.g.num_layers, device=z.device)
-    second = layer[None, :] >= inputs["cutoff"][index][:, None]                     # [n, L]
+    second = layer[None, :] >= inputs["cutoff"][index][:, None]  # [n, L]
     return torch.where(second[:, :, None], state.g.mapping(z[1]), first)
 
 
-def _take_reals(
-    state: State, images: Tensor | ReadAhead, sampler: EndlessSampler, now: Growth, world: World
-) -> Tensor:
+def _take_reals(state: State, images: Tensor | ReadAhead, sampler: EndlessSampler, now: Growth, world: World) -> Tensor:
     """This rank's share of the next showings, as the networks can draw them now: [n, C, H, W] in [-1, 1]."""
     indices, flips = sampler.take(state.nimg, now.minibatch)
     rows = torch.from_numpy(indices[world.share])
@@ -174,9 +178,13 @@ def _step_d(
     penalise, _ = lazy_parts(recipe, state.step)
     augment = _augmentation(config, state, world)
     inputs = {
-        "reals": reals, "z": latents.z, "cutoff": latents.cutoff, "noise": _noise(config, state, 0, now, world),
+        "reals": reals,
+        "z": latents.z,
+        "cutoff": latents.cutoff,
+        "noise": _noise(config, state, 0, now, world),
         "see_real": _draws(config, state, "real", now.minibatch, world),
-        "see_fake": _draws(config, state, "fake", now.minibatch, world)}
+        "see_fake": _draws(config, state, "fake", now.minibatch, world),
+    }
     if critic:
         places = torch.rand(now.minibatch, generator=_stream(config, state, "path"))[world.share]
         inputs["places"] = world.put(places)
@@ -239,13 +247,20 @@ def _step_g(config: TrainConfig, state: State, now: Growth, latents: Latents, wo
     recipe, device = config.recipe, world.device
     _, look = lazy_parts(recipe, state.step)
     augment = _augmentation(config, state, world)
-    inputs = {"z": latents.z, "cutoff": latents.cutoff, "noise": _noise(config, state, 1, now, world),
-              "see": _draws(config, state, "g", now.minibatch, world)}
+    inputs = {
+        "z": latents.z,
+        "cutoff": latents.cutoff,
+        "noise": _noise(config, state, 1, now, world),
+        "see": _draws(config, state, "g", now.minibatch, world),
+    }
     if look:
         shape = (now.minibatch, state.g.channels, *state.g.sizes[-1])
         directions = torch.randn(shape, generator=_stream(config, state, "path", 1, device), device=device)
-        inputs |= {"directions": directions[world.share], "path_noise": _noise(config, state, 2, now, world),
-                   "path_mean": state.path_mean}
+        inputs |= {
+            "directions": directions[world.share],
+            "path_noise": _noise(config, state, 2, now, world),
+            "path_mean": state.path_mean,
+        }
 
     def closure(inputs: Inputs, index: Index, part: float) -> dict[str, Tensor]:
         with _fast(config, device):
@@ -266,8 +281,9 @@ def _step_g(config: TrainConfig, state: State, now: Growth, latents: Latents, wo
         return stats
 
     state.d.requires_grad_(False)
-    stats = _run("G with path length" if look else "G", config, state, now, world, closure, inputs, state.g,
-                 state.g_opt)
+    stats = _run(
+        "G with path length" if look else "G", config, state, now, world, closure, inputs, state.g, state.g_opt
+    )
     _update(state.g_opt, state.g, world)
     if look:
         state.path_mean = world.mean(stats.pop("path_mean"))
@@ -280,13 +296,13 @@ def _step_g(config: TrainConfig, state: State, now: Growth, latents: Latents, wo
 
 
 def _run(
-    part: str,                 # of the step: parts need different memory
+    part: str,  # of the step: parts need different memory
     config: TrainConfig,
     state: State,
     now: Growth,
     world: World,
     closure: Callable[[Inputs, Index, float], dict[str, Tensor]],
-    inputs: Inputs,            # what the closure takes
+    inputs: Inputs,  # what the closure takes
     network: torch.nn.Module,  # what learns
     optimizer: torch.optim.Optimizer,
 ) -> dict[str, Tensor]:

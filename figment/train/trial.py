@@ -40,5 +40,5 @@ def measure_sec_per_kimg(config: TrainConfig, dataset: ImageDataset, world: Worl
         for _ in range(runs_to_steady(world.device)):
             timed(step)
     sec_per_step = sum(share * statistics.median(timed(step) for _ in range(STEPS)) for step, share in kinds)
-    mean = world.mean(torch.tensor(sec_per_step, device=world.device))    # every rank must plan the same length
+    mean = world.mean(torch.tensor(sec_per_step, device=world.device))  # every rank must plan the same length
     return float(mean) / moment(config, state.nimg, world.size).minibatch * 1000

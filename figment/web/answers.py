@@ -39,6 +39,7 @@ FOREVER = "private, max-age=31536000, immutable"
 
 # ---------------------------------------------------------------------- what a request asks for
 
+
 def recipes_of(request: Request, most: int = PARENTS) -> list[Recipe]:
     """The recipes of an address, ?r=...&r=..."""
     texts = request.query_params.getlist("r")
@@ -75,6 +76,7 @@ async def body_of(request: Request) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------------- pictures
+
 
 async def face(request: Request) -> Response:
     """A picture: of one recipe, or on the way between two (?r=A&r=B&at=0.3)."""
@@ -159,6 +161,7 @@ def mixed(request: Request) -> Response:
 
 
 # ---------------------------------------------------------------------- favourites and jobs
+
 
 def list_favourites(request: Request) -> Response:
     """Every favourite, the newest first."""
@@ -246,8 +249,12 @@ def film_file(request: Request) -> Response:
     job = _job(request)
     if job.film is None or not job.film.is_file():
         raise HTTPException(404, "no film of this job")
-    return FileResponse(job.film, media_type="video/mp4", filename=f"figment-{job.id}.mp4",
-                        content_disposition_type="attachment" if "download" in request.query_params else "inline")
+    return FileResponse(
+        job.film,
+        media_type="video/mp4",
+        filename=f"figment-{job.id}.mp4",
+        content_disposition_type="attachment" if "download" in request.query_params else "inline",
+    )
 
 
 def latent_picture(request: Request) -> Response:
@@ -259,6 +266,7 @@ def latent_picture(request: Request) -> Response:
 
 
 # ---------------------------------------------------------------------- the page, the run
+
 
 def page(request: Request) -> Response:
     """The page; what it shows is in its address."""

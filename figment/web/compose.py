@@ -28,12 +28,12 @@ class Composer:
 
     def __init__(
         self,
-        g: Any,                                          # the generator
-        latent: Callable[[str], Tensor | None],          # [L, D] of a projected picture, None where there is none
-        directions: dict[str, Any] | None = None,        # by name
+        g: Any,  # the generator
+        latent: Callable[[str], Tensor | None],  # [L, D] of a projected picture, None where there is none
+        directions: dict[str, Any] | None = None,  # by name
     ) -> None:
         self.g, self.latent, self.directions = g, latent, directions or {}
-        self.mean = g.w_avg.detach().float().cpu()       # [D]
+        self.mean = g.w_avg.detach().float().cpu()  # [D]
         self.seen: OrderedDict[tuple[str, float], Tensor] = OrderedDict()
         self.lock = threading.Lock()
 
@@ -41,7 +41,7 @@ class Composer:
         """The latents of `recipe`, [L, D]; of a plain seed exactly those that `figment sample` draws."""
         with self.lock:
             ws = {source: self._source(source, recipe.psi) for source in recipe.sources}
-        mixed = self.mean.repeat(self.g.num_layers, 1)   # [L, D]
+        mixed = self.mean.repeat(self.g.num_layers, 1)  # [L, D]
         for name, terms in zip(BANDS, recipe.bands, strict=True):
             first, stop = LAYERS[name]
             total = sum(weight for _, weight in terms)

@@ -1,7 +1,7 @@
 """studio.db: favourites and projected pictures, one SQLite file beside the model.
 
-    with Favourites(favourites_path(Path("runs/00003-heads"), digest)) as kept:
-        kept.add("17@0.7", "Mira", digest)
+with Favourites(favourites_path(Path("runs/00003-heads"), digest)) as kept:
+    kept.add("17@0.7", "Mira", digest)
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Favourite:
 
 
 def favourites_path(
-    model: Path,      # a model file or a run
-    digest: str,      # of the model; names the file where it can't lie beside the model
+    model: Path,  # a model file or a run
+    digest: str,  # of the model; names the file where it can't lie beside the model
 ) -> Path:
     """RUN/studio.db, or net.studio.db beside net.safetensors; the user's data folder where that can't be written."""
     beside = model / "studio.db" if model.is_dir() else model.with_name(f"{model.stem}.studio.db")
@@ -111,7 +111,8 @@ class Favourites:
             self.db.execute(
                 "INSERT INTO favourites (recipe, name, digest) VALUES (?, ?, ?) ON CONFLICT (recipe) DO UPDATE SET"
                 " digest = excluded.digest, name = iif(excluded.name = '', name, excluded.name)",
-                (recipe, name, digest))
+                (recipe, name, digest),
+            )
             row = self.db.execute("SELECT * FROM favourites WHERE recipe = ?", (recipe,)).fetchone()
         return Favourite(row["id"], row["recipe"], row["name"], row["digest"], row["at"])
 
@@ -124,10 +125,10 @@ class Favourites:
 
     def keep_latent(
         self,
-        w: Tensor,                   # [L, D]
-        name: str,                   # of the picture
+        w: Tensor,  # [L, D]
+        name: str,  # of the picture
         distance: float,
-        picture: bytes,              # the head that was looked for, a PNG
+        picture: bytes,  # the head that was looked for, a PNG
     ) -> str:
         """Keep a projection; returns the name that recipes call it by."""
         data = w.detach().cpu().numpy().astype("<f4").tobytes()
@@ -135,7 +136,8 @@ class Favourites:
         with self.lock, self.db:
             self.db.execute(
                 "INSERT OR REPLACE INTO latents (id, w, layers, width, name, distance, picture) VALUES (?,?,?,?,?,?,?)",
-                (key, data, *w.shape, name[:MAX_NAME], distance, picture))
+                (key, data, *w.shape, name[:MAX_NAME], distance, picture),
+            )
         return key
 
     def latent(self, key: str) -> Tensor | None:

@@ -1,8 +1,8 @@
 """Work that takes longer than a picture: films and projections, one at a time, with progress and a way to stop.
 
-    jobs = Jobs(worker, favourites, model)
-    job = jobs.film([parse_recipe("3@0.7"), parse_recipe("17@0.7")], seconds=6, fps=30)
-    jobs.cancel(job.id)
+jobs = Jobs(worker, favourites, model)
+job = jobs.film([parse_recipe("3@0.7"), parse_recipe("17@0.7")], seconds=6, fps=30)
+jobs.cancel(job.id)
 """
 
 from __future__ import annotations
@@ -66,8 +66,14 @@ class Job:
 
     def told(self) -> dict[str, Any]:
         """What a visitor is told of it."""
-        return {"id": self.id, "kind": self.kind, "state": self.state, "progress": round(self.progress, 4),
-                "note": self.note, **self.result}
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "state": self.state,
+            "progress": round(self.progress, 4),
+            "note": self.note,
+            **self.result,
+        }
 
     def step(self, progress: float, note: str) -> None:
         """Tell how far it is; raises Cancelled where the user stopped it."""
@@ -82,8 +88,8 @@ class Jobs:
     def __init__(
         self,
         worker: Worker,
-        favourites: Favourites,       # where projections are kept
-        model: Path,                  # a model file or a run
+        favourites: Favourites,  # where projections are kept
+        model: Path,  # a model file or a run
     ) -> None:
         self.worker, self.favourites, self.model = worker, favourites, model
         self.jobs: OrderedDict[str, Job] = OrderedDict()
@@ -98,11 +104,11 @@ class Jobs:
 
     def film(
         self,
-        recipes: list[Recipe],        # the characters to pass through
+        recipes: list[Recipe],  # the characters to pass through
         *,
         seconds: float = 6.0,
         fps: int = 30,
-        size: int | None = None,      # pixels of a side; None keeps the model's, but at least SMALLEST
+        size: int | None = None,  # pixels of a side; None keeps the model's, but at least SMALLEST
     ) -> Job:
         """A closed loop through `recipes` at an even pace, as an MP4."""
         if not 2 <= len(recipes) <= MAX_KEYS:
@@ -118,10 +124,10 @@ class Jobs:
     def projection(
         self,
         picture: Image.Image,
-        name: str,                    # what the user calls it
+        name: str,  # what the user calls it
         *,
-        space: str = "w",             # or "w+": nearer, but it mixes less well
-        steps: int | None = None,     # None: as projection sees fit
+        space: str = "w",  # or "w+": nearer, but it mixes less well
+        steps: int | None = None,  # None: as projection sees fit
     ) -> Job:
         """Look for the latents that draw the head in `picture`."""
         scene = self.worker.need_scene()
@@ -203,7 +209,7 @@ class Jobs:
     ) -> None:
         """Measure the pace, even it out, write the film; frames are not held in memory."""
         with torch.inference_mode():
-            keys = torch.stack([scene.composer.w(recipe) for recipe in recipes])      # [K, L, D]
+            keys = torch.stack([scene.composer.w(recipe) for recipe in recipes])  # [K, L, D]
         at, total, count = np.arange(frames) / frames, frames * (ROUNDS + 1), 0
 
         def passing(note: str) -> Iterator[np.ndarray]:
@@ -254,7 +260,7 @@ class Jobs:
         job.step(0.0, "looking for the head")
         g, d = self._networks(scene)
         place = next(g.parameters()).device
-        target = head_of(picture, g.resolution, g.channels)      # [1, C, R, R]
+        target = head_of(picture, g.resolution, g.channels)  # [1, C, R, R]
         best = 0.0
 
         def on_step(step: int, of: int, distance: float) -> bool:

@@ -1,8 +1,8 @@
 """A static gallery of what a model draws, for any file host; with `--onnx` it goes on drawing in the visitor's browser.
 
-    figment publish runs/00000-heads -o site
-    figment publish runs/00000-heads -o site --onnx
-    python -m http.server --directory site --bind 127.0.0.1
+figment publish runs/00000-heads -o site
+figment publish runs/00000-heads -o site --onnx
+python -m http.server --directory site --bind 127.0.0.1
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ MAX_CREDITS = 20_000
 
 
 def publish(
-    model: Path,                              # a model file or a run; a run's page has its film too
-    site: Path,                               # the folder of the site
+    model: Path,  # a model file or a run; a run's page has its film too
+    site: Path,  # the folder of the site
     *,
-    seeds: Sequence[int] | None = None,       # on the wall; None: 0 to as many as suit the size
-    psi: float = 0.7,                         # truncation
+    seeds: Sequence[int] | None = None,  # on the wall; None: 0 to as many as suit the size
+    psi: float = 0.7,  # truncation
     title: str = "These characters do not exist",
-    loop: Path | None = None,                 # a morph that is already drawn; None draws one of the best faces
-    seconds: float = 10.0,                    # its length, where one is drawn
-    favourites: Path | None = None,           # the studio's studio.db, or .npy of w [N, L, D]; None: the run's, if any
-    credits: Path | None = None,              # who made what it learned from; None: CREDITS.md beside it, if any
-    onnx: bool = False,                       # the generator beside the page
-    half: bool = False,                       # its weights in 16 bits
-    runtime: Path | None = None,              # onnxruntime-web's .tgz or folder; None: the cached one, or npm's
+    loop: Path | None = None,  # a morph that is already drawn; None draws one of the best faces
+    seconds: float = 10.0,  # its length, where one is drawn
+    favourites: Path | None = None,  # the studio's studio.db, or .npy of w [N, L, D]; None: the run's, if any
+    credits: Path | None = None,  # who made what it learned from; None: CREDITS.md beside it, if any
+    onnx: bool = False,  # the generator beside the page
+    half: bool = False,  # its weights in 16 bits
+    runtime: Path | None = None,  # onnxruntime-web's .tgz or folder; None: the cached one, or npm's
 ) -> None:
     """Write index.html and all that it names; it asks no other host for anything."""
     if site.exists() and not site.is_dir():
@@ -96,12 +96,31 @@ def publish(
     # The page last: where it lies, all that it names does too.
     for name in STATIC:
         write_bytes(site / name, (PAGES / name).read_bytes())
-    about = {"model": model.resolve().name, "seeds": seeds, "psi": psi, "title": title, "hero": seeds[order[0]],
-             "favourites": len(kept), "onnx": onnx}
+    about = {
+        "model": model.resolve().name,
+        "seeds": seeds,
+        "psi": psi,
+        "title": title,
+        "hero": seeds[order[0]],
+        "favourites": len(kept),
+        "onnx": onnx,
+    }
     write_json(site / "site.json", about)
-    write_text(site / "index.html", page(
-        title=title, facts=facts_line(g, config, psi), faces=faces, side=min(g.resolution, THUMB), psi=psi,
-        favourites=kept, filmed=filmed, drawing=drawing, licence=config.get("licence"), credits=thanks))
+    write_text(
+        site / "index.html",
+        page(
+            title=title,
+            facts=facts_line(g, config, psi),
+            faces=faces,
+            side=min(g.resolution, THUMB),
+            psi=psi,
+            favourites=kept,
+            filmed=filmed,
+            drawing=drawing,
+            licence=config.get("licence"),
+            credits=thanks,
+        ),
+    )
 
 
 def _suitable(resolution: int) -> int:
@@ -169,8 +188,9 @@ def _saved_latents(path: Path, g: Any) -> list[Tensor]:
     except (OSError, ValueError, EOFError, TypeError) as error:
         raise FigmentError(f"--favourites {path}: not a readable .npy of numbers ({error})") from None
     if ws.ndim != 3 or ws.shape[1:] != (g.num_layers, g.w_dim):
-        raise FigmentError(f"--favourites {path}: shape {list(values.shape)}; this model's w is "
-                           f"[N, {g.num_layers}, {g.w_dim}]")
+        raise FigmentError(
+            f"--favourites {path}: shape {list(values.shape)}; this model's w is [N, {g.num_layers}, {g.w_dim}]"
+        )
     return list(ws)
 
 

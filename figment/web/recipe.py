@@ -52,8 +52,10 @@ class Recipe:
     """Directions by name, and how far along each."""
 
     def __str__(self) -> str:
-        parts = [",".join(source if weight == 1 else f"{source}:{_number(weight)}" for source, weight in terms)
-                 for terms in self.bands]
+        parts = [
+            ",".join(source if weight == 1 else f"{source}:{_number(weight)}" for source, weight in terms)
+            for terms in self.bands
+        ]
         text = parts[0] if len(set(parts)) == 1 else ";".join(parts)
         edits = ",".join(f"{name}:{_number(amount)}" for name, amount in self.edits)
         return f"{text}@{_number(self.psi)}" + (f"!{edits}" if edits else "")
@@ -66,7 +68,7 @@ class Recipe:
 
 def parse_recipe(
     text: str,
-    flag: str = "r",    # what a message calls it
+    flag: str = "r",  # what a message calls it
 ) -> Recipe:
     """The recipe that `text` tells; raises FigmentError with the value and the rule."""
     if len(text) > MAX_TEXT:
@@ -87,7 +89,8 @@ def parse_recipe(
     return Recipe(
         bands=(bands[0], bands[0], bands[0]) if len(bands) == 1 else (bands[0], bands[1], bands[2]),
         psi=read_number(psi, f"{flag} psi", -MAX_PSI, MAX_PSI) if at else Recipe.psi,
-        edits=tuple((name, amount) for name, amount in sorted(edits.items()) if amount))
+        edits=tuple((name, amount) for name, amount in sorted(edits.items()) if amount),
+    )
 
 
 def _terms(text: str, flag: str) -> Terms:
@@ -127,7 +130,7 @@ def _number(value: float) -> str:
 def blend(
     first: Recipe,
     second: Recipe,
-    at: tuple[float, float, float],    # how much of `second`, for the coarse, middle and fine layers
+    at: tuple[float, float, float],  # how much of `second`, for the coarse, middle and fine layers
 ) -> Recipe:
     """`first` on its way to `second`: psi of `first`, edits by the mean way."""
     shares: list[tuple[float, ...]] = [(1 - share, share) for share in at]
@@ -138,9 +141,9 @@ def blend(
 
 
 def breed(
-    parents: list[Recipe],             # two to four
-    seed: int,                         # children of other seeds are others
-    mutation: float = 0.15,            # how far a new character pulls at the child; 0 for none
+    parents: list[Recipe],  # two to four
+    seed: int,  # children of other seeds are others
+    mutation: float = 0.15,  # how far a new character pulls at the child; 0 for none
 ) -> Recipe:
     """A child: each band of layers mixes the parents' w with random weights that favour one, and mutates a little."""
     text = " ".join([str(seed), *map(str, parents)])
@@ -158,7 +161,7 @@ def breed(
 
 def _mix(
     recipes: tuple[Recipe, ...],
-    shares: list[tuple[float, ...]],   # for each band, of each recipe
+    shares: list[tuple[float, ...]],  # for each band, of each recipe
     edits: dict[str, float],
 ) -> Recipe:
     """The weighted sum of recipes at the psi of the first that has one; weights follow where psi differs."""

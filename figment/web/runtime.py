@@ -1,7 +1,7 @@
 """onnxruntime-web's files for a published page: of one version, checked, from a local copy or from npm.
 
-    figment publish runs/00000-heads -o site --onnx                                   # npm fetches it once
-    figment publish runs/00000-heads -o site --onnx --runtime onnxruntime-web-1.30.0.tgz
+figment publish runs/00000-heads -o site --onnx                                   # npm fetches it once
+figment publish runs/00000-heads -o site --onnx --runtime onnxruntime-web-1.30.0.tgz
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PATIENCE = 600
 
 
 def runtime_files(
-    source: Path | None = None,    # the package's .tgz, or a folder with its files; None: the cached one, or npm's
+    source: Path | None = None,  # the package's .tgz, or a folder with its files; None: the cached one, or npm's
     flag: str = "--runtime",
 ) -> dict[str, bytes]:
     """onnxruntime-web's files by name, each with the checksum it must have."""
@@ -87,21 +87,32 @@ def fetch_package() -> Path:
         return path
     npm = shutil.which("npm")
     if npm is None:
-        raise FigmentError(f"--onnx: needs npm to fetch onnxruntime-web {VERSION}, or its package as "
-                           f"--runtime {PACKAGE}")
+        raise FigmentError(
+            f"--onnx: needs npm to fetch onnxruntime-web {VERSION}, or its package as --runtime {PACKAGE}"
+        )
     say(f"fetching onnxruntime-web {VERSION} by `npm pack`: {SIZE / 1e6:.0f} MB, sha512-{SHA512[:16]}..., to {path}")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            done = subprocess.run([npm, "pack", f"onnxruntime-web@{VERSION}", "--silent"], cwd=folder, timeout=PATIENCE,
-                                  capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [npm, "pack", f"onnxruntime-web@{VERSION}", "--silent"],
+                cwd=folder,
+                timeout=PATIENCE,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise FigmentError(f"--onnx: npm did not fetch onnxruntime-web {VERSION} ({type(error).__name__}); "
-                               f"give its package as --runtime {PACKAGE}") from None
+            raise FigmentError(
+                f"--onnx: npm did not fetch onnxruntime-web {VERSION} ({type(error).__name__}); "
+                f"give its package as --runtime {PACKAGE}"
+            ) from None
         packages = list(Path(folder).glob("*.tgz"))
         if done.returncode or not packages:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1][:200]
-            raise FigmentError(f"--onnx: npm could not fetch onnxruntime-web {VERSION} ({reason}); "
-                               f"give its package as --runtime {PACKAGE}")
+            raise FigmentError(
+                f"--onnx: npm could not fetch onnxruntime-web {VERSION} ({reason}); "
+                f"give its package as --runtime {PACKAGE}"
+            )
         data = packages[0].read_bytes()
     if _digest(data) != SHA512:
         raise FigmentError(f"--onnx: npm's onnxruntime-web {VERSION} has another SHA-512 than it should; not used")

@@ -30,12 +30,12 @@ OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR
 
 
 def add_generator(
-    g: Any,                          # the generator, on the CPU
-    config: dict[str, Any],          # what the model file says of itself
+    g: Any,  # the generator, on the CPU
+    config: dict[str, Any],  # what the model file says of itself
     site: Path,
     *,
-    half: bool = False,              # weights in 16 bits
-    runtime: Path | None = None,     # onnxruntime-web's .tgz or folder; None: the cached one, or npm's
+    half: bool = False,  # weights in 16 bits
+    runtime: Path | None = None,  # onnxruntime-web's .tgz or folder; None: the cached one, or npm's
 ) -> Drawing:
     """Write the networks, the runtime and the scripts into `site`; the networks are compared with PyTorch first."""
     need_onnx("--onnx")
@@ -50,6 +50,10 @@ def add_generator(
         write_bytes(site / name, (PAGES / name).read_bytes())
 
     size = sum(len(data) for data in networks.values())
-    facts = {"z_dim": g.z_dim, "c_dim": g.c_dim, "bytes": size,
-             "download": size + sum(len(data) for data in files.values())}
+    facts = {
+        "z_dim": g.z_dim,
+        "c_dim": g.c_dim,
+        "bytes": size,
+        "download": size + sum(len(data) for data in files.values()),
+    }
     return Drawing(facts, VERSION)

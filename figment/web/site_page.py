@@ -68,8 +68,8 @@ class Drawing:
 
 
 def facts_line(
-    g: Any,                       # the generator
-    config: dict[str, Any],       # what the model file says of itself
+    g: Any,  # the generator
+    config: dict[str, Any],  # what the model file says of itself
     psi: float,
 ) -> str:
     """How large, learned from what, at which truncation."""
@@ -85,30 +85,42 @@ def facts_line(
 def page(
     *,
     title: str,
-    facts: str,                      # one line under it
+    facts: str,  # one line under it
     faces: Sequence[Face],
-    side: int,                       # pixels of a face
+    side: int,  # pixels of a face
     psi: float,
     favourites: Sequence[Kept] = (),
-    filmed: bool = False,            # whether film.mp4 lies beside the page
+    filmed: bool = False,  # whether film.mp4 lies beside the page
     drawing: Drawing | None = None,  # the generator, where it lies beside the page
-    licence: str | None = None,      # of the model
-    credits: str | None = None,      # who made what it learned from
+    licence: str | None = None,  # of the model
+    credits: str | None = None,  # who made what it learned from
 ) -> str:
     """index.html."""
     tiles = "\n".join(FACE.format(seed=face.seed, file=face.file, thumb=face.thumb, side=side) for face in faces)
     kept = "\n".join(
-        KEPT.format(file=each.file, number=number, alt=html.escape(each.name or "a favourite"), side=side,
-                    label=f"<span>{html.escape(each.name)}</span>" if each.name else "")
-        for number, each in enumerate(favourites))
+        KEPT.format(
+            file=each.file,
+            number=number,
+            alt=html.escape(each.name or "a favourite"),
+            side=side,
+            label=f"<span>{html.escape(each.name)}</span>" if each.name else "",
+        )
+        for number, each in enumerate(favourites)
+    )
     site = {"psi": psi, "generator": drawing.facts if drawing else None}
     endless = ENDLESS.format(megabytes=f"{max(1, round(drawing.facts['download'] / 1e6))}") if drawing else ""
     template = string.Template((PAGES / "gallery.html").read_text())
     return template.substitute(
-        title=html.escape(title), facts=html.escape(facts), faces=tiles, endless=endless,
-        invitation=INVITATION if drawing else "", favourites=FAVOURITES.format(tiles=kept) if kept else "",
-        film=FILM if filmed else "", site=json.dumps(site).replace("<", "\\u003c"),
-        credits=_credits(licence, credits, drawing))
+        title=html.escape(title),
+        facts=html.escape(facts),
+        faces=tiles,
+        endless=endless,
+        invitation=INVITATION if drawing else "",
+        favourites=FAVOURITES.format(tiles=kept) if kept else "",
+        film=FILM if filmed else "",
+        site=json.dumps(site).replace("<", "\\u003c"),
+        credits=_credits(licence, credits, drawing),
+    )
 
 
 def _credits(licence: str | None, credits: str | None, drawing: Drawing | None) -> str:

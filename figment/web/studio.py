@@ -1,8 +1,8 @@
 """The studio: a page on this machine to look, breed, morph, project and keep, and to watch a run train.
 
-    figment serve runs/00003-heads              # then open the address it prints
-    figment serve faces.safetensors --port 8500
-    figment serve faces.safetensors --host 0.0.0.0      # open to the network: it asks for a token
+figment serve runs/00003-heads              # then open the address it prints
+figment serve faces.safetensors --port 8500
+figment serve faces.safetensors --host 0.0.0.0      # open to the network: it asks for a token
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class Studio:
 
     def __init__(
         self,
-        model: Path,                        # a model file, a run, or a folder of runs (its newest)
+        model: Path,  # a model file, a run, or a folder of runs (its newest)
         *,
-        device: str | None = None,          # None: the GPU where there is one
+        device: str | None = None,  # None: the GPU where there is one
         queue: int = QUEUE,
         cache_bytes: int = CACHE_BYTES,
-        favourites: Path | None = None,     # the file of favourites; None: beside the model
+        favourites: Path | None = None,  # the file of favourites; None: beside the model
     ) -> None:
         if not model.exists():
             raise FigmentError(f"MODEL {model}: no such file or folder")
@@ -90,7 +90,7 @@ class Studio:
             if self.worker.scene is not None and self.worker.scene.digest == digest:
                 return
             g, config = load_generator(self.model, self.device)
-            while (written := digest_of(self.file)) != digest:      # a training wrote it anew meanwhile
+            while (written := digest_of(self.file)) != digest:  # a training wrote it anew meanwhile
                 digest, (g, config) = written, load_generator(self.model, self.device)
             self.config, self.directions = config, find_directions(self.model, g)
             self.worker.show(Scene(g, Composer(g, self.favourites.latent, self.directions), digest))
@@ -108,14 +108,28 @@ class Studio:
     def about(self) -> dict[str, Any]:
         """What the page needs to know."""
         scene, data = self.worker.scene, self.config.get("data") or {}
-        shown = scene and {"digest": scene.digest, "resolution": scene.g.resolution, "channels": scene.g.channels,
-                           "layers": scene.g.num_layers, "kimg": self.config.get("kimg"),
-                           "pictures": data.get("pictures"), "licence": self.config.get("licence")}
+        shown = scene and {
+            "digest": scene.digest,
+            "resolution": scene.g.resolution,
+            "channels": scene.g.channels,
+            "layers": scene.g.num_layers,
+            "kimg": self.config.get("kimg"),
+            "pictures": data.get("pictures"),
+            "licence": self.config.get("licence"),
+        }
         directions = [{"name": name, "reach": REACH} for name in self.directions]
-        return {"name": self.model.resolve().name, "model": shown, "directions": directions,
-                "run": bool(self.run), "favourites": str(self.favourites.path),
-                "drawing": {"pictures": self.worker.drawn, "batches": self.worker.batches,
-                            "largest_batch": self.worker.largest}}
+        return {
+            "name": self.model.resolve().name,
+            "model": shown,
+            "directions": directions,
+            "run": bool(self.run),
+            "favourites": str(self.favourites.path),
+            "drawing": {
+                "pictures": self.worker.drawn,
+                "batches": self.worker.batches,
+                "largest_batch": self.worker.largest,
+            },
+        }
 
     def close(self) -> None:
         """Stop the threads and close the file of favourites."""
@@ -131,14 +145,16 @@ def _is_bare(folder: Path) -> bool:
 
 # ---------------------------------------------------------------------- the server
 
+
 def make_app(
     studio: Studio,
     *,
-    hosts: frozenset[str] = frozenset(),    # names it goes by besides localhost
-    addresses: bool = False,                # True: any IP address as Host too
-    token: str | None = None,               # what visitors must bring
+    hosts: frozenset[str] = frozenset(),  # names it goes by besides localhost
+    addresses: bool = False,  # True: any IP address as Host too
+    token: str | None = None,  # what visitors must bring
 ) -> Guard:
     """The studio as an ASGI application behind its guard; closes `studio` when it ends."""
+
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
@@ -146,7 +162,7 @@ def make_app(
         await asyncio.to_thread(studio.close)
 
     told = {FigmentError: _mistake, Busy: _busy, Refused: _refused, HTTPException: _http, Exception: _crash}
-    app = Starlette(routes=ROUTES, lifespan=lifespan, exception_handlers=told)      # type: ignore[arg-type]
+    app = Starlette(routes=ROUTES, lifespan=lifespan, exception_handlers=told)  # type: ignore[arg-type]
     app.state.studio = studio
     return Guard(app, hosts=hosts, addresses=addresses, token=token)
 
@@ -160,8 +176,9 @@ def _mistake(request: Request, error: FigmentError) -> Response:
 
 def _busy(request: Request, error: Busy) -> Response:
     """More than can be drawn in good time."""
-    return JSONResponse({"error": f"too much is waiting to be drawn; try again in {RETRY_SEC} s"}, 503,
-                        {"retry-after": str(RETRY_SEC)})
+    return JSONResponse(
+        {"error": f"too much is waiting to be drawn; try again in {RETRY_SEC} s"}, 503, {"retry-after": str(RETRY_SEC)}
+    )
 
 
 def _refused(request: Request, error: Refused) -> Response:
@@ -181,15 +198,15 @@ def _crash(request: Request, error: Exception) -> Response:
 
 
 def serve(
-    model: Path,                         # a model file, a run, or a folder of runs
+    model: Path,  # a model file, a run, or a folder of runs
     *,
-    host: str = "127.0.0.1",             # what to listen on; anything but this machine asks for a token
-    port: int = 8400,                    # 0 takes a free one
-    token: str | None = None,            # the token; None makes one where it is needed
-    names: tuple[str, ...] = (),         # names that the studio goes by besides its address
-    device: str | None = None,           # None: the GPU where there is one
-    favourites: Path | None = None,      # the file of favourites; None: beside the model
-    browser: bool = False,               # open the page
+    host: str = "127.0.0.1",  # what to listen on; anything but this machine asks for a token
+    port: int = 8400,  # 0 takes a free one
+    token: str | None = None,  # the token; None makes one where it is needed
+    names: tuple[str, ...] = (),  # names that the studio goes by besides its address
+    device: str | None = None,  # None: the GPU where there is one
+    favourites: Path | None = None,  # the file of favourites; None: beside the model
+    browser: bool = False,  # open the page
 ) -> None:
     """Serve the studio until Ctrl-C."""
     import uvicorn
@@ -211,9 +228,17 @@ def serve(
             say("open to the network: whoever has this address with its token may draw, upload and keep favourites")
         if browser:
             webbrowser.open(address)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
-                                limit_concurrency=MAX_CONNECTIONS, timeout_keep_alive=KEEP_ALIVE_SEC,
-                                timeout_graceful_shutdown=3, ws="none")
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_keep_alive=KEEP_ALIVE_SEC,
+            timeout_graceful_shutdown=3,
+            ws="none",
+        )
         uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -184,8 +184,9 @@ class Worker:
         with self.change:
             self.change.wait_for(lambda: self.closed or self.pictures or self.frames)
             for_frames = min(len(self.frames), max(self.batch // FILM_SHARE, self.batch - len(self.pictures)))
-            taken = [self.pictures.popitem(last=False)[1]
-                     for _ in range(min(len(self.pictures), self.batch - for_frames))]
+            taken = [
+                self.pictures.popitem(last=False)[1] for _ in range(min(len(self.pictures), self.batch - for_frames))
+            ]
             return taken + [self.frames.popitem(last=False)[1] for _ in range(for_frames)]
 
     def _work(self) -> None:

@@ -5,8 +5,10 @@ from figment.base.errors import FigmentError
 from figment.base.records import Box, Head, Picture, Verdict
 
 PICTURE = Picture("a.png", "1-1", 100, 80, "heads")
-HEADS = [Head("aa/a-0.png", Box(1, 2, 30, 40), 0.9, (0, 0, 50, 50)),
-         Head("aa/a-1.png", Box(5, 5, 9, 9), 0.5, (0, 0, 9, 9))]
+HEADS = [
+    Head("aa/a-0.png", Box(1, 2, 30, 40), 0.9, (0, 0, 50, 50)),
+    Head("aa/a-1.png", Box(5, 5, 9, 9), 0.5, (0, 0, 9, 9)),
+]
 
 
 def test_rows_come_back(tmp_path):

@@ -24,8 +24,9 @@ class Rows:
 
 @pytest.fixture
 def fake_ray(monkeypatch):
-    context = types.SimpleNamespace(execution_options=types.SimpleNamespace(preserve_order=False),
-                                    enable_progress_bars=True)
+    context = types.SimpleNamespace(
+        execution_options=types.SimpleNamespace(preserve_order=False), enable_progress_bars=True
+    )
     data = types.ModuleType("ray.data")
     data.from_items, data.DataContext = Rows, types.SimpleNamespace(get_current=lambda: context)
     ray = types.ModuleType("ray")

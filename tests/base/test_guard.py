@@ -35,8 +35,13 @@ def test_only_its_own_names_are_answered(client):
 
 def test_other_sites_change_nothing_and_draw_nothing(client):
     visit = client()
-    for headers in ({"origin": "http://evil.example"}, {"origin": "null"}, {"origin": "http://localhost:9999"},
-                    {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}):
+    for headers in (
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://localhost:9999"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ):
         assert visit.post("/", headers=headers).status_code == 403
         assert visit.get("/", headers={**headers, "sec-fetch-mode": "no-cors"}).status_code == 403
     assert visit.post("/", headers={"origin": OWN, "sec-fetch-site": "same-origin"}).status_code == 200
@@ -77,7 +82,7 @@ def test_a_token_is_asked_for_and_becomes_a_cookie(client):
     assert visit.get("/?token=wrong").status_code == 401
     assert visit.post("/?token=secret").status_code == 401
     assert visit.get("/", headers={"authorization": "Bearer secret"}).status_code == 200
-    assert visit.get("/", headers={"cookie": "figment=secret"}).status_code == 401      # the cookie is not the token
+    assert visit.get("/", headers={"cookie": "figment=secret"}).status_code == 401  # the cookie is not the token
     answer = visit.get("/x?r=1@0.7&token=secret")
     assert answer.status_code == 303 and answer.headers["location"] == "/x?r=1%400.7"
     cookie = answer.headers["set-cookie"]

@@ -29,8 +29,9 @@ def crop(image: Image.Image, rng: np.random.RandomState, jitter: float = 0.0) ->
     side = image.width * 1.1 / 1.4
     x, y, more = rng.uniform(-jitter, jitter, 3) * side
     middle, half = image.width / 2, side / 2 + more / 2
-    return image.crop(tuple(round(at) for at in (middle + x - half, middle + y - half, middle + x + half,
-                                                 middle + y + half)))
+    return image.crop(
+        tuple(round(at) for at in (middle + x - half, middle + y - half, middle + x + half, middle + y + half))
+    )
 
 
 def jpeg(image: Image.Image, quality: int = 60) -> Image.Image:

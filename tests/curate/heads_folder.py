@@ -17,8 +17,8 @@ def embedding(rng: np.random.RandomState, is_head: bool) -> str:
 
 
 def make_heads(
-    folder: Path,     # gets heads/ and pictures/
-    count: int,       # 80 or so: head k is 30 + k pixels large, every fourth is no head by its embedding
+    folder: Path,  # gets heads/ and pictures/
+    count: int,  # 80 or so: head k is 30 + k pixels large, every fourth is no head by its embedding
 ) -> Path:
     """Heads below 48 pixels are rejected as too small, 71 and 72 as duplicates of 70, the others are kept."""
     heads, pictures = folder / "heads", folder / "pictures" / "art"
@@ -32,8 +32,14 @@ def make_heads(
         Image.new("RGB", (16, 16), (k * 3 % 256, 90, 255 - k * 3 % 256)).save(heads / f"{k:03d}.png")
         rows.append((k + 1, f"art/{k:03d}.png", "1", 200, 150, "heads", "", ""))
         crops.append((k + 1, k + 1, f"{k:03d}.png", 10, 10, 60 + k, 60 + k, 0.9, 0, 0, 70 + k, 70 + k))
-        figures = {"size": 30.0 + k, "sharpness": 0.9, "contrast": 200.0, "brightness": 250.0, "headness": 0.9,
-                   "embedding": embedding(rng, k % 4 != 0)}
+        figures = {
+            "size": 30.0 + k,
+            "sharpness": 0.9,
+            "contrast": 200.0,
+            "brightness": 250.0,
+            "headness": 0.9,
+            "embedding": embedding(rng, k % 4 != 0),
+        }
         measures += [(k + 1, name, value) for name, value in figures.items()]
         word = ("reject", "too-small", f"size {30 + k} < 48") if k < 18 else ("keep", "", "")
         verdicts.append((k + 1, *(("reject", "duplicate", "of 070.png") if k in (71, 72) else word)))
@@ -42,8 +48,11 @@ def make_heads(
     db = sqlite3.connect(heads / "catalog.db")
     with db:
         db.executemany(f"INSERT INTO pictures ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?)", rows)
-        db.executemany("INSERT INTO heads (id, picture_id, file, x0, y0, x1, y1, score, crop_x0, crop_y0, crop_x1,"
-                       " crop_y1) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", crops)
+        db.executemany(
+            "INSERT INTO heads (id, picture_id, file, x0, y0, x1, y1, score, crop_x0, crop_y0, crop_x1,"
+            " crop_y1) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+            crops,
+        )
         db.executemany("INSERT INTO measures (head_id, name, value) VALUES (?,?,?)", measures)
         db.executemany("INSERT INTO verdicts (head_id, verdict, reason, detail, by) VALUES (?,?,?,?,'rule')", verdicts)
     db.close()

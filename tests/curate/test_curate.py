@@ -10,8 +10,17 @@ from figment.curate import curate as stage
 from figment.curate.curate import CurateSummary, curate
 from figment.curate.verdicts import Thresholds
 
-EXPECTED = {"good": "duplicate", "other": "", "twin": "", "tiny": "too-small", "soft": "blurred", "flat": "flat",
-            "armour": "not-a-head", "gone": "unreadable", "damaged": "unreadable"}
+EXPECTED = {
+    "good": "duplicate",
+    "other": "",
+    "twin": "",
+    "tiny": "too-small",
+    "soft": "blurred",
+    "flat": "flat",
+    "armour": "not-a-head",
+    "gone": "unreadable",
+    "damaged": "unreadable",
+}
 
 
 def reasons(folder):
@@ -25,8 +34,14 @@ def test_every_head_gets_a_verdict_and_nothing_is_deleted(heads):
     summary = curate(heads)
     assert reasons(heads) == EXPECTED
     assert summary.kept == 2
-    assert summary.rejected == {"unreadable": 2, "blurred": 1, "flat": 1, "duplicate": 1, "too-small": 1,
-                                "not-a-head": 1}
+    assert summary.rejected == {
+        "unreadable": 2,
+        "blurred": 1,
+        "flat": 1,
+        "duplicate": 1,
+        "too-small": 1,
+        "not-a-head": 1,
+    }
     assert set(heads.iterdir()) - files == {heads / "rejects.png"} and files <= set(heads.iterdir())
     assert summary.line().startswith("kept 2 of 9 heads; rejected ")
 
@@ -57,8 +72,9 @@ def test_a_run_that_was_stopped_goes_on(heads, monkeypatch):
     monkeypatch.setattr(stage, "AT_ONCE", 1)
     with pytest.raises(KeyboardInterrupt):
         curate(heads)
-    monkeypatch.setattr(stage, "measure_quality",
-                        lambda image, head, *size: calls.append(head.file) or measure(image, head, *size))
+    monkeypatch.setattr(
+        stage, "measure_quality", lambda image, head, *size: calls.append(head.file) or measure(image, head, *size)
+    )
     curate(heads)
     assert len(calls) == len(set(calls)) == 7
     assert reasons(heads) == EXPECTED
@@ -67,8 +83,9 @@ def test_a_run_that_was_stopped_goes_on(heads, monkeypatch):
 def test_a_person_is_never_overruled(heads):
     with Catalog(heads) as catalog:
         ids = {head.file: head.id for head in catalog.heads()}
-        catalog.put_verdicts([Verdict(ids["tiny.png"], "keep", by="person"),
-                              Verdict(ids["twin.png"], "reject", "not-mine", by="person")])
+        catalog.put_verdicts(
+            [Verdict(ids["tiny.png"], "keep", by="person"), Verdict(ids["twin.png"], "reject", "not-mine", by="person")]
+        )
     curate(heads)
     found = reasons(heads)
     assert (found["tiny"], found["twin"], found["good"]) == ("", "not-mine", "")

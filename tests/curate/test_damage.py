@@ -38,9 +38,9 @@ def test_blocks_show_on_their_grid_and_grow_as_quality_falls(offset):
     found = []
     for quality in (95, 30, 10):
         whole = grey(jpeg(image, quality))
-        found.append(blocking(whole[offset[1]:, offset[0]:], offset))
+        found.append(blocking(whole[offset[1] :, offset[0] :], offset))
     assert found == sorted(found) and found[2] > 1 > found[0]
-    assert blocking(grey(image)[offset[1]:, offset[0]:], offset) < 0.5
+    assert blocking(grey(image)[offset[1] :, offset[0] :], offset) < 0.5
 
 
 def test_a_tiny_crop_has_no_blocks():

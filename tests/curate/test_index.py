@@ -12,8 +12,13 @@ def random_hashes(count, seed=0):
 
 def flip(hashes, bits, seed=1):
     rng = np.random.RandomState(seed)
-    return np.array([value ^ np.bitwise_or.reduce(np.uint64(1) << rng.permutation(64)[:bits].astype(np.uint64))
-                     for value in hashes], np.uint64)
+    return np.array(
+        [
+            value ^ np.bitwise_or.reduce(np.uint64(1) << rng.permutation(64)[:bits].astype(np.uint64))
+            for value in hashes
+        ],
+        np.uint64,
+    )
 
 
 def test_pairs_of_a_few_hashes_are_those_of_counting_bits():

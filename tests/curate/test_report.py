@@ -59,8 +59,16 @@ def test_one_file_that_loads_nothing(made):
 
 def test_counts_by_stage_and_reason(made):
     rows = re.findall(r'<span class="[a-z]*">([^<]+)</span><div>.*?</svg>([\d,]+)</div>', made[1])
-    assert rows == [("files", "82"), ("truncated", "1"), ("pictures with a head", "80"), ("no head", "1"),
-                    ("heads", "80"), ("too-small", "18"), ("duplicate", "2"), ("kept", "60")]
+    assert rows == [
+        ("files", "82"),
+        ("truncated", "1"),
+        ("pictures with a head", "80"),
+        ("no head", "1"),
+        ("heads", "80"),
+        ("too-small", "18"),
+        ("duplicate", "2"),
+        ("kept", "60"),
+    ]
 
 
 def test_duplicates_stand_side_by_side(made):
@@ -72,7 +80,7 @@ def test_advice_names_the_option_and_what_it_brings_back(made):
     # Sizes are 30 to 47; three quarters of 48 is 36, and twelve heads are that large.
     assert "18 heads rejected as too-small (size, threshold 48): fetch larger pictures, or lower" in made[1]
     assert "<code>--min-size</code>; at 36 it would let 12 of them pass." in made[1]
-    assert "--resolution 64</code>" in made[1]    # three in four kept crops are 100 pixels and more
+    assert "--resolution 64</code>" in made[1]  # three in four kept crops are 100 pixels and more
 
 
 def test_the_report_adds_nothing_to_the_catalog(made):
@@ -85,9 +93,11 @@ def test_the_report_adds_nothing_to_the_catalog(made):
 def test_a_histogram_counts_every_head_once():
     values, kept = np.array([1.0, 2, 2, 3, np.nan, 10]), np.array([True, True, False, True, True, False])
     chart = histogram("size", "", values, kept, [2.5], height=100)
-    tall = {kind: sum(float(x) for x in re.findall(rf'class="{kind}"[^>]*height="([\d.]+)"', chart))
-            for kind in ("kept", "lost")}
-    assert tall == {"kept": 150, "lost": 100}    # the tallest bin holds two heads; the nameless value is left out
+    tall = {
+        kind: sum(float(x) for x in re.findall(rf'class="{kind}"[^>]*height="([\d.]+)"', chart))
+        for kind in ("kept", "lost")
+    }
+    assert tall == {"kept": 150, "lost": 100}  # the tallest bin holds two heads; the nameless value is left out
     assert histogram("size", "", np.full(3, np.nan), np.ones(3, bool), [1.0]) == ""
     assert "NaN" not in histogram("size", "", np.full(3, 7.0), np.ones(3, bool), [7.0], log=True)
 

@@ -78,8 +78,12 @@ def client(office) -> Client:
 
 def rows(folder: Path) -> dict[str, tuple]:
     with sqlite3.connect(folder / "catalog.db") as db:
-        found = {row[0]: row[1:] for row in db.execute(
-            "SELECT file, verdict, reason, detail, by, at FROM verdicts JOIN heads ON heads.id = head_id")}
+        found = {
+            row[0]: row[1:]
+            for row in db.execute(
+                "SELECT file, verdict, reason, detail, by, at FROM verdicts JOIN heads ON heads.id = head_id"
+            )
+        }
     db.close()
     return found
 
@@ -90,6 +94,7 @@ def ids(folder: Path) -> dict[int, int]:
 
 
 # ---------------------------------------------------------------------- the desk
+
 
 def test_borderline_heads_come_first_and_pages_hold_every_head_once(desk):
     sizes, after = [], None
@@ -179,10 +184,13 @@ def test_a_model_leaves_small_heads_and_duplicates_rejected(folder, desk):
 
 # ---------------------------------------------------------------------- the server
 
+
 def test_forty_labels_train_the_classifier_and_reorder_the_rest(folder, client):
     head = ids(folder)
-    words = [{"id": head[k], "verdict": "keep" if k % 4 else "reject", "reason": "" if k % 4 else "not-a-head"}
-             for k in range(20, 60)]
+    words = [
+        {"id": head[k], "verdict": "keep" if k % 4 else "reject", "reason": "" if k % 4 else "not-a-head"}
+        for k in range(20, 60)
+    ]
     assert not client.post("/api/decide", json={"decisions": words[1:]}).json()["model"]["learning"]
     assert client.post("/api/decide", json={"decisions": words[:1]}).json()["model"]["learning"]
     model = client.get("/api/state").json()["model"]
@@ -230,16 +238,28 @@ def test_boxes_are_saved_beside_those_that_stand(folder, client):
     assert reply.json()["boxes"] == [[50, 20, 150, 150], [1, 1, 9, 9]]
     client.post("/api/boxes", json={"name": "art/000.png", "boxes": []})
     assert json.loads((folder / "boxes.json").read_text()) == {
-        "art/000.png": [], "art/none.png": [[50, 20, 150, 150], [1, 1, 9, 9]], "elsewhere.png": [[1, 2, 3, 4, 0.5]]}
+        "art/000.png": [],
+        "art/none.png": [[50, 20, 150, 150], [1, 1, 9, 9]],
+        "elsewhere.png": [[1, 2, 3, 4, 0.5]],
+    }
     assert client.get("/api/picture?name=art/none.png").json()["source"] == "saved"
 
 
-@pytest.mark.parametrize("headers, status", [
-    ({"host": "evil.example:7860"}, 421), ({"host": "127.0.0.1.evil.example"}, 421), ({"host": ""}, 421),
-    ({"origin": "http://evil.example"}, 403), ({"origin": "null"}, 403), ({"sec-fetch-site": "cross-site"}, 403),
-    ({"origin": "http://127.0.0.1:9999"}, 403), ({"content-type": "text/plain"}, 415),
-    ({"content-type": "application/x-www-form-urlencoded"}, 415), ({"content-length": str(MAX_BODY + 1)}, 413),
-])
+@pytest.mark.parametrize(
+    "headers, status",
+    [
+        ({"host": "evil.example:7860"}, 421),
+        ({"host": "127.0.0.1.evil.example"}, 421),
+        ({"host": ""}, 421),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"origin": "http://127.0.0.1:9999"}, 403),
+        ({"content-type": "text/plain"}, 415),
+        ({"content-type": "application/x-www-form-urlencoded"}, 415),
+        ({"content-length": str(MAX_BODY + 1)}, 413),
+    ],
+)
 def test_strangers_are_refused(folder, client, headers, status):
     before = rows(folder)
     body = json.dumps({"decisions": [{"id": ids(folder)[30], "verdict": "reject", "reason": "unwanted"}]})
@@ -248,28 +268,54 @@ def test_strangers_are_refused(folder, client, headers, status):
     assert rows(folder) == before
 
 
-@pytest.mark.parametrize("path", [
-    "/thumb?id=99999", "/thumb?id=-1", "/thumb?id=1e3", "/crop", "/crop?id=99999999999999999999999", "/api/head?id=x",
-    "/api/heads?filter=%27%20OR%201", "/api/heads?after=nan,1", "/api/heads?after=1", "/api/heads?limit=0",
-    "/api/heads?limit=100000", "/api/groups?after=-3", "/picture?name=../heads/000.png", "/picture?name=/etc/passwd",
-    "/picture?name=art/001.png", "/api/picture?name=", "/review.py", "/..%2fcatalog.db", "/api/pictures?filter=x",
-])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/thumb?id=99999",
+        "/thumb?id=-1",
+        "/thumb?id=1e3",
+        "/crop",
+        "/crop?id=99999999999999999999999",
+        "/api/head?id=x",
+        "/api/heads?filter=%27%20OR%201",
+        "/api/heads?after=nan,1",
+        "/api/heads?after=1",
+        "/api/heads?limit=0",
+        "/api/heads?limit=100000",
+        "/api/groups?after=-3",
+        "/picture?name=../heads/000.png",
+        "/picture?name=/etc/passwd",
+        "/picture?name=art/001.png",
+        "/api/picture?name=",
+        "/review.py",
+        "/..%2fcatalog.db",
+        "/api/pictures?filter=x",
+    ],
+)
 def test_wrong_questions_get_one_line(client, path):
     reply = client.get(path)
     assert 400 <= reply.status_code < 500 and 0 < len(reply.json()["error"]) < 300
 
 
-@pytest.mark.parametrize("path, body", [
-    ("/api/decide", "{"), ("/api/decide", "[" * 30000), ("/api/decide", "[]"), ("/api/decide", "{}"),
-    ("/api/decide", '{"decisions": []}'), ("/api/decide", '{"decisions": [{"id": true, "verdict": "keep"}]}'),
-    ("/api/decide", '{"decisions": [{"id": 1, "verdict": "maybe"}]}'),
-    ("/api/decide", '{"decisions": [{"id": 1, "verdict": "reject", "reason": "<b>"}]}'),
-    ("/api/decide", '{"decisions": [{"id": 123456, "verdict": "keep"}]}'),
-    ("/api/boxes", '{"name": "art/none.png", "boxes": [[0, 0, NaN, 5]]}'),
-    ("/api/boxes", '{"name": "art/none.png", "boxes": [[0, 0, 1e999, 5, 6]]}'),
-    ("/api/boxes", '{"name": "art/none.png", "boxes": [[5, 5, 6, 6]]}'),
-    ("/api/boxes", '{"name": "../heads/000.png", "boxes": []}'), ("/api/boxes", '{"boxes": 3}'),
-])
+@pytest.mark.parametrize(
+    "path, body",
+    [
+        ("/api/decide", "{"),
+        ("/api/decide", "[" * 30000),
+        ("/api/decide", "[]"),
+        ("/api/decide", "{}"),
+        ("/api/decide", '{"decisions": []}'),
+        ("/api/decide", '{"decisions": [{"id": true, "verdict": "keep"}]}'),
+        ("/api/decide", '{"decisions": [{"id": 1, "verdict": "maybe"}]}'),
+        ("/api/decide", '{"decisions": [{"id": 1, "verdict": "reject", "reason": "<b>"}]}'),
+        ("/api/decide", '{"decisions": [{"id": 123456, "verdict": "keep"}]}'),
+        ("/api/boxes", '{"name": "art/none.png", "boxes": [[0, 0, NaN, 5]]}'),
+        ("/api/boxes", '{"name": "art/none.png", "boxes": [[0, 0, 1e999, 5, 6]]}'),
+        ("/api/boxes", '{"name": "art/none.png", "boxes": [[5, 5, 6, 6]]}'),
+        ("/api/boxes", '{"name": "../heads/000.png", "boxes": []}'),
+        ("/api/boxes", '{"boxes": 3}'),
+    ],
+)
 def test_wrong_bodies_write_nothing(folder, client, path, body):
     before = rows(folder)
     reply = client.post(path, content=body, headers={"content-type": "application/json"})
@@ -315,9 +361,13 @@ def test_plain_pictures_are_for_boxes_alone(folder):
 def test_mistakes_are_told_before_the_server_starts(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     (folder / "boxes.json").write_text("[1]")
-    for case in (lambda: open_office(tmp_path / "nowhere"), lambda: open_office(tmp_path / "empty"),
-                 lambda: open_office(folder, pictures=tmp_path / "empty"),
-                 lambda: open_office(folder, pictures=tmp_path / "pictures"), lambda: bind(70000)):
+    for case in (
+        lambda: open_office(tmp_path / "nowhere"),
+        lambda: open_office(tmp_path / "empty"),
+        lambda: open_office(folder, pictures=tmp_path / "empty"),
+        lambda: open_office(folder, pictures=tmp_path / "pictures"),
+        lambda: bind(70000),
+    ):
         with pytest.raises(FigmentError) as error:
             case()
         assert "\n" not in str(error.value)

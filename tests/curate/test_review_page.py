@@ -64,8 +64,12 @@ def page(browser, folder: Path):
 def words(folder: Path) -> dict[str, tuple[str, str]]:
     """File -> verdict and reason of what a person decided."""
     db = sqlite3.connect(folder / "catalog.db")
-    found = {row[0]: row[1:] for row in db.execute(
-        "SELECT file, verdict, reason FROM verdicts JOIN heads ON heads.id = head_id WHERE by = 'person'")}
+    found = {
+        row[0]: row[1:]
+        for row in db.execute(
+            "SELECT file, verdict, reason FROM verdicts JOIN heads ON heads.id = head_id WHERE by = 'person'"
+        )
+    }
     db.close()
     return found
 
@@ -86,7 +90,7 @@ def until(page, condition: str) -> None:
 
 def test_keep_reject_and_undo_by_keyboard(page, folder):
     files = page.eval_on_selector_all(".tile", "all => all.map(each => each.title)")
-    assert files[0] == "018.png"    # 48 pixels: on the threshold
+    assert files[0] == "018.png"  # 48 pixels: on the threshold
     for count, key in enumerate("krn", 1):
         page.keyboard.press(key)
         decided(page, count)
@@ -155,4 +159,4 @@ def test_forty_labels_reorder_what_is_left(page, folder):
     after = page.eval_on_selector_all(".tile", "all => all.map(each => each.title)")
     left = [file for file in before if file not in words(folder)]
     assert len(words(folder)) == 40 and not set(after[:40]) & set(words(folder))
-    assert after[:len(left)] != left
+    assert after[: len(left)] != left

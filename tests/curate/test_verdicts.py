@@ -6,8 +6,16 @@ from figment.base.errors import FigmentError
 from figment.base.records import Box, Head, Verdict
 from figment.curate.verdicts import Thresholds, judge
 
-GOOD = {"size": 100.0, "true_size": 90.0, "sharpness": 0.7, "blocking": 0.1, "contrast": 150.0, "brightness": 240.0,
-        "headness": 0.9, "cut": 0.0}
+GOOD = {
+    "size": 100.0,
+    "true_size": 90.0,
+    "sharpness": 0.7,
+    "blocking": 0.1,
+    "contrast": 150.0,
+    "brightness": 240.0,
+    "headness": 0.9,
+    "cut": 0.0,
+}
 
 
 def head(number, size=100.0, score=0.9):
@@ -18,12 +26,21 @@ def reasons(*args, **more):
     return {verdict.head_id: verdict.reason for verdict in judge(*args, **more)}
 
 
-@pytest.mark.parametrize(("name", "value", "reason"), [
-    ("size", 47.0, "too-small"), ("sharpness", 0.1, "blurred"), ("contrast", 10.0, "flat"),
-    ("brightness", 20.0, "dark"), ("headness", 0.3, "not-a-head"), ("true_size", 30.0, "enlarged"),
-    ("blocking", 3.0, "jpeg"), ("cut", 0.5, "cut-off")])
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("size", 47.0, "too-small"),
+        ("sharpness", 0.1, "blurred"),
+        ("contrast", 10.0, "flat"),
+        ("brightness", 20.0, "dark"),
+        ("headness", 0.3, "not-a-head"),
+        ("true_size", 30.0, "enlarged"),
+        ("blocking", 3.0, "jpeg"),
+        ("cut", 0.5, "cut-off"),
+    ],
+)
 def test_each_rule_has_its_reason_and_shows_the_figures(name, value, reason):
-    verdict, = judge([head(1)], {1: {**GOOD, name: value}}, [], Thresholds())
+    (verdict,) = judge([head(1)], {1: {**GOOD, name: value}}, [], Thresholds())
     assert (verdict.verdict, verdict.reason, verdict.by) == ("reject", reason, "rule")
     assert verdict.detail.startswith(f"{name} {value:g} {'>' if name in ('blocking', 'cut') else '<'} ")
 
@@ -38,8 +55,11 @@ def test_a_good_head_is_kept_and_zero_thresholds_keep_all():
 def test_of_copies_the_largest_is_kept_then_the_surest_then_the_first():
     measures = dict.fromkeys((1, 2, 3), GOOD)
     pairs = [(1, 2, 1.0), (2, 3, 1.0)]
-    for heads, best in (([head(1), head(2, 120), head(3)], 2), ([head(1), head(2), head(3, score=0.95)], 3),
-                        ([head(1), head(2), head(3)], 1)):
+    for heads, best in (
+        ([head(1), head(2, 120), head(3)], 2),
+        ([head(1), head(2), head(3, score=0.95)], 3),
+        ([head(1), head(2), head(3)], 1),
+    ):
         verdicts = judge(heads, measures, pairs, Thresholds())
         assert [verdict.head_id for verdict in verdicts if verdict.verdict == "keep"] == [best]
         assert all(verdict.detail == f"of {best}.png" for verdict in verdicts if verdict.verdict == "reject")
@@ -66,7 +86,7 @@ def test_pairs_beyond_the_limit_are_no_copies():
 
 
 def test_a_broken_file_says_what_is_wrong():
-    verdict, = judge([head(1)], {1: GOOD}, [], Thresholds(), broken={1: "missing file"})
+    (verdict,) = judge([head(1)], {1: GOOD}, [], Thresholds(), broken={1: "missing file"})
     assert (verdict.reason, verdict.detail) == ("unreadable", "missing file")
 
 

@@ -41,8 +41,8 @@ def test_a_cut_out_has_a_transparent_ground():
 def test_a_head_is_where_its_box_says():
     drawing, box = draw_head("personas", 5, 128)
     alpha = np.asarray(drawing)[:, :, 3]
-    assert alpha[:int(box.y0) - 1].max(initial=0) < 200
-    assert (alpha[int(box.y0):int(box.y1), int(box.x0):int(box.x1)] > 128).mean() > 0.5
+    assert alpha[: int(box.y0) - 1].max(initial=0) < 200
+    assert (alpha[int(box.y0) : int(box.y1), int(box.x0) : int(box.x1)] > 128).mean() > 0.5
 
 
 def test_faces_end_at_the_chin_and_hands_stay_down():
@@ -51,7 +51,7 @@ def test_faces_end_at_the_chin_and_hands_stay_down():
             drawing, box = draw_head(style, seed, 100)
             assert least * 100 <= box.y1 <= most * 100
             assert box.x1 - box.x0 < 1.25 * (box.y1 - box.y0)
-            assert np.asarray(drawing)[int(box.y1) + 1:, :, 3].max() > 200, "shoulders go on below the head"
+            assert np.asarray(drawing)[int(box.y1) + 1 :, :, 3].max() > 200, "shoulders go on below the head"
 
 
 def test_nobody_stands_in_front_of_another_head():
@@ -59,7 +59,7 @@ def test_nobody_stands_in_front_of_another_head():
     for _ in range(6):
         scene = compose(rng, Cast({"avataaars": 1.0}, heads=(4, 4), head_px=(40, 120), seeds=8), (360, 320))
         for i, box in enumerate(scene.boxes):
-            for later in scene.boxes[i + 1:]:
+            for later in scene.boxes[i + 1 :]:
                 shoulders = Box(later.x0, later.y1, later.x1, later.y1 + 0.4 * later.height)
                 across = min(box.x1, shoulders.x1) - max(box.x0, shoulders.x0)
                 down = min(box.y1, shoulders.y1) - max(box.y0, shoulders.y0)

@@ -6,8 +6,16 @@ import torch
 from figment.nets.modelfile import Model, save
 from figment.nets.registry import build_generator
 
-CONFIG = {"family": "stylegan2", "resolution": 16, "channels": 3, "channel_base": 128, "channel_max": 16, "z_dim": 8,
-          "w_dim": 8, "map_depth": 2}
+CONFIG = {
+    "family": "stylegan2",
+    "resolution": 16,
+    "channels": 3,
+    "channel_base": 128,
+    "channel_max": 16,
+    "z_dim": 8,
+    "w_dim": 8,
+    "map_depth": 2,
+}
 
 
 @pytest.fixture(scope="session")

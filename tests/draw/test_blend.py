@@ -9,10 +9,12 @@ from figment.draw.render import load_generator, render
 from figment.nets.modelfile import Model, save
 from figment.nets.registry import build_generator
 
-FAMILIES = {"stylegan2": {"channel_base": 128, "z_dim": 8, "w_dim": 8, "map_depth": 2},
-            "stylegan1": {"channel_base": 128, "z_dim": 8, "w_dim": 8, "map_depth": 2},
-            "progan": {"channel_base": 128, "z_dim": 8},
-            "lucidrains": {"widths": [8, 8, 8], "z_dim": 8, "map_depth": 2}}
+FAMILIES = {
+    "stylegan2": {"channel_base": 128, "z_dim": 8, "w_dim": 8, "map_depth": 2},
+    "stylegan1": {"channel_base": 128, "z_dim": 8, "w_dim": 8, "map_depth": 2},
+    "progan": {"channel_base": 128, "z_dim": 8},
+    "lucidrains": {"widths": [8, 8, 8], "z_dim": 8, "map_depth": 2},
+}
 
 
 def build(family, seed=0):
@@ -31,9 +33,12 @@ def test_a_layers_weights_are_those_that_its_latent_reaches(family):
     if family == "progan":
         return
     # Only the weights of a layer's own style answer to that layer's latent.
-    styles = [name for name, _ in g.named_parameters() if any(
-        part in name for part in ("affine.weight", "style.weight", "conv1.style", "conv2.style"))
-        and name.endswith("weight")]
+    styles = [
+        name
+        for name, _ in g.named_parameters()
+        if any(part in name for part in ("affine.weight", "style.weight", "conv1.style", "conv2.style"))
+        and name.endswith("weight")
+    ]
     assert styles
     for layer in range(g.num_layers):
         w = torch.zeros(1, g.num_layers, g.w_dim)
@@ -55,7 +60,7 @@ def test_all_layers_of_another_model_are_its_pictures(family):
     blend_layers(g, other, "1-1")
     assert (render(g, ws) != mine).any() and (render(g, ws) != theirs).any()
     blend_layers(g, other, f"0-{count_layers(g) - 1}")
-    if family != "lucidrains":    # whose noise belongs to no layer
+    if family != "lucidrains":  # whose noise belongs to no layer
         assert (render(g, ws) == theirs).all()
 
 
@@ -71,8 +76,11 @@ def test_models_are_blended_from_their_files(tmp_path, model):
 
 def test_unlike_models_are_one_line():
     g = build("stylegan2")
-    for other, layers, amount, flag in ((build("stylegan1"), "0-1", 1.0, "--blend"), (build("stylegan2"), "9-9", 1.0,
-                                        "--blend-layers"), (build("stylegan2"), "0-1", 2.0, "--blend-amount")):
+    for other, layers, amount, flag in (
+        (build("stylegan1"), "0-1", 1.0, "--blend"),
+        (build("stylegan2"), "9-9", 1.0, "--blend-layers"),
+        (build("stylegan2"), "0-1", 2.0, "--blend-amount"),
+    ):
         with pytest.raises(FigmentError, match=flag):
             blend_layers(g, other, layers, amount)
 

@@ -40,8 +40,22 @@ def test_key_frames_with_times(g, tmp_path):
     assert found.times == (0, 2.5) and torch.equal(found.w, known.w) and found.z is None
 
 
-@pytest.mark.parametrize("value", [{}, [], [{}], ["x"], [{"seed": -1}], [{"seed": 1, "time": 0}, 2], {"w": [[1, 2]]},
-                                   {"z": "abc"}, {"z": [float("nan")] * 8}, [{"seed": 1, "time": "soon"}], 7])
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        [],
+        [{}],
+        ["x"],
+        [{"seed": -1}],
+        [{"seed": 1, "time": 0}, 2],
+        {"w": [[1, 2]]},
+        {"z": "abc"},
+        {"z": [float("nan")] * 8},
+        [{"seed": 1, "time": "soon"}],
+        7,
+    ],
+)
 def test_a_damaged_file_is_named(g, tmp_path, value):
     path = tmp_path / "keys.json"
     path.write_text(json.dumps(value))

@@ -32,8 +32,15 @@ def test_naming_applying_and_fitting(model, tmp_path):
     assert [each.name for each in load_directions(copied)] == ["hair", "smile"]
 
 
-@pytest.mark.parametrize(("text", "message"), [("beard=1", "'beard': no such"), ("sefa-1", "NAME=AMOUNT"),
-                                               ("sefa-1=much", "NAME=AMOUNT"), ("sefa-1=nan", "NAME=AMOUNT")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("beard=1", "'beard': no such"),
+        ("sefa-1", "NAME=AMOUNT"),
+        ("sefa-1=much", "NAME=AMOUNT"),
+        ("sefa-1=nan", "NAME=AMOUNT"),
+    ],
+)
 def test_mistakes_name_the_flag(model, tmp_path, text, message):
     with pytest.raises(FigmentError, match=message):
         edit(model, tmp_path / "out", apply=text, seeds=[0])

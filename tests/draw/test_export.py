@@ -76,11 +76,19 @@ def test_the_file_says_what_it_is_and_half_of_it_is_enough(file, tmp_path, monke
 
 def test_a_file_that_differs_is_not_left_behind(file, tmp_path, monkeypatch):
     def wrong(*_, **__):
-        proto = onnx.helper.make_model(onnx.helper.make_graph(
-            [onnx.helper.make_node("Constant", [], ["rgb"], value_floats=[0.5])], "wrong",
-            [onnx.helper.make_tensor_value_info("z", 1, ["n", 8]), onnx.helper.make_tensor_value_info("psi", 1, [])],
-            [onnx.helper.make_tensor_value_info("rgb", 1, [1])]), opset_imports=[onnx.helper.make_opsetid("", 18)],
-            ir_version=10)
+        proto = onnx.helper.make_model(
+            onnx.helper.make_graph(
+                [onnx.helper.make_node("Constant", [], ["rgb"], value_floats=[0.5])],
+                "wrong",
+                [
+                    onnx.helper.make_tensor_value_info("z", 1, ["n", 8]),
+                    onnx.helper.make_tensor_value_info("psi", 1, []),
+                ],
+                [onnx.helper.make_tensor_value_info("rgb", 1, [1])],
+            ),
+            opset_imports=[onnx.helper.make_opsetid("", 18)],
+            ir_version=10,
+        )
         return {"whole": proto.SerializeToString()}
 
     monkeypatch.setattr(exporting, "to_onnx", wrong)

@@ -15,7 +15,7 @@ def test_every_picture_lands_in_its_place(channels, mode):
     pixels = np.asarray(grid).reshape(15, 12, channels)
     for index, image in enumerate(images):
         row, column = divmod(index, 3)
-        tile = pixels[row * 5:row * 5 + 5, column * 4:column * 4 + 4]
+        tile = pixels[row * 5 : row * 5 + 5, column * 4 : column * 4 + 4]
         assert (tile == image.transpose(1, 2, 0)).all()
     assert not pixels[10:, 4:].any()
 

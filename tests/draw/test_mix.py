@@ -17,7 +17,8 @@ def test_the_table_shows_sources_and_mixes(tmp_path, model):
 
 def test_all_bands_stand_below_one_another(tmp_path, model):
     mix(model, tmp_path / "mix.png", rows="0", columns="2-3")
-    assert open_image(tmp_path / "mix.png").size == (48, 64)    # six layers: coarse and middle
+    assert open_image(tmp_path / "mix.png").size == (48, 64)  # six layers: coarse and middle
     mix(model, tmp_path / "middle.png", rows="0", columns="2-3", layers="middle")
-    assert np.array_equal(np.asarray(open_image(tmp_path / "mix.png"))[32:],
-                          np.asarray(open_image(tmp_path / "middle.png")))
+    assert np.array_equal(
+        np.asarray(open_image(tmp_path / "mix.png"))[32:], np.asarray(open_image(tmp_path / "middle.png"))
+    )

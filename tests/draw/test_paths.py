@@ -35,7 +35,11 @@ def test_great_circles_keep_their_radius():
 def test_mistakes_name_the_flag(model):
     g, _ = load_generator(model)
     saved = Characters(("a", "b"), (None, None), torch.zeros(2, g.num_layers, g.w_dim))
-    for keys, kind in ((saved, "spherical"), (characters(g, [1, 2, 3]), "circle"), (saved, "zigzag"),
-                       (characters(g, [1]), "spline")):
+    for keys, kind in (
+        (saved, "spherical"),
+        (characters(g, [1, 2, 3]), "circle"),
+        (saved, "zigzag"),
+        (characters(g, [1]), "spline"),
+    ):
         with pytest.raises(FigmentError, match="--path"):
             closed_path(g, keys, kind)

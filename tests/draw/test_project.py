@@ -34,7 +34,7 @@ def test_the_distance_is_nothing_for_the_same_picture_and_grows(networks):
     one, other = picture_of(g, 1), picture_of(g, 2)
     seen = likeness.look(one)
     assert float(likeness(one, seen)) == 0
-    near = (one + 0.02 * torch.randn(one.shape, generator=torch.Generator().manual_seed(0)))
+    near = one + 0.02 * torch.randn(one.shape, generator=torch.Generator().manual_seed(0))
     assert 0 < float(likeness(near, seen)) < float(likeness(other, seen))
 
 

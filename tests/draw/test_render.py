@@ -10,9 +10,11 @@ from figment.draw.render import draw_pictures, load_generator, picture_png, rend
 from figment.nets.registry import build_generator
 
 START = Path(figment.__file__).parent / "train" / "weights" / "start-64.safetensors"
-SMALL = {"stylegan1": {"channel_base": 512, "channel_max": 32, "z_dim": 16, "w_dim": 16, "map_depth": 2},
-         "progan": {"channel_base": 512, "channel_max": 32, "z_dim": 16},
-         "lucidrains": {"widths": [48, 32, 16, 8], "z_dim": 16, "map_depth": 2}}
+SMALL = {
+    "stylegan1": {"channel_base": 512, "channel_max": 32, "z_dim": 16, "w_dim": 16, "map_depth": 2},
+    "progan": {"channel_base": 512, "channel_max": 32, "z_dim": 16},
+    "lucidrains": {"widths": [48, 32, 16, 8], "z_dim": 16, "map_depth": 2},
+}
 
 
 @pytest.fixture
@@ -44,14 +46,14 @@ def test_a_seed_is_the_same_png_in_batches_of_1_3_and_16_on_1_and_2_threads(fami
         threads(count)
         whole = seeds_to_w(g, seeds)
         for batch in (1, 3, 16):
-            ws = torch.cat([seeds_to_w(g, seeds[at:at + batch]) for at in range(0, 16, batch)])
+            ws = torch.cat([seeds_to_w(g, seeds[at : at + batch]) for at in range(0, 16, batch)])
             assert torch.equal(ws, whole)
-            parts = [draw_pictures(g, ws[at:at + batch]) for at in range(0, 16 if batch == 16 else 6, batch)]
+            parts = [draw_pictures(g, ws[at : at + batch]) for at in range(0, 16 if batch == 16 else 6, batch)]
             found[count, batch] = [picture_png(picture) for part in parts for picture in part]
         assert torch.get_num_threads() == count
     assert len(set(found[1, 16])) == 16
     for pngs in found.values():
-        assert pngs == found[1, 16][:len(pngs)]
+        assert pngs == found[1, 16][: len(pngs)]
 
 
 def test_random_noise_is_the_pictures_own(threads):

@@ -14,8 +14,11 @@ from figment.draw.sample import sample
 def test_singles_grid_and_settings(tmp_path, model):
     sample(model, tmp_path, seeds=[0, 1, 2, 7], grid=(2, 2), psi=0.5)
     assert {path.name for path in tmp_path.iterdir()} == {
-        *(f"seed{seed:04d}.{ending}" for seed in (0, 1, 2, 7) for ending in ("png", "json")), "grid.png", "sample.json",
-        "latents.npz"}
+        *(f"seed{seed:04d}.{ending}" for seed in (0, 1, 2, 7) for ending in ("png", "json")),
+        "grid.png",
+        "sample.json",
+        "latents.npz",
+    }
     grid = np.asarray(open_image(tmp_path / "grid.png"))
     assert grid.shape == (32, 32, 3)
     assert np.array_equal(grid[16:, 16:], np.asarray(open_image(tmp_path / "seed0007.png")))
@@ -52,7 +55,10 @@ def test_the_library_gives_the_bytes_that_sample_writes(tmp_path, model):
 
 
 def test_mistakes_are_one_line(tmp_path, model):
-    for options, flag in (({"seeds": [1], "latents": tmp_path / "w.npz"}, "--latents"), ({"noise": "loud"}, "--noise"),
-                          ({"seeds": [1], "noise_strength": "much"}, "--noise-strength")):
+    for options, flag in (
+        ({"seeds": [1], "latents": tmp_path / "w.npz"}, "--latents"),
+        ({"noise": "loud"}, "--noise"),
+        ({"seeds": [1], "noise_strength": "much"}, "--noise-strength"),
+    ):
         with pytest.raises(FigmentError, match=flag):
             sample(model, tmp_path, **options)

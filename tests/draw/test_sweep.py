@@ -16,7 +16,7 @@ def test_the_picture_runs_from_psi_to_psi(tmp_path, model):
     g, _ = load_generator(model)
     assert np.array_equal(sheet[:16, :16], draw_pictures(g, seeds_to_w(g, [3], -1.0))[0])
     assert np.array_equal(sheet[16:, 32:], draw_pictures(g, seeds_to_w(g, [5], 1.0))[0])
-    assert np.array_equal(sheet[:16, 16:32], sheet[16:, 16:32])    # psi 0: the mean, whoever it was
+    assert np.array_equal(sheet[:16, 16:32], sheet[16:, 16:32])  # psi 0: the mean, whoever it was
 
 
 def test_the_film_has_its_length(tmp_path, model):

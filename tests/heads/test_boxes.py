@@ -32,17 +32,31 @@ def test_coco_is_as_its_specification_says(tmp_path):
     write_boxes(tmp_path / "x.coco.json", BOXES, SIZES)
     value = json.loads((tmp_path / "x.coco.json").read_text())
     assert value["images"][0] == {"id": 1, "file_name": "a/x.png", "width": 100, "height": 80}
-    assert value["annotations"][0] == {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 20, 20, 30], "area": 600,
-                                       "iscrowd": 0, "score": 0.5}
+    assert value["annotations"][0] == {
+        "id": 1,
+        "image_id": 1,
+        "category_id": 1,
+        "bbox": [10, 20, 20, 30],
+        "area": 600,
+        "iscrowd": 0,
+        "score": 0.5,
+    }
     assert value["categories"] == [{"id": 1, "name": "head"}]
 
 
 def test_of_a_coco_file_with_other_categories_the_heads_count(tmp_path):
-    (tmp_path / "x.json").write_text(json.dumps({
-        "images": [{"id": 7, "file_name": "a.png"}],
-        "categories": [{"id": 3, "name": "Head"}, {"id": 4, "name": "hand"}],
-        "annotations": [{"image_id": 7, "category_id": 3, "bbox": [1, 2, 3, 4]},
-                        {"image_id": 7, "category_id": 4, "bbox": [5, 5, 5, 5]}]}))
+    (tmp_path / "x.json").write_text(
+        json.dumps(
+            {
+                "images": [{"id": 7, "file_name": "a.png"}],
+                "categories": [{"id": 3, "name": "Head"}, {"id": 4, "name": "hand"}],
+                "annotations": [
+                    {"image_id": 7, "category_id": 3, "bbox": [1, 2, 3, 4]},
+                    {"image_id": 7, "category_id": 4, "bbox": [5, 5, 5, 5]},
+                ],
+            }
+        )
+    )
     assert read_boxes(tmp_path / "x.json") == {"a.png": [[1, 2, 4, 6]]}
 
 

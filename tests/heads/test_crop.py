@@ -63,8 +63,10 @@ def draw(
 
 def contents(folder: Path) -> dict[str, str]:
     """Every crop below `folder` and a hash of its bytes."""
-    return {path.relative_to(folder).as_posix(): hashlib.sha1(path.read_bytes()).hexdigest()
-            for path in sorted(folder.rglob("*.png"))}
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha1(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*.png"))
+    }
 
 
 def make_mess(pictures: Path) -> None:
@@ -91,13 +93,22 @@ def test_every_file_gets_a_row_with_its_reason(tmp_path: Path) -> None:
         rows = {picture.path: (picture.status, picture.reason) for picture in catalog.pictures()}
         heads = catalog.heads()
     assert rows == {
-        "good.png": ("heads", ""), "sub/good.png": ("heads", ""), "empty.png": ("empty", "no-head"),
-        "unlucky.png": ("bad", "unreadable"), "text.png": ("bad", "not-an-image"), "nothing.jpg": ("bad", "empty-file"),
-        "cut.jpg": ("bad", "truncated"), "broken-link.png": ("bad", "unreadable"), "pipe.png": ("bad", "unreadable")}
+        "good.png": ("heads", ""),
+        "sub/good.png": ("heads", ""),
+        "empty.png": ("empty", "no-head"),
+        "unlucky.png": ("bad", "unreadable"),
+        "text.png": ("bad", "not-an-image"),
+        "nothing.jpg": ("bad", "empty-file"),
+        "cut.jpg": ("bad", "truncated"),
+        "broken-link.png": ("bad", "unreadable"),
+        "pipe.png": ("bad", "unreadable"),
+    }
     assert (summary.pictures, summary.heads, summary.empty, summary.unchanged) == (9, 2, 1, 0)
     assert summary.bad == {"unreadable": 3, "not-an-image": 1, "empty-file": 1, "truncated": 1}
     assert {head.picture: head.box for head in heads} == {
-        "good.png": Box(20, 20, 50, 50), "sub/good.png": Box(0, 0, 30, 40)}
+        "good.png": Box(20, 20, 50, 50),
+        "sub/good.png": Box(0, 0, 30, 40),
+    }
 
 
 def test_crops_hold_the_head_and_no_padding(tmp_path: Path) -> None:
@@ -113,7 +124,7 @@ def test_crops_hold_the_head_and_no_padding(tmp_path: Path) -> None:
     narrow = np.asarray(Image.open(tmp_path / "heads" / crops["narrow.png"].file))
     assert narrow.shape == (80, 80, 3)
     for pixels in (corner, narrow):
-        assert pixels.max(axis=2).min() >= 180    # nowhere dark
+        assert pixels.max(axis=2).min() >= 180  # nowhere dark
 
 
 def test_a_second_run_reads_nothing_and_changes_nothing(tmp_path: Path) -> None:
@@ -123,7 +134,7 @@ def test_a_second_run_reads_nothing_and_changes_nothing(tmp_path: Path) -> None:
     summary = crop_pictures(tmp_path / "pictures", tmp_path / "heads", workers=1)
     assert (summary.unchanged, summary.heads, RedIsAHead.looked) == (9, 2, looked)
     assert contents(tmp_path / "heads") == before
-    crop_pictures(tmp_path / "pictures", tmp_path / "heads", margin=0.5, workers=1)    # other settings: all again
+    crop_pictures(tmp_path / "pictures", tmp_path / "heads", margin=0.5, workers=1)  # other settings: all again
     assert contents(tmp_path / "heads") != before
 
 
@@ -154,7 +165,7 @@ def test_a_run_killed_anywhere_ends_the_same_when_run_again(
     def put(self: Catalog, *args: object) -> None:
         if rng.random() < 0.3:
             raise KeyboardInterrupt
-        real_put(self, *args)    # type: ignore[arg-type]
+        real_put(self, *args)  # type: ignore[arg-type]
 
     def write(path: Path, image: Image.Image) -> None:
         if rng.random() < 0.3:
@@ -195,11 +206,13 @@ def test_a_name_that_is_no_utf8_is_spelled_out(tmp_path: Path) -> None:
         assert [picture.path for picture in catalog.pictures()] == ["\\udcff.png"]
 
 
-@pytest.mark.parametrize(("flag", "settings"), [
-    ("--threshold", {"threshold": 1.5}), ("--margin", {"margin": -1.0}), ("--largest", {"largest": 2})])
+@pytest.mark.parametrize(
+    ("flag", "settings"),
+    [("--threshold", {"threshold": 1.5}), ("--margin", {"margin": -1.0}), ("--largest", {"largest": 2})],
+)
 def test_wrong_settings_name_their_flag(tmp_path: Path, flag: str, settings: dict[str, float]) -> None:
     with pytest.raises(FigmentError, match=flag):
-        crop_pictures(tmp_path, tmp_path / "heads", **settings)    # type: ignore[arg-type]
+        crop_pictures(tmp_path, tmp_path / "heads", **settings)  # type: ignore[arg-type]
     assert not (tmp_path / "heads").exists()
 
 

@@ -24,7 +24,7 @@ class OneHead(HeadNet):
 
     def forward(self, x: torch.Tensor) -> list[Level]:
         heat = torch.full((1, x.shape[2] // 16, x.shape[3] // 16), -9.0)
-        heat[0, 1, 2] = 2.0    # the cell's centre is (40, 24)
+        heat[0, 1, 2] = 2.0  # the cell's centre is (40, 24)
         sides = torch.tensor([32.0, 24.0, 32.0, 24.0])[None, :, None, None].expand(1, 4, *heat.shape[1:])
         return [Level(16, heat, sides)]
 
@@ -32,7 +32,7 @@ class OneHead(HeadNet):
 def test_boxes_come_back_in_the_pictures_pixels() -> None:
     found = Detector(OneHead(), (320,), None).detect(Image.new("RGB", (640, 480)))
     assert len(found) == 1
-    assert found[0].box == Box(16, 0, 144, 96)    # (8, 0, 72, 48) at half size
+    assert found[0].box == Box(16, 0, 144, 96)  # (8, 0, 72, 48) at half size
     assert found[0].score == pytest.approx(0.8808, abs=1e-3)
 
 
@@ -45,14 +45,14 @@ def test_large_pictures_are_looked_at_twice() -> None:
     detector = Detector(OneHead(), (320, 640), None)
     assert len(detector.detect(Image.new("RGB", (320, 320)))) == 1
     coarse, fine = detector.detect(Image.new("RGB", (1280, 1280)))
-    assert coarse.box == Box(32, 0, 288, 192)    # seen at a quarter of the size
-    assert fine.box == Box(16, 0, 144, 96)       # seen at half of it
+    assert coarse.box == Box(32, 0, 288, 192)  # seen at a quarter of the size
+    assert fine.box == Box(16, 0, 144, 96)  # seen at half of it
     assert fine.score == pytest.approx(coarse.score * DOUBT)
 
 
 def test_a_second_look_mirrored_halves_what_one_look_alone_finds() -> None:
     found = Detector(OneHead(), (320,)).detect(Image.new("RGB", (320, 320)), 0.3)
-    assert len(found) == 2    # it points at the left top of whatever it sees: no two looks agree
+    assert len(found) == 2  # it points at the left top of whatever it sees: no two looks agree
     assert {round(head.score, 4) for head in found} == {round(0.8808 / 2, 4)}
     assert found[0].box.x1 < 160 < found[1].box.x0 or found[1].box.x1 < 160 < found[0].box.x0
     assert Detector(OneHead(), (320,)).detect(Image.new("RGB", (320, 320)), 0.5) == []
@@ -61,7 +61,7 @@ def test_a_second_look_mirrored_halves_what_one_look_alone_finds() -> None:
 def test_the_weaker_of_two_boxes_of_one_head_goes() -> None:
     strong, shifted = Detection(Box(0, 0, 10, 10), 0.9), Detection(Box(1, 1, 11, 11), 0.8)
     part, other = Detection(Box(2, 2, 8, 8), 0.7), Detection(Box(9, 0, 19, 10), 0.6)
-    small = Detection(Box(3, 3, 6, 6), 0.5)    # so much smaller that it is a head in front of a head
+    small = Detection(Box(3, 3, 6, 6), 0.5)  # so much smaller that it is a head in front of a head
     assert suppress([other, part, small, shifted, strong]) == [strong, other, small]
 
 
@@ -106,5 +106,5 @@ def test_the_shipped_weights_find_the_heads_of_fresh_demo_scenes() -> None:
         found[str(i)] = [[*head.box, head.score] for head in detector.detect(scene.image)]
     scores = score_boxes(found, Truth(heads))
     assert scores.heads >= 12
-    assert scores.recall >= 0.8       # floors for a dozen scenes; MODEL_CARD.md has the measured figures
+    assert scores.recall >= 0.8  # floors for a dozen scenes; MODEL_CARD.md has the measured figures
     assert scores.precision >= 0.7

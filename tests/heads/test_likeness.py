@@ -64,7 +64,7 @@ def test_a_batch_holds_each_head_twice_and_then_what_is_none() -> None:
     assert batch.identities == ["0", "0", "1", "1", "2", "2", "3", "3"]
     wanted = positives(batch)
     assert wanted[0, 1] == wanted[1, 0] == 1 and wanted[0, 0] == 0
-    assert 0 < wanted[0, 2] < wanted[0, 4] <= WEAK    # 0 and 2 share one more attribute
+    assert 0 < wanted[0, 2] < wanted[0, 4] <= WEAK  # 0 and 2 share one more attribute
 
 
 def test_views_of_a_head_differ() -> None:

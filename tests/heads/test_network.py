@@ -17,7 +17,7 @@ def make_net() -> HeadNet:
     torch.manual_seed(0)
     net = HeadNet(TINY)
     net.train()
-    for _ in range(3):    # move the statistics away from where they start
+    for _ in range(3):  # move the statistics away from where they start
         net(torch.randn(4, 3, 64, 64))
     return net.eval()
 
@@ -46,7 +46,7 @@ def test_a_file_gives_the_same_answers(tmp_path: Path) -> None:
     save_net(tmp_path / "net.safetensors", net, {"trained_on": "nothing"})
     again = load_net(tmp_path / "net.safetensors")
     assert again.config == TINY
-    torch.testing.assert_close(net(x)[0].heat, again(x)[0].heat, rtol=0.02, atol=0.02)    # half precision weights
+    torch.testing.assert_close(net(x)[0].heat, again(x)[0].heat, rtol=0.02, atol=0.02)  # half precision weights
 
 
 def test_a_file_that_is_no_detector_is_named(tmp_path: Path) -> None:
@@ -82,8 +82,11 @@ def test_the_describing_part_survives_its_file(tmp_path: Path) -> None:
     net = grow(make_net(), deep=1, embed=16)
     save_net(tmp_path / "net.safetensors", net, {})
     x = torch.randn(2, 3, CROP, CROP)
-    ours, again = (one.portrait(one.features(x)) for one in (net, load_net(tmp_path / "net.safetensors"))
-                   if one.portrait is not None)
+    ours, again = (
+        one.portrait(one.features(x))
+        for one in (net, load_net(tmp_path / "net.safetensors"))
+        if one.portrait is not None
+    )
     assert ours[0].shape == (2,) and ours[1].shape == (2, 16)
     torch.testing.assert_close(ours[1].norm(dim=1), torch.ones(2))
     torch.testing.assert_close(ours[1], again[1], rtol=0.02, atol=0.02)

@@ -20,11 +20,16 @@ def write_model(path, answer, side=64, names=None):
     out = helper.make_tensor_value_info("output0", TensorProto.FLOAT, list(answer.shape))
     zero = numpy_helper.from_array(np.zeros(1, np.float32), "zero")
     constant = numpy_helper.from_array(answer.astype(np.float32), "answer")
-    nodes = [helper.make_node("ReduceSum", ["images"], ["sum"], keepdims=0),
-             helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
-             helper.make_node("Add", ["answer", "nothing"], ["output0"])]
-    model = helper.make_model(helper.make_graph(nodes, "fixed", [entry], [out], [zero, constant]),
-                              opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    nodes = [
+        helper.make_node("ReduceSum", ["images"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
+        helper.make_node("Add", ["answer", "nothing"], ["output0"]),
+    ]
+    model = helper.make_model(
+        helper.make_graph(nodes, "fixed", [entry], [out], [zero, constant]),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
     if names:
         helper.set_model_props(model, {"names": names})
     onnx.save(model, str(path))
@@ -35,7 +40,7 @@ def test_raw_predictions_become_boxes_in_the_picture(tmp_path):
     # Two classes, three predictions: a sure head, an unsure one, a sure body. Centre and size in the input's pixels.
     answer = np.array([[[32, 20, 10], [32, 40, 40], [16, 8, 8], [16, 8, 8], [0.9, 0.3, 0.1], [0.0, 0.1, 0.95]]])
     detector = open_detector(write_model(tmp_path / "a.onnx", answer, names="{0: 'head', 1: 'body'}"))
-    (head,) = detector.detect(Image.new("RGB", (128, 64)), 0.5)    # scaled by a half, 16 rows of grey above
+    (head,) = detector.detect(Image.new("RGB", (128, 64)), 0.5)  # scaled by a half, 16 rows of grey above
     assert np.allclose(head.box, (48, 16, 80, 48)) and head.score == pytest.approx(0.9)
 
 

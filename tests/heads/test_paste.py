@@ -35,7 +35,7 @@ def test_variants_of_a_character_are_one_family() -> None:
     assert family("humans/mage-red+female-2.png") == family("elves/mage.png") == "mage"
     assert held_out("a/troll-hero.png") == held_out("b/troll.png")
     kept = sum(held_out(f"{one}{two}.png") for one in "abcdefgh" for two in "abcdefgh")
-    assert 4 <= kept <= 24    # about one in five of 64
+    assert 4 <= kept <= 24  # about one in five of 64
 
 
 def test_a_cut_out_is_read_with_its_alpha(tmp_path: Path) -> None:

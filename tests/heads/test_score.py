@@ -49,7 +49,7 @@ def test_boxes_of_one_score_do_not_depend_on_their_order() -> None:
 def test_a_head_is_found_once_and_only_by_enough_overlap() -> None:
     double = match_boxes([entry(LEFT, 0.9), entry(LEFT, 0.8)], [LEFT], [])
     assert double == [(0.9, True), (0.8, False)]
-    shifted = Box(0, 0, 10, 20)    # intersection 100, union 200
+    shifted = Box(0, 0, 10, 20)  # intersection 100, union 200
     assert match_boxes([entry(shifted, 0.9)], [LEFT], [], iou=0.5) == [(0.9, True)]
     assert match_boxes([entry(shifted, 0.9)], [LEFT], [], iou=0.51) == [(0.9, False)]
 
@@ -67,8 +67,13 @@ def test_nothing_found_scores_nothing() -> None:
 
 def test_truth_of_demo_art_leaves_out_what_is_unusable(tmp_path: Path) -> None:
     rows = {
-        "a.png": {"kind": "scene", "usable": True, "of": None, "boxes": [[0, 0, 9, 9], [1, 1, 3, 3]],
-                  "too_small": [False, True]},
+        "a.png": {
+            "kind": "scene",
+            "usable": True,
+            "of": None,
+            "boxes": [[0, 0, 9, 9], [1, 1, 3, 3]],
+            "too_small": [False, True],
+        },
         "bad.jpg": {"kind": "truncated", "usable": False, "of": None, "boxes": [[0, 0, 9, 9]], "too_small": [False]},
     }
     path = tmp_path / "truth.json"

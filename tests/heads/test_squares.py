@@ -46,7 +46,7 @@ def test_a_head_longer_than_the_picture_is_wide_is_reflected_not_padded() -> Non
     assert crop.shape == (120, 120, 3)
     assert crop.min() >= 60
     assert (crop[:, 35:85] == pixels[40:160]).all()
-    assert (crop[:, 34] == crop[:, 36]).all()    # mirrored at the picture's edge
+    assert (crop[:, 34] == crop[:, 36]).all()  # mirrored at the picture's edge
 
 
 def test_a_picture_one_pixel_wide_still_gives_a_square() -> None:

@@ -16,8 +16,14 @@ Z = torch.randn(3, 8, generator=torch.Generator().manual_seed(5), dtype=torch.fl
 def make(family: str, resolution: int = 16, channels: int = 3, c_dim: int = 0, **more: object) -> Model:
     """A small model with random weights, biases and noise strengths, in float64."""
     torch.manual_seed(1)
-    shared = {"family": family, "resolution": resolution, "channels": channels, "c_dim": c_dim,
-              "channel_base": 512, "channel_max": 8} | more
+    shared = {
+        "family": family,
+        "resolution": resolution,
+        "channels": channels,
+        "c_dim": c_dim,
+        "channel_base": 512,
+        "channel_max": 8,
+    } | more
     w_dim = {} if family == "progan" else {"w_dim": 8, "map_depth": 2}
     g = build_generator(shared | {"z_dim": 8} | w_dim).double().eval()
     d = build_discriminator(shared).double().eval()
@@ -104,7 +110,7 @@ def test_dropped_labels_leave_the_mean_label(norm):
     new, done = adapt(Model(g_ema=g, d=d), labels=False)
     assert done == ["g_ema: 5 labels dropped", "d: 5 labels dropped"]
     mean = torch.full((3, 5), 0.2, dtype=torch.float64)
-    z = Z * (8 / Z.square().sum(1, keepdim=True)).sqrt()     # of mean square 1, so that the joint norm is exact too
+    z = Z * (8 / Z.square().sum(1, keepdim=True)).sqrt()  # of mean square 1, so that the joint norm is exact too
     torch.testing.assert_close(new.g_ema(z), g(z, mean))
     torch.testing.assert_close(new.d(g(z, mean)), d(g(z, mean), mean))
 

@@ -4,8 +4,12 @@ import torch.nn.functional as F
 
 from figment.nets.bilinear import Shape, convolve, differentiable
 
-SHAPES = {Shape(1, 1, False): (4, 3, 3, 3), Shape(2, 0, False): (4, 3, 3, 3), Shape(2, 0, True): (3, 4, 3, 3),
-          Shape(): (4, 3, 1, 1)}
+SHAPES = {
+    Shape(1, 1, False): (4, 3, 3, 3),
+    Shape(2, 0, False): (4, 3, 3, 3),
+    Shape(2, 0, True): (3, 4, 3, 3),
+    Shape(): (4, 3, 1, 1),
+}
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -14,8 +18,9 @@ def test_convolutions_and_their_first_and_second_derivatives(shape):
     x = torch.randn(2, 3, 5, 7, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(SHAPES[shape], dtype=torch.float64, requires_grad=True)
     reference = F.conv_transpose2d if shape.transposed else F.conv2d
-    assert torch.allclose(differentiable(x, weight, shape),
-                          reference(x, weight, stride=shape.stride, padding=shape.padding))
+    assert torch.allclose(
+        differentiable(x, weight, shape), reference(x, weight, stride=shape.stride, padding=shape.padding)
+    )
     assert torch.autograd.gradcheck(lambda x, weight: differentiable(x, weight, shape), (x, weight))
     assert torch.autograd.gradgradcheck(lambda x, weight: differentiable(x, weight, shape), (x, weight))
 

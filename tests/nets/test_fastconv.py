@@ -34,12 +34,13 @@ def test_values_and_derivatives_agree_with_the_plain_convolution(name):
         assert fastconv._pays(x, w, fastconv._same() if name == "same" else fastconv._half(), 16, 16)
         found = fast(x, w)
     assert found.shape == expected.shape
-    assert not torch.equal(found, expected)    # it did take another way
+    assert not torch.equal(found, expected)  # it did take another way
     assert close(found, expected)
 
     weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
-    for mine, theirs in zip(torch.autograd.grad(found, (x, w), weights), torch.autograd.grad(expected, (x, w), weights),
-                            strict=True):
+    for mine, theirs in zip(
+        torch.autograd.grad(found, (x, w), weights), torch.autograd.grad(expected, (x, w), weights), strict=True
+    ):
         assert close(mine, theirs)
 
 
@@ -75,9 +76,12 @@ def test_in_bfloat16_small_tiles_hardly_round_more_than_the_plain_way(monkeypatc
     exact = results(plain := lambda x, w, bias: F.conv2d(x, w, bias, padding=1))
     with torch.autocast("cpu", torch.bfloat16), fast_convolutions():
         assert conv_same(x, w, bias).dtype == torch.bfloat16
-        errors = {name: [((found - right).norm() / right.norm()).item() for found, right in zip(results(way), exact,
-                                                                                                strict=True)]
-                  for name, way in {"fast": conv_same, "plain": plain}.items()}
+        errors = {
+            name: [
+                ((found - right).norm() / right.norm()).item() for found, right in zip(results(way), exact, strict=True)
+            ]
+            for name, way in {"fast": conv_same, "plain": plain}.items()
+        }
     if amx or not compiled:
         assert errors["fast"] == errors["plain"]
     else:

@@ -34,8 +34,9 @@ def both_ways(monkeypatch, work):
     return with_kernels, work()
 
 
-@pytest.mark.parametrize(("channels", "taps", "pad", "down"),
-                         [(3, 4, 1, 1), (3, 4, 1, 2), (66, 4, 2, 1), (3, 3, 1, 1), (3, 3, 1, 2)])
+@pytest.mark.parametrize(
+    ("channels", "taps", "pad", "down"), [(3, 4, 1, 1), (3, 4, 1, 2), (66, 4, 2, 1), (3, 3, 1, 1), (3, 3, 1, 2)]
+)
 def test_filters(place, monkeypatch, channels, taps, pad, down):
     x = torch.randn(2, channels, 6, 9).to(place).contiguous(memory_format=LAST)
     ours, plain = both_ways(monkeypatch, lambda: layers._fir(x, taps, pad, down, 2.0))

@@ -67,7 +67,7 @@ def test_the_minibatch_deviation_of_interleaved_groups():
     found = minibatch_std(x, group=3, channels=2)
     assert found.shape == (6, 6, 3, 3)
     for n in range(6):
-        members = x[n % 2 :: 2]    # every second sample: N / group = 2 groups
+        members = x[n % 2 :: 2]  # every second sample: N / group = 2 groups
         for k in range(2):
             part = members[:, 2 * k : 2 * k + 2]
             wanted = (part.var(0, correction=0) + 1e-8).sqrt().mean()
@@ -101,5 +101,5 @@ def test_latents_colours_and_scores_keep_full_precision_under_autocast(family):
     assert torch.equal(w, g.mapping(z))
     for result, full in ((pictures, g.synthesis(w, noise="none")), (scores, d(pictures))):
         assert result.dtype == torch.float32
-        assert not torch.equal(result, result.bfloat16().float())    # the last layer did not round
-        assert not torch.equal(result, full)                         # but those before it did
+        assert not torch.equal(result, result.bfloat16().float())  # the last layer did not round
+        assert not torch.equal(result, full)  # but those before it did

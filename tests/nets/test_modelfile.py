@@ -42,10 +42,14 @@ def test_missing_left_over_and_misshapen_weights_are_listed():
         fill(g.config, tensors)
 
 
-@pytest.mark.parametrize(("record", "message"), [
-    ({"format": 99, "origin": "x", "config": {}}, "written by a newer figment"),
-    ({"format": 1, "origin": 3, "config": {}}, "damaged metadata"),
-    ([], "damaged metadata")])
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"format": 99, "origin": "x", "config": {}}, "written by a newer figment"),
+        ({"format": 1, "origin": 3, "config": {}}, "damaged metadata"),
+        ([], "damaged metadata"),
+    ],
+)
 def test_records_that_do_not_fit_are_one_line(tmp_path, record, message):
     path = tmp_path / "m.safetensors"
     save_file({"g_ema.x": torch.zeros(1)}, path, metadata={METADATA_KEY: json.dumps(record)})

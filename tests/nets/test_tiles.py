@@ -61,7 +61,7 @@ def test_gradients_are_the_adjoints_any_number_of_times(name):
     (slope,) = torch.autograd.grad(cut(x, matrix, step, pad).square().sum() / 2, x, create_graph=True)
     plain = paste(cut(x, matrix, step, pad), matrix.t(), tuple(x.shape), step, pad)
     torch.testing.assert_close(slope, plain)
-    (again,) = torch.autograd.grad((slope * x).sum() / 2, x)    # of a quadratic form: the slope once more
+    (again,) = torch.autograd.grad((slope * x).sum() / 2, x)  # of a quadratic form: the slope once more
     torch.testing.assert_close(again, slope, atol=1e-3, rtol=1e-4)
 
 

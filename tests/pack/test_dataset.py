@@ -25,8 +25,11 @@ def picture_of(value):
 
 
 def test_a_damaged_entry_is_named_and_the_rest_is_read(tmp_path):
-    data = ImageDataset(write_zip(tmp_path / "a.zip", {"0.png": picture(), "1.png": b"oops", "2.png": picture((32, 16)),
-                                                       "3.png": picture()}))
+    data = ImageDataset(
+        write_zip(
+            tmp_path / "a.zip", {"0.png": picture(), "1.png": b"oops", "2.png": picture((32, 16)), "3.png": picture()}
+        )
+    )
     assert len(data) == 2
     assert [line.split(":")[0] for line in data.damaged] == ["1.png", "2.png"]
 

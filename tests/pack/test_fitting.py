@@ -12,8 +12,10 @@ from figment.pack.dataset import ImageDataset
 from figment.pack.fitting import Fit, fit_picture
 from figment.pack.zips import pack
 
-DOUBLE = f"{sys.executable} -c \"import sys; from PIL import Image; i = Image.open(sys.argv[1]); " \
-         "i.resize((64, 64), 0).save(sys.argv[2])\" {in} {out}"
+DOUBLE = (
+    f'{sys.executable} -c "import sys; from PIL import Image; i = Image.open(sys.argv[1]); '
+    'i.resize((64, 64), 0).save(sys.argv[2])" {in} {out}'
+)
 
 
 def cut_out(path, side=32):
@@ -28,7 +30,7 @@ def test_alpha_is_kept_or_laid_over_a_colour(tmp_path):
     path = cut_out(tmp_path / "in" / "a.png")
     kept, _ = fit_picture(path, Fit(32, alpha="keep"))
     assert kept.mode == "RGBA" and kept.getpixel((0, 0)) == (200, 0, 0, 255)
-    assert kept.getpixel((31, 0)) == (0, 0, 0, 0)                            # what nobody sees is black
+    assert kept.getpixel((31, 0)) == (0, 0, 0, 0)  # what nobody sees is black
     assert fit_picture(path, Fit(32))[0].getpixel((31, 0)) == (255, 255, 255)
     assert fit_picture(path, Fit(32, alpha="#102030"))[0].getpixel((31, 0)) == (16, 32, 48)
     small, _ = fit_picture(path, Fit(16, alpha="keep"))
@@ -47,15 +49,21 @@ def test_small_pictures_are_enlarged_by_lanczos_a_command_or_not_at_all(tmp_path
     blocks, times = fit_picture(path, Fit(64, upscale=DOUBLE))
     assert times == 4 and np.array_equal(np.asarray(blocks)[::4, ::4], np.asarray(Image.open(path)))
     assert fit_picture(path, Fit(32, upscale=DOUBLE))[0].size == (32, 32)
-    assert fit_picture(path, Fit(16, upscale="false {in} {out}"))[1] == 0    # large enough: not asked
+    assert fit_picture(path, Fit(16, upscale="false {in} {out}"))[1] == 0  # large enough: not asked
     with pytest.raises(UnreadableImage, match="16 pixels, smaller than 64"):
         fit_picture(path, Fit(64, upscale="none"))
 
 
-@pytest.mark.parametrize(("command", "says"), [
-    ("false {in} {out}", "false failed with code 1"), ("true {in} {out}", "wrote no {out}"),
-    ("nonesuch-x {in} {out}", "can't be run"), ("cp /dev/null {out} {in}", "failed|not a directory"),
-    ("sh -c 'echo of no use >&2; exit 3' {in} {out}", r"code 3 \(of no use\)")])
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("false {in} {out}", "false failed with code 1"),
+        ("true {in} {out}", "wrote no {out}"),
+        ("nonesuch-x {in} {out}", "can't be run"),
+        ("cp /dev/null {out} {in}", "failed|not a directory"),
+        ("sh -c 'echo of no use >&2; exit 3' {in} {out}", r"code 3 \(of no use\)"),
+    ],
+)
 def test_a_failing_command_leaves_the_head_out_with_its_reason(tmp_path, command, says):
     write_png(tmp_path / "in" / "a.png", np.zeros((16, 16, 3), np.uint8))
     write_png(tmp_path / "in" / "b.png", np.zeros((32, 32, 3), np.uint8))
@@ -76,10 +84,17 @@ def test_what_was_enlarged_is_told(tmp_path):
     assert [row[1:] for row in told] == [["a.png", 1.6]]
 
 
-@pytest.mark.parametrize(("fit", "says"), [
-    (Fit(16, alpha="greenish"), "--alpha greenish"), (Fit(16, upscale="lanczos3"), "--upscale 'lanczos3'"),
-    (Fit(16, upscale="x {in}"), "{out}"), (Fit(16, upscale="x '{in} {out}"), "closing quotation"),
-    (Fit(16, form="tar"), "--format tar"), (Fit(16, alpha="keep", form="tfrecord"), "1 or 3 channels")])
+@pytest.mark.parametrize(
+    ("fit", "says"),
+    [
+        (Fit(16, alpha="greenish"), "--alpha greenish"),
+        (Fit(16, upscale="lanczos3"), "--upscale 'lanczos3'"),
+        (Fit(16, upscale="x {in}"), "{out}"),
+        (Fit(16, upscale="x '{in} {out}"), "closing quotation"),
+        (Fit(16, form="tar"), "--format tar"),
+        (Fit(16, alpha="keep", form="tfrecord"), "1 or 3 channels"),
+    ],
+)
 def test_mistakes_name_the_flag(fit, says):
     with pytest.raises(FigmentError, match=says):
         fit.check()

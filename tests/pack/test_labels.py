@@ -41,11 +41,16 @@ def test_tables_of_numbers_names_and_vectors(tmp_path):
     assert rows.values == [[0.5, 1], [0, 2], [1, 1]] and rows.one_hot([2]).dtype == np.float32
 
 
-@pytest.mark.parametrize(("text", "says"), [
-    ("z/1.png,1\n", "no picture has a label; b/1.png: has no line in"),
-    ("b/1.png,1\na/2.png,1,2\n", "line 1 has 2 columns"),
-    ("b/1.png,1,x\na/2.png,1,2\nb/c/3.png,1,1\n", "must be numbers"), ("b/1.png\n", "line 1 has 1 columns"),
-    ("b/1.png,10000\na/2.png,1\nb/c/3.png,1\n", "class 10000")])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("z/1.png,1\n", "no picture has a label; b/1.png: has no line in"),
+        ("b/1.png,1\na/2.png,1,2\n", "line 1 has 2 columns"),
+        ("b/1.png,1,x\na/2.png,1,2\nb/c/3.png,1,1\n", "must be numbers"),
+        ("b/1.png\n", "line 1 has 1 columns"),
+        ("b/1.png,10000\na/2.png,1\nb/c/3.png,1\n", "class 10000"),
+    ],
+)
 def test_mistakes_in_a_table_are_one_line(tmp_path, text, says):
     with pytest.raises(FigmentError, match=says):
         find_labels(table(tmp_path / "l.csv", text), ITEMS)

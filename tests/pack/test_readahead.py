@@ -33,7 +33,7 @@ def test_expected_pictures_are_read_before_they_are_asked_for(path, monkeypatch)
     dataset = ImageDataset(path, hold=False)
     ahead = ReadAhead(dataset, workers=1)
     ahead.expect([1, 2])
-    ahead._pool.submit(lambda: None).result()    # the one worker is done with what came before
+    ahead._pool.submit(lambda: None).result()  # the one worker is done with what came before
     monkeypatch.setattr(dataset, "read", lambda index: pytest.fail("read too late"))
     assert ahead[torch.tensor([2, 1])][:, 0, 0, 0].tolist() == [2, 1]
 

@@ -80,11 +80,16 @@ def test_labels_come_with_the_pictures(tmp_path):
     assert ImageDataset(write_zip(tmp_path / "b.zip", {"labels": None})).labels is None
 
 
-@pytest.mark.parametrize(("about", "says"), [
-    ("{", "its dataset.json is damaged"), ("[]", "must hold an object"),
-    ({"labels": [["0.png", 1]]}, "no label for 1.png"),
-    ({"labels": [5]}, "pairs of name and label"),
-    ({"labels": [["0.png", 1], ["1.png", [1.0]]]}, "whole numbers, or rows")])
+@pytest.mark.parametrize(
+    ("about", "says"),
+    [
+        ("{", "its dataset.json is damaged"),
+        ("[]", "must hold an object"),
+        ({"labels": [["0.png", 1]]}, "no label for 1.png"),
+        ({"labels": [5]}, "pairs of name and label"),
+        ({"labels": [["0.png", 1], ["1.png", [1.0]]]}, "whole numbers, or rows"),
+    ],
+)
 def test_wrong_labels_are_one_line_and_the_pictures_are_read(tmp_path, about, says):
     data = ImageDataset(write_zip(tmp_path / "a.zip", about))
     assert len(data) == 2 and data.labelled

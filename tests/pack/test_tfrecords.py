@@ -20,8 +20,10 @@ from figment.pack.tfrecords import (
 )
 
 DATA = Path(__file__).parents[1] / "data"
-DIGESTS = {5: "045e266ed496b8b3fe97f204c2d3256251f7adc19f989ebd9b321cf44343c3bb",
-           6: "df09d22ef3dc0be094117bb6d23d1f5f1dc060854e684778c0cb7c1cd18b105d"}
+DIGESTS = {
+    5: "045e266ed496b8b3fe97f204c2d3256251f7adc19f989ebd9b321cf44343c3bb",
+    6: "df09d22ef3dc0be094117bb6d23d1f5f1dc060854e684778c0cb7c1cd18b105d",
+}
 
 
 def picture(side=8, seed=0):
@@ -78,7 +80,7 @@ def slow_picture(body):
     for entry in slow_message(slow_message(body)[1][0])[1]:
         fields = slow_message(entry)
         features[fields[1][0].decode()] = slow_message(fields[2][0])
-    shape = list(slow_message(features["shape"][3][0])[1][0])                # sides below 128: a byte each
+    shape = list(slow_message(features["shape"][3][0])[1][0])  # sides below 128: a byte each
     return np.frombuffer(slow_message(features["data"][1][0])[1][0], np.uint8).reshape(shape)
 
 
@@ -91,7 +93,7 @@ def read_all(data, name="x"):
 
 
 def test_the_checksum_is_castagnoli_s_masked():
-    assert slow_crc32c(b"123456789") == 0xE3069283                           # the catalogue's check value
+    assert slow_crc32c(b"123456789") == 0xE3069283  # the catalogue's check value
     assert masked_crc(b"123456789") == ((0xE3069283 >> 15 | 0xE3069283 << 17) + 0xA282EAD8) % 2**32
 
 
@@ -114,14 +116,15 @@ def test_pictures_make_the_bytes_that_the_original_program_made():
         else:
             assert data == reference.read_bytes()
             assert [array.tolist() for array in read_all(data)] == [sheet[6 - level].tolist() for sheet in sheets]
-    assert [slow_picture(body).tolist() for body in slow_records((DATA / "rgb64/rgb64-r02.tfrecords").read_bytes())] \
-        == [sheet[4].tolist() for sheet in sheets]
+    assert [
+        slow_picture(body).tolist() for body in slow_records((DATA / "rgb64/rgb64-r02.tfrecords").read_bytes())
+    ] == [sheet[4].tolist() for sheet in sheets]
 
 
 def test_a_sum_is_halved_to_even():
     flat = np.zeros((1, 8, 8), np.uint8)
-    flat[0, 0, :2] = 1                                                       # a mean of 0.5
-    flat[0, 0, 2:4] = 3                                                      # of 1.5
+    flat[0, 0, :2] = 1  # a mean of 0.5
+    flat[0, 0, 2:4] = 3  # of 1.5
     small = levels(flat)[1]
     assert (small[0, 0, 0], small[0, 0, 1]) == (0, 2)
 

@@ -12,8 +12,16 @@ from figment.nets.modelfile import Model, save
 from figment.nets.registry import build_generator
 from figment.pack.zips import pack
 
-CONFIG = {"family": "stylegan2", "resolution": 16, "channels": 3, "channel_base": 128, "channel_max": 16, "z_dim": 8,
-          "w_dim": 8, "map_depth": 2}
+CONFIG = {
+    "family": "stylegan2",
+    "resolution": 16,
+    "channels": 3,
+    "channel_base": 128,
+    "channel_max": 16,
+    "z_dim": 8,
+    "w_dim": 8,
+    "map_depth": 2,
+}
 
 
 def blobs(seed, side=16):
@@ -50,14 +58,26 @@ def model(tmp_path_factory, generator):
 @pytest.fixture
 def make_run(tmp_path, pictures, generator):
     """A function that makes a run's folder: its model, its configuration and, if asked, a curve."""
+
     def make(name, curve=(), **terms):
         run = tmp_path / "runs" / name
         run.mkdir(parents=True)
         (run / "config.json").write_text(json.dumps({"data": str(pictures / "real.zip")}))
         save(run / "model.safetensors", Model(g_ema=generator, config={"kimg": 2.0}))
-        rows = [{"kimg": float(i), "distance": value, "smooth": value, "label": "FD-heads", "images": 10,
-                 "reference": "abc", **terms} for i, value in enumerate(curve)]
+        rows = [
+            {
+                "kimg": float(i),
+                "distance": value,
+                "smooth": value,
+                "label": "FD-heads",
+                "images": 10,
+                "reference": "abc",
+                **terms,
+            }
+            for i, value in enumerate(curve)
+        ]
         if rows:
             (run / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         return run
+
     return make

@@ -96,9 +96,14 @@ def test_fetching_says_size_and_checksum_first_and_checks_it(tmp_path, capsys):
         fetch_inception(tmp_path / "other", source.as_uri(), good, 7)
 
 
-@pytest.mark.parametrize("text, message", [
-    ("clip", "must be heads, inception"), ("inception=none.pt", "no such file"),
-    ("none.onnx:out:grey", "must be unit, byte or imagenet")])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("clip", "must be heads, inception"),
+        ("inception=none.pt", "no such file"),
+        ("none.onnx:out:grey", "must be unit, byte or imagenet"),
+    ],
+)
 def test_unknown_names_are_one_line(text, message):
     with pytest.raises(FigmentError, match=message):
         open_features(text)

@@ -23,7 +23,15 @@ def test_curves_are_drawn_where_their_values_are():
     assert falling.size == (900, 480) and np.corrcoef(rows, columns)[0, 1] > 0.95
 
 
-@pytest.mark.parametrize("curves", [{}, {"one": ([3.0], [2.0])}, {"wide": ([1.0, 2.0], [0.01, 50.0])},
-                                    {"broken": ([1.0, 2.0], [float("nan"), 1.0])}, {"flat": ([0.0], [0.0])}])
+@pytest.mark.parametrize(
+    "curves",
+    [
+        {},
+        {"one": ([3.0], [2.0])},
+        {"wide": ([1.0, 2.0], [0.01, 50.0])},
+        {"broken": ([1.0, 2.0], [float("nan"), 1.0])},
+        {"flat": ([0.0], [0.0])},
+    ],
+)
 def test_odd_curves_are_drawn_too(curves):
     assert draw_curves(curves, "title", "kimg").size == (900, 480)

@@ -12,7 +12,7 @@ def test_runs_are_scored_on_the_same_terms(make_run, tmp_path):
     one, two = make_run("00000-a", [3.0, 2.0]), make_run("00001-b", [3.0, 1.0, 2.0])
     rows = compare([one, two], tmp_path / "out", images=10, device="cpu")
     assert [row["run"] for row in rows] == ["00000-a", "00001-b"] and rows[0]["kimg"] == 2.0
-    assert rows[0]["distance"] == rows[1]["distance"] > 0        # the same model, the same seeds, the same data
+    assert rows[0]["distance"] == rows[1]["distance"] > 0  # the same model, the same seeds, the same data
     terms = json.loads((tmp_path / "out" / "compare.json").read_text())["terms"]
     assert terms["images"] == 10 and terms["reference_images"] == 24 and terms["left_out"] == []
     with Image.open(tmp_path / "out" / "compare.png") as image:
@@ -28,7 +28,10 @@ def test_the_best_model_has_a_row_of_its_own(make_run, tmp_path, model):
     shutil.copy(model, two / "best.safetensors")
     rows = compare([one, two], tmp_path / "out", images=8, device="cpu")
     assert [(row["model"], row["kimg"]) for row in rows] == [
-        ("model.safetensors", 2.0), ("model.safetensors", 2.0), ("best.safetensors", 1.5)]
+        ("model.safetensors", 2.0),
+        ("model.safetensors", 2.0),
+        ("best.safetensors", 1.5),
+    ]
     text = (tmp_path / "out" / "compare.md").read_text()
     assert "not on the picture: 00000-a: no scores during training" in text
 

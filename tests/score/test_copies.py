@@ -29,11 +29,18 @@ def check():
     return lambda: CopyCheck(thumbs, [f"real {i}" for i in range(300)], closeness(thumbs))
 
 
-@pytest.mark.parametrize("change", [
-    lambda image: image, as_jpeg, lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
-    lambda image: image.resize((24, 24), Image.Resampling.LANCZOS), lambda image: image.point(lambda v: v * 0.8 + 10),
-    lambda image: image.filter(ImageFilter.GaussianBlur(1))],
-    ids=["exact", "jpeg", "mirrored", "smaller", "darker", "blurred"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: image,
+        as_jpeg,
+        lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        lambda image: image.resize((24, 24), Image.Resampling.LANCZOS),
+        lambda image: image.point(lambda v: v * 0.8 + 10),
+        lambda image: image.filter(ImageFilter.GaussianBlur(1)),
+    ],
+    ids=["exact", "jpeg", "mirrored", "smaller", "darker", "blurred"],
+)
 def test_every_planted_copy_is_found(check, change):
     one = check()
     for i in range(40):
@@ -73,5 +80,5 @@ def test_pairs_stand_side_by_side(check):
     pairs = [(found, image, picture(int(found.real.split()[1]))) for found, image in one.kept()]
     sheet = np.asarray(pair_sheet(pairs, one.close, side=32)).astype(int)
     assert sheet.shape == (56, 4 * 76, 3)
-    assert np.abs(sheet[:32, :32] - sheet[:32, 32:64]).max() == 0       # the mirrored original, beside its copy
+    assert np.abs(sheet[:32, :32] - sheet[:32, 32:64]).max() == 0  # the mirrored original, beside its copy
     assert np.abs(sheet[:32, 76:108] - sheet[:32, 108:140]).max() > 50

@@ -65,14 +65,15 @@ def test_resizing_is_antialiased_and_keeps_fractions():
     stripes[:, ::2] = 255
     small = resize_clean(stripes, 8)
     assert small.dtype == np.float32 and small.shape == (3, 8, 8)
-    assert np.abs(small[:, 2:6] - 127.5).max() < 2          # every second line would be 0 or 255
+    assert np.abs(small[:, 2:6] - 127.5).max() < 2  # every second line would be 0 or 255
     assert (small != small.round()).any() and small.min() >= 0 and small.max() <= 255
 
 
 def test_resizing_agrees_with_torchs_antialiased_bicubic():
     image = np.random.default_rng(1).integers(0, 256, (3, 50, 70), np.uint8)
     other = torch.nn.functional.interpolate(
-        torch.from_numpy(image).float()[None], (32, 32), mode="bicubic", antialias=True)[0].clamp(0, 255)
+        torch.from_numpy(image).float()[None], (32, 32), mode="bicubic", antialias=True
+    )[0].clamp(0, 255)
     assert np.abs(resize_clean(image, 32) - other.numpy()).max() < 0.01
 
 

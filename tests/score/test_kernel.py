@@ -6,11 +6,10 @@ from figment.score.kernel import kernel_distance
 
 def plain(x, y):
     """The unbiased estimate written out."""
-    k = lambda a, b: (a @ b.T / x.shape[1] + 1) ** 3    # noqa: E731
+    k = lambda a, b: (a @ b.T / x.shape[1] + 1) ** 3  # noqa: E731
     m, n = len(x), len(y)
     xx, yy = k(x, x), k(y, y)
-    return ((xx.sum() - np.trace(xx)) / (m * (m - 1)) + (yy.sum() - np.trace(yy)) / (n * (n - 1))
-            - 2 * k(x, y).mean())
+    return (xx.sum() - np.trace(xx)) / (m * (m - 1)) + (yy.sum() - np.trace(yy)) / (n * (n - 1)) - 2 * k(x, y).mean()
 
 
 @pytest.mark.parametrize("block", [7, 1000])

@@ -36,6 +36,7 @@ def fixed(scores, distances):
         value = left.pop(0)
         recent = [row["distance"] for row in scores.rows[-2:]]
         return {"kimg": kimg, "distance": value, "smooth": float(np.median([*recent, value])), "label": "FD-heads"}
+
     scores._score = score
     return scores
 
@@ -67,6 +68,7 @@ def test_scores_take_their_share_of_the_time_and_no_more(make_run, generator):
     def slow(g, kimg):
         clock.now += 10
         return costs(g, kimg)
+
     scores._score = slow
     for i in range(100):
         clock.now += 30

@@ -32,7 +32,7 @@ def test_it_agrees_with_the_definitions_written_out():
     rng = np.random.default_rng(4)
     real, fake = rng.normal(0, 1, (40, 3)), rng.normal(0.5, 1.2, (30, 3))
     apart = np.linalg.norm(real[:, None] - fake[None], axis=2)
-    ball = lambda x, k: np.sort(np.linalg.norm(x[:, None] - x[None], axis=2), 1)[:, k]    # noqa: E731
+    ball = lambda x, k: np.sort(np.linalg.norm(x[:, None] - x[None], axis=2), 1)[:, k]  # noqa: E731
     found = neighbours(real, fake)
     assert found.precision == (apart <= ball(real, 3)[:, None]).any(0).mean()
     assert found.recall == (apart <= ball(fake, 3)[None]).any(1).mean()

@@ -50,7 +50,7 @@ def test_pictures_in_any_order_and_batch_give_the_same_score():
     for order, batch in ((np.arange(40), 32), (np.random.default_rng(0).permutation(40), 7)):
         gathering = Gathering(Heads(), sample=15)
         for start in range(0, 40, batch):
-            gathering.add([images[i] for i in order[start:start + batch]])
+            gathering.add([images[i] for i in order[start : start + batch]])
         whole, (one, two) = gathering.result()
         found.append((compare_statistics(whole, one_like(whole)), one.mean.tolist(), two.mean.tolist()))
     assert found[0] == found[1]

@@ -31,8 +31,17 @@ def test_a_model_is_scored_with_its_path_length(model, pictures):
     found = score(model, pictures / "real.zip", images=10, steps=4, device="cpu")
     assert found.images == 10 and found.path_length > 0
     table = dict(describe(found))
-    assert list(table) == ["FD-heads", "FD-heads floor", "KD-heads x1000", "precision", "recall", "density", "coverage",
-                           "path length", "copies"]
+    assert list(table) == [
+        "FD-heads",
+        "FD-heads floor",
+        "KD-heads x1000",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+        "path length",
+        "copies",
+    ]
     assert "10 fakes against 24 of real.zip" in table["FD-heads"]
 
 
@@ -42,8 +51,10 @@ def test_pictures_against_themselves_are_perfect_and_all_copies(pictures):
     assert found.precision == found.recall == found.coverage == 1
 
 
-@pytest.mark.parametrize("given, message", [
-    ({"images": 3}, "--images 3"), ({"sample": 2}, "--sample 2"), ({"features": "vgg"}, "--features vgg")])
+@pytest.mark.parametrize(
+    "given, message",
+    [({"images": 3}, "--images 3"), ({"sample": 2}, "--sample 2"), ({"features": "vgg"}, "--features vgg")],
+)
 def test_wrong_options_are_one_line(model, pictures, given, message):
     with pytest.raises(FigmentError, match=message):
         score(model, pictures / "real.zip", device="cpu", **given)

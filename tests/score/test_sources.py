@@ -35,8 +35,10 @@ def test_the_digest_changes_with_the_pictures(tmp_path, pictures):
     def digest(seed):
         with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
             from PIL import Image
+
             archive.writestr("0.png", png_bytes(Image.fromarray(blobs(seed))))
         return ZipSource(tmp_path / "a.zip").digest
+
     assert digest(0) != digest(1) and digest(1) == digest(1)
     assert FolderSource(pictures / "real").digest != FolderSource(pictures / "fake").digest
 
@@ -51,6 +53,7 @@ def test_a_seeds_picture_does_not_depend_on_its_company(model):
 
 def test_a_models_pictures_are_those_of_the_fields_seeds(generator):
     import torch
+
     z = torch.from_numpy(seed_to_z(2, 8)[None]).float()
     with torch.no_grad():
         image = generator.synthesis(generator.mapping(z), noise="const")[0]
@@ -86,9 +89,14 @@ def test_pictures_in_memory_are_a_source_too():
     assert len(source) == 3 and source.digest == "abc" and np.array_equal(list(source)[2][1], images[2])
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda path: None, "no such file or folder"), (lambda path: path.mkdir(), "nor a folder with pictures"),
-    (lambda path: path.write_bytes(b"x"), "a.zip: not a readable zip")])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda path: None, "no such file or folder"),
+        (lambda path: path.mkdir(), "nor a folder with pictures"),
+        (lambda path: path.write_bytes(b"x"), "a.zip: not a readable zip"),
+    ],
+)
 def test_what_is_no_source_is_one_line(tmp_path, make, message):
     path = tmp_path / "a.zip"
     make(path)

@@ -6,7 +6,7 @@ from figment.score.statistics import Moments, Sample, key_of
 def moments(rows, order, batch, scale=1.0):
     found = Moments(rows.shape[1], scale)
     for start in range(0, len(rows), batch):
-        found.add(rows[order[start:start + batch]])
+        found.add(rows[order[start : start + batch]])
     return found
 
 

@@ -16,8 +16,17 @@ from figment.pack.dataset import ImageDataset
 from figment.pack.zips import pack
 from figment.train.config import resolve
 
-TINY = {"channel_base": 64, "z_dim": 8, "w_dim": 8, "batch": 4, "r1_interval": 2, "noise": True, "precision": "fp32",
-        "tick_kimg": 0.016, "kimg": 0.048}
+TINY = {
+    "channel_base": 64,
+    "z_dim": 8,
+    "w_dim": 8,
+    "batch": 4,
+    "r1_interval": 2,
+    "noise": True,
+    "precision": "fp32",
+    "tick_kimg": 0.016,
+    "kimg": 0.048,
+}
 
 
 def run_ranks(folder: Path, script: str, *args: object) -> None:
@@ -29,10 +38,20 @@ def run_ranks(folder: Path, script: str, *args: object) -> None:
     root = str(Path(__file__).parents[2])
     ranks = [
         subprocess.Popen(
-            [sys.executable, str(folder / "script.py"), *map(str, args)], cwd=root,
-            env=os.environ | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "PYTHONPATH": root,
-                              "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
-        for rank in range(2)]
+            [sys.executable, str(folder / "script.py"), *map(str, args)],
+            cwd=root,
+            env=os.environ
+            | {
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": "2",
+                "PYTHONPATH": root,
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+            },
+        )
+        for rank in range(2)
+    ]
     try:
         assert [rank.wait(120) for rank in ranks] == [0, 0]
     finally:

@@ -72,10 +72,10 @@ def test_a_turn_at_p_1_gives_the_turned_picture_exactly():
 
 def test_a_shift_at_p_1_gives_the_moved_picture():
     images, augment = pictures(2).double(), alone("shift")
-    draws = fixed(augment, 2, shift_x=[1.0, 0.25], shift_y=[0.5, 0.0])        # 2 right; 1 left and 2 up
+    draws = fixed(augment, 2, shift_x=[1.0, 0.25], shift_y=[0.5, 0.0])  # 2 right; 1 left and 2 up
     seen = augment.apply_draws(images, draws)
     assert (seen[0, :, :, 2:] - images[0, :, :, :-2]).abs().max() < 1e-6
-    assert (seen[0, :, :, :2] - images[0, :, :, [2, 1]]).abs().max() < 1e-6      # reflected, border not repeated
+    assert (seen[0, :, :, :2] - images[0, :, :, [2, 1]]).abs().max() < 1e-6  # reflected, border not repeated
     assert (seen[1, :, :-2, :-1] - images[1, :, 2:, 1:]).abs().max() < 1e-6
 
 
@@ -156,8 +156,9 @@ def test_a_generators_draws_do_not_depend_on_p_or_kinds():
 
 def test_r1_through_the_pipeline_against_an_explicit_jacobian():
     torch.manual_seed(0)
-    d = build_discriminator({"family": "stylegan2", "resolution": 8, "channels": 3, "channel_base": 32,
-                             "channel_max": 4, "mbstd_group": 1}).double()
+    d = build_discriminator(
+        {"family": "stylegan2", "resolution": 8, "channels": 3, "channel_base": 32, "channel_max": 4, "mbstd_group": 1}
+    ).double()
     augment = Augment(3, "bgcf")
     augment.p.fill_(0.8)
     images = pictures(3, 3, 8, 8).double().requires_grad_()
@@ -166,7 +167,8 @@ def test_r1_through_the_pipeline_against_an_explicit_jacobian():
     for i, value in enumerate(penalty):
         one = type(draws)(*(part[i : i + 1] for part in draws))
         jacobian = torch.autograd.functional.jacobian(
-            lambda x, one=one: d(augment.apply_draws(x[None], one)).squeeze(), images[i].detach())
+            lambda x, one=one: d(augment.apply_draws(x[None], one)).squeeze(), images[i].detach()
+        )
         assert value.item() == pytest.approx(jacobian.square().sum().item(), rel=1e-9)
 
     # The penalty's gradient for a weight of D, against a finite difference.
@@ -196,7 +198,7 @@ class Watch(TorchDispatchMode):
 
 
 def test_nothing_waits_for_the_device(monkeypatch):
-    monkeypatch.setattr(geometry, "may_ask", lambda images: False)       # as if it were not the CPU
+    monkeypatch.setattr(geometry, "may_ask", lambda images: False)  # as if it were not the CPU
     augment, images = Augment(3, "bgcfx"), pictures()
     augment.p.fill_(0.5)
     images.requires_grad_()

@@ -20,8 +20,14 @@ def reference(pixel, brightness, contrast, luma, hue, saturation):
     return grey + (pixel - grey) * saturation
 
 
-CHANGES = [(0.3, 1, 0, 0, 1), (0, 1.7, 0, 0, 1), (0, 1, 1, 0, 1), (0, 1, 0, 2.1, 1), (0, 1, 0, 0, 0.3),
-           (-0.2, 0.6, 1, -1.3, 2.5)]
+CHANGES = [
+    (0.3, 1, 0, 0, 1),
+    (0, 1.7, 0, 0, 1),
+    (0, 1, 1, 0, 1),
+    (0, 1, 0, 2.1, 1),
+    (0, 1, 0, 0, 0.3),
+    (-0.2, 0.6, 1, -1.3, 2.5),
+]
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -49,4 +55,4 @@ def test_black_and_white_trade_places_where_luma_flips():
     white, red = torch.ones(1, 3, 1, 1), torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1)
     assert torch.allclose(recolour(white, flip), -white, atol=1e-6)
     seen = recolour(red, flip).flatten()
-    assert seen[0] > seen[1] and seen[1].item() == pytest.approx(seen[2].item(), abs=1e-6)     # still red
+    assert seen[0] > seen[1] and seen[1].item() == pytest.approx(seen[2].item(), abs=1e-6)  # still red

@@ -17,7 +17,7 @@ def tensor(*values):
 
 def some_move(turn=0.4, size=1.2):
     """Turned, enlarged, stretched and moved: [1, 3, 3]."""
-    return (shift(tensor(1.3), tensor(-0.7)) @ rotate(tensor(turn)) @ scale(tensor(1 / size), tensor(0.9 / size)))
+    return shift(tensor(1.3), tensor(-0.7)) @ rotate(tensor(turn)) @ scale(tensor(1 / size), tensor(0.9 / size))
 
 
 def reference(image, matrix, pad=40):
@@ -66,7 +66,7 @@ def test_the_identity_comes_back_bit_for_bit_and_nearly_so_through_the_filters()
     images = torch.rand(2, 3, 16, 20) * 2 - 1
     eye = torch.eye(3).repeat(2, 1, 1)
     assert torch.equal(resample(images, eye), images)
-    eye[:, 2, 0] = 1e-9         # is not looked at, but makes it not the identity
+    eye[:, 2, 0] = 1e-9  # is not looked at, but makes it not the identity
     assert (resample(images, eye) - images).abs().max() < 2e-5
     assert (resample(images.double(), eye.double()) - images).abs().max() < 1e-11
 

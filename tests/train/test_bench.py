@@ -1,13 +1,13 @@
 """Arithmetic is counted, not guessed."""
 
-
 from figment.train.bench import bench, print_bench
 from figment.train.config import resolve
 
 
 def test_phases_and_a_count_of_the_arithmetic(world, capsys):
-    config = resolve("x", "x", 16, 3, channel_base=64, channel_max=8, z_dim=8, w_dim=8, batch=4, path_weight=2.0,
-                     augment="ada")
+    config = resolve(
+        "x", "x", 16, 3, channel_base=64, channel_max=8, z_dim=8, w_dim=8, batch=4, path_weight=2.0, augment="ada"
+    )
     result = bench(config, world, sec=0.01)
     names = [phase.name for phase in result.phases]
     assert names == ["D", "G", "data", "EMA", "augment (in D and G)", "R1", "path length"]

@@ -27,7 +27,7 @@ def test_each_kind_of_step_is_counted_once_and_the_share_follows_from_the_pace(t
             train_step(tiny, state, images, sampler, world)
         totals.append({kind: counter.total for kind, counter in ceiling.counters.items()})
     assert set(totals[0]) == {(True, False)} and totals[1] == totals[3]
-    assert totals[1][True, False] > totals[1][False, False] > 0    # R1 costs more
+    assert totals[1][True, False] > totals[1][False, False] > 0  # R1 costs more
 
     # Half of the steps carry R1 here; twice the time is half the share.
     step = sum(totals[1].values()) / 2

@@ -15,8 +15,13 @@ def test_every_preset_fills_every_column():
 
 def test_auto_follows_stylegan2_ada():
     assert heuristics(256, None, 1) == {
-        "batch": 16, "channel_base": 16384, "lr": 0.0025, "gamma": 0.8192, "ema_kimg": 5,
-        "augment": "ada"}
+        "batch": 16,
+        "channel_base": 16384,
+        "lr": 0.0025,
+        "gamma": 0.8192,
+        "ema_kimg": 5,
+        "augment": "ada",
+    }
     assert heuristics(1024, None, 8)["lr"] == 0.002
     assert heuristics(512, 8, 1)["gamma"] == pytest.approx(6.5536)
 
@@ -58,8 +63,10 @@ def test_on_a_cpu_trained_networks_go_on_at_a_lower_rate_than_fresh_ones():
     assert resolve(Path("a.zip"), "d", 64, 3, like=like, lr=0.01).recipe.lr == 0.01
 
 
-@pytest.mark.parametrize(("capabilities", "precision"), [
-    ({"amx_bf16": True}, "bf16"), ({"avx512_bf16": True}, "bf16"), ({"avx512_f": True}, "fp32")])
+@pytest.mark.parametrize(
+    ("capabilities", "precision"),
+    [({"amx_bf16": True}, "bf16"), ({"avx512_bf16": True}, "bf16"), ({"avx512_f": True}, "fp32")],
+)
 def test_a_cpu_that_multiplies_in_bf16_is_asked_to(monkeypatch, capabilities, precision):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert resolve(Path("a.zip"), "d", 64, 3).recipe.precision == precision

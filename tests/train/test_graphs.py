@@ -22,8 +22,10 @@ def test_nothing_is_recorded_but_on_a_gpu():
     graphs, layer = Graphs(), torch.nn.Linear(2, 1)
     inputs = {"x": torch.ones(1, 2), "none": None, "draws": (torch.ones(1), [torch.ones(1)])}
     assert not graphs.usable(inputs)
-    done = [graphs.run("D", lambda _: pytest.fail("recorded"), inputs, layer, lambda: {"y": torch.ones([])})
-            for _ in range(5)]
+    done = [
+        graphs.run("D", lambda _: pytest.fail("recorded"), inputs, layer, lambda: {"y": torch.ones([])})
+        for _ in range(5)
+    ]
     assert [row["y"].item() for row in done] == [1.0] * 5
 
 
@@ -75,8 +77,7 @@ def test_a_recorded_part_gives_what_the_plain_one_gives_or_is_not_used(monkeypat
         layer.zero_grad(set_to_none=True)
         wanted = work(inputs)
         assert stats["loss"] == wanted["loss"]
-        assert all(torch.equal(grad, parameter.grad)
-                   for grad, parameter in zip(grads, layer.parameters(), strict=True))
+        assert all(torch.equal(grad, parameter.grad) for grad, parameter in zip(grads, layer.parameters(), strict=True))
     assert len(plain) == (WARM_UP + 1 if kept else 6) and graphs.on == kept
     assert ("a recorded step gives" in capsys.readouterr().out) != kept
 
@@ -87,15 +88,31 @@ def rows_of(config, steps=10, graphs=True):
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (32, 3, 32, 32), np.uint8)).cuda()
     state, sampler = new_state(config, world.device), EndlessSampler(32, 0, True)
     state.graphs.on = graphs
-    return [{name: float(value) for name, value in train_step(config, state, images, sampler, world).items()}
-            for _ in range(steps)], state
+    return [
+        {name: float(value) for name, value in train_step(config, state, images, sampler, world).items()}
+        for _ in range(steps)
+    ], state
 
 
 @needs_gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_recorded_steps_are_those_that_were_not(precision):
-    config = resolve(Path("x"), "x", 32, 3, preset="auto", device="cuda", batch=8, channel_base=512, r1_interval=2,
-                     augment="ada", ada_kimg=0.5, ada_target=-1.5, lr=0.0005, precision=precision)
+    config = resolve(
+        Path("x"),
+        "x",
+        32,
+        3,
+        preset="auto",
+        device="cuda",
+        batch=8,
+        channel_base=512,
+        r1_interval=2,
+        augment="ada",
+        ada_kimg=0.5,
+        ada_target=-1.5,
+        lr=0.0005,
+        precision=precision,
+    )
     plain, _ = rows_of(config, graphs=False)
     recorded, state = rows_of(config)
     assert set(state.graphs._made) == {"D", "D with R1", "G", "G with path length"} and state.graphs.on
@@ -107,8 +124,20 @@ def test_recorded_steps_are_those_that_were_not(precision):
 
 @needs_gpu
 def test_fused_steps_agree_with_the_cpus():
-    config = resolve(Path("x"), "x", 32, 3, preset="auto", batch=8, channel_base=512, r1_interval=2, augment="none",
-                     lr=0.0005, precision="fp32", noise=False)
+    config = resolve(
+        Path("x"),
+        "x",
+        32,
+        3,
+        preset="auto",
+        batch=8,
+        channel_base=512,
+        r1_interval=2,
+        augment="none",
+        lr=0.0005,
+        precision="fp32",
+        noise=False,
+    )
     assert fused._triton_works(torch.device("cuda"))
     world = World(0, 1, torch.device("cpu"))
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (32, 3, 32, 32), np.uint8))

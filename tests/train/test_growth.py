@@ -51,7 +51,13 @@ def test_stylegan_at_published_marks(row):
     kimg, lod, resolution, minibatch, lr, tick, phase = row
     now = growth_at(kimg, 1024)
     assert (now.lod, now.resolution, now.minibatch, now.lr, now.tick_kimg, now.phase) == (
-        lod, resolution, minibatch, lr, tick, phase)
+        lod,
+        resolution,
+        minibatch,
+        lr,
+        tick,
+        phase,
+    )
 
 
 @pytest.mark.parametrize(("phases", "initial"), [(STYLEGAN1, 8), (PROGAN, 4)])
@@ -78,7 +84,11 @@ def test_progan_by_gpus():
     assert growth_at(0, 1024, PROGAN).resolution == 4 and growth_at(0, 1024, PROGAN).tick_kimg == 160
     last = [growth_at(9600, 1024, progan_phases(gpus)) for gpus in (1, 2, 4, 8)]
     assert [(now.lod, now.minibatch, now.lr, now.tick_kimg) for now in last] == [
-        (0, 4, 0.0015, 10), (0, 8, 0.002, 10), (0, 16, 0.003, 10), (0, 32, 0.003, 10)]
+        (0, 4, 0.0015, 10),
+        (0, 8, 0.002, 10),
+        (0, 16, 0.003, 10),
+        (0, 32, 0.003, 10),
+    ]
     assert [growth_at(5700, 1024, progan_phases(gpus)).lr for gpus in (1, 2, 4, 8)] == [0.001] * 3 + [0.0015]
     assert growth_at(0, 1024, progan_phases(8)).minibatch == 512
     assert progan_phases(3) == progan_phases(2) and stylegan1_phases(16) == stylegan1_phases(8)
@@ -120,7 +130,8 @@ def test_reals_against_the_original_arithmetic():
 @pytest.mark.parametrize("lod", [0, 0.4, 1, 1.6])
 def test_the_discriminator_judges_both_sizes_alike(lod):
     torch.manual_seed(0)
-    d = build_discriminator({"family": "stylegan1", "resolution": 32, "channels": 3, "channel_base": 64,
-                             "channel_max": 8, "lod": lod})
+    d = build_discriminator(
+        {"family": "stylegan1", "resolution": 32, "channels": 3, "channel_base": 64, "channel_max": 8, "lod": lod}
+    )
     images = torch.rand(4, 3, 32, 32)
     assert torch.allclose(d(fade_reals(images, lod)), d(fade_reals(images, lod, False)), atol=1e-5)

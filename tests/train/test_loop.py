@@ -48,7 +48,13 @@ def cut_short(tiny, kimg):
 def test_a_run_leaves_what_the_design_says(tmp_path, tiny, dataset, world, capsys):
     assert train(tiny, tmp_path, dataset, world)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "config.json", "stats.jsonl", "fakes", "checkpoints", "model.safetensors", "reals.png"}
+        "config.json",
+        "stats.jsonl",
+        "fakes",
+        "checkpoints",
+        "model.safetensors",
+        "reals.png",
+    }
     assert [path.name for path in checkpoints(tmp_path)] == ["img000000032.pt", "img000000048.pt"]
     assert len(list((tmp_path / "fakes").iterdir())) == 4
     assert capsys.readouterr().out.count("s/kimg") == 3
@@ -125,11 +131,12 @@ def test_a_collapsed_score_goes_back_to_the_best_checkpoint(tiny, dataset, world
     train(cut_short(tiny, 0.064), tmp_path, dataset, world, judge)
     assert seen == [16, 32, 48, 32, 48, 64]
     assert "back to 0.0 kimg, with 0.5 times the learning rate" in capsys.readouterr().out
-    assert "img000000016.pt" in [path.name for path in checkpoints(tmp_path)]    # the best one stays
+    assert "img000000016.pt" in [path.name for path in checkpoints(tmp_path)]  # the best one stays
 
 
 def test_a_signal_ends_a_score_at_once(tiny, dataset, world, tmp_path, capsys):
     """The score of the second tick would take a minute."""
+
     def judge(state):
         if state.nimg == 32:
             signal.raise_signal(signal.SIGTERM)

@@ -33,8 +33,9 @@ def test_r1_of_a_linear_discriminator_is_its_squared_weight():
 
 def test_r1_of_the_real_discriminator_against_autograd_image_by_image():
     torch.manual_seed(0)
-    d = build_discriminator({"family": "stylegan2", "resolution": 16, "channels": 3, "channel_base": 64,
-                             "channel_max": 8, "mbstd_group": 1}).double()
+    d = build_discriminator(
+        {"family": "stylegan2", "resolution": 16, "channels": 3, "channel_base": 64, "channel_max": 8, "mbstd_group": 1}
+    ).double()
     images = torch.randn(3, 3, 16, 16, dtype=torch.float64, requires_grad=True)
     penalty = r1_penalty(images, d(images))
     for image, value in zip(images.detach(), penalty, strict=True):
@@ -48,8 +49,9 @@ def test_r1_of_the_real_discriminator_against_autograd_image_by_image():
 
 def test_r1_against_finite_differences_of_the_score():
     torch.manual_seed(0)
-    d = build_discriminator({"family": "stylegan2", "resolution": 8, "channels": 1, "channel_base": 32,
-                             "channel_max": 4, "mbstd_group": 1}).double()
+    d = build_discriminator(
+        {"family": "stylegan2", "resolution": 8, "channels": 1, "channel_base": 32, "channel_max": 4, "mbstd_group": 1}
+    ).double()
     image = torch.randn(1, 1, 8, 8, dtype=torch.float64, requires_grad=True)
     value = r1_penalty(image, d(image)).item()
     total, step = 0.0, 1e-6
@@ -129,8 +131,17 @@ def test_the_gradient_of_the_path_length_against_finite_differences():
 
 def test_path_length_of_the_real_generator_with_its_mean_over_ranks():
     torch.manual_seed(0)
-    g = build_generator({"family": "stylegan2", "resolution": 16, "z_dim": 8, "w_dim": 8, "map_depth": 2,
-                         "channel_base": 64, "channel_max": 8})
+    g = build_generator(
+        {
+            "family": "stylegan2",
+            "resolution": 16,
+            "z_dim": 8,
+            "w_dim": 8,
+            "map_depth": 2,
+            "channel_base": 64,
+            "channel_max": 8,
+        }
+    )
     w = g.mapping(torch.randn(2, 8))
     images = g.synthesis(w, noise="none")
     found = path_length(images, w, torch.zeros([]), torch.randn_like(images), reduce=lambda value: value * 0 + 3)
@@ -141,8 +152,9 @@ def test_path_length_of_the_real_generator_with_its_mean_over_ranks():
 
 def test_wgan_gp_against_an_explicit_jacobian():
     torch.manual_seed(0)
-    d = build_discriminator({"family": "progan", "resolution": 8, "channels": 3, "channel_base": 32, "channel_max": 4,
-                             "mbstd_group": 1}).double()
+    d = build_discriminator(
+        {"family": "progan", "resolution": 8, "channels": 3, "channel_base": 32, "channel_max": 4, "mbstd_group": 1}
+    ).double()
     real, fake = torch.randn(2, 4, 3, 8, 8, dtype=torch.float64)
     place = torch.rand(4, dtype=torch.float64)
     penalty = gradient_penalty(d, real, fake, place)
@@ -157,7 +169,7 @@ def test_wgan_gp_against_an_explicit_jacobian():
 
 def test_wgan_gp_of_a_linear_critic():
     weight = torch.zeros(3, 4, 4, dtype=torch.float64)
-    weight[0, 0, :2] = torch.tensor([3.0, 4.0])                # slope 5 everywhere
+    weight[0, 0, :2] = torch.tensor([3.0, 4.0])  # slope 5 everywhere
     real, fake = torch.randn(2, 2, 3, 4, 4, dtype=torch.float64)
     penalty = gradient_penalty(lambda x: (x * weight).sum([1, 2, 3])[:, None], real, fake, torch.rand(2))
     assert penalty.tolist() == pytest.approx([160.0, 160.0])

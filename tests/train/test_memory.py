@@ -23,8 +23,16 @@ class Allocator:
 
 def network(group=4):
     torch.manual_seed(0)
-    return build_discriminator({"family": "stylegan2", "resolution": 16, "channels": 3, "channel_base": 64,
-                                "channel_max": 8, "mbstd_group": group})
+    return build_discriminator(
+        {
+            "family": "stylegan2",
+            "resolution": 16,
+            "channels": 3,
+            "channel_base": 64,
+            "channel_max": 8,
+            "mbstd_group": group,
+        }
+    )
 
 
 def pictures(n=16):
@@ -33,6 +41,7 @@ def pictures(n=16):
 
 def step(d, batches, real, fake, allocate):
     """D's loss with R1 over a batch; returns its statistics and gradients."""
+
     def closure(index, share):
         x = real[index].requires_grad_()
         allocate(x)
@@ -45,9 +54,16 @@ def step(d, batches, real, fake, allocate):
     return stats, [p.grad.clone() for p in d.parameters() if p.grad is not None]
 
 
-@pytest.mark.parametrize(("batch", "limit", "sizes"), [
-    (16, 16, [16]), (16, 9, [16, 8, 8]), (16, 4, [16, 8, 4, 4, 4, 4]), (12, 8, [12, 4, 4, 4]), (6, 3, [6, 3, 3]),
-])
+@pytest.mark.parametrize(
+    ("batch", "limit", "sizes"),
+    [
+        (16, 16, [16]),
+        (16, 9, [16, 8, 8]),
+        (16, 4, [16, 8, 4, 4, 4, 4]),
+        (12, 8, [12, 4, 4, 4]),
+        (6, 3, [6, 3, 3]),
+    ],
+)
 def test_gradients_and_statistics_equal_the_whole_batchs(batch, limit, sizes):
     real, fake = pictures(batch)
     expected = step(network(), MicroBatches(batch), real, fake, Allocator(batch))
@@ -107,17 +123,18 @@ def test_running_out_in_the_middle_forgets_what_was_added_and_drawn():
     torch.manual_seed(5)
     draws = torch.stack([torch.randn(3) for _ in range(4)])
     assert torch.allclose(weight.grad, draws.mean(0)) and stats["noise"].item() == pytest.approx(
-        draws.sum(1).mean().item(), rel=1e-5)
+        draws.sum(1).mean().item(), rel=1e-5
+    )
 
 
 def test_it_says_so_remembers_the_size_and_gives_up_in_one_line():
     told = []
     batches = MicroBatches(16, tell=told.append)
     step(network(), batches, *pictures(), Allocator(4))
-    assert told == ["out of memory with 16 pictures at once: going on with 8 at once, gradients added up to the same "
-                    "batch of 16",
-                    "out of memory with 8 pictures at once: going on with 4 at once, gradients added up to the same "
-                    "batch of 16"]
+    assert told == [
+        "out of memory with 16 pictures at once: going on with 8 at once, gradients added up to the same batch of 16",
+        "out of memory with 8 pictures at once: going on with 4 at once, gradients added up to the same batch of 16",
+    ]
     again = Allocator(4)
     step(network(), batches, *pictures(), again)
     assert again.asked == [4, 4, 4, 4] and batches.size == 4
@@ -145,7 +162,7 @@ def test_every_split_is_a_partition_into_whole_groups(batch, group):
         found = set()
         for part in parts:
             count = whole_group(len(part), group)
-            table = part.view(count, -1)        # as minibatch_std reshapes it
+            table = part.view(count, -1)  # as minibatch_std reshapes it
             found |= {frozenset(table[:, i].tolist()) for i in range(table.shape[1])}
         assert found == expected
 

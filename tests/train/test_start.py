@@ -60,7 +60,7 @@ start.resume_training(run, kimg=start.read_config(run / "config.json").schedule.
 def test_ranks_plan_the_same_run_and_resume_it(tmp_path, zip_path):
     run_ranks(tmp_path, RANK, zip_path, tmp_path / "runs")
     run_ranks(tmp_path, RESUMING_RANK, tmp_path / "runs")
-    run, = (tmp_path / "runs").iterdir()
+    (run,) = (tmp_path / "runs").iterdir()
     kimg = json.loads((run / "config.json").read_text())["schedule"]["kimg"]
     assert run.name == "00000-heads" and checkpoints(run)[-1].name == f"img{round(kimg * 1000 / 4) * 4:09d}.pt"
 
@@ -86,9 +86,15 @@ def test_a_model_of_another_resolution_is_one_line(tmp_path, zip_path, monkeypat
         start_training(zip_path, tmp_path, device="cpu", init=str(run))
 
 
-@pytest.mark.parametrize(("name", "family"), [
-    ("sg1_tiny.pkl", "stylegan1"), ("sg2_tiny.pkl", "stylegan2"), ("pg_tiny.pkl", "progan"),
-    ("ada_tiny_cond.pkl", "stylegan2")])
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("sg1_tiny.pkl", "stylegan1"),
+        ("sg2_tiny.pkl", "stylegan2"),
+        ("pg_tiny.pkl", "progan"),
+        ("ada_tiny_cond.pkl", "stylegan2"),
+    ],
+)
 def test_every_origin_can_be_gone_on_from(tmp_path, name, family):
     source = Path(__file__).parents[1] / "data" / name
     rng = np.random.default_rng(0)
@@ -133,7 +139,7 @@ def test_the_averaged_generator_is_scored_after_each_tick(tmp_path, zip_path, mo
 def test_scores_leave_a_run_as_it_is(tmp_path, zip_path, monkeypatch):
     from figment.score.monitor import Monitor
 
-    eager = lambda *given, **named: Monitor(*given, **named, count=8, share=1e9)    # noqa: E731
+    eager = lambda *given, **named: Monitor(*given, **named, count=8, share=1e9)  # noqa: E731
     monkeypatch.setattr("figment.score.monitor.Monitor", eager)
     scored = start_training(zip_path, tmp_path, device="cpu", **TINY | {"kimg": 0.032})
     plain = start_training(zip_path, tmp_path, device="cpu", **TINY | {"kimg": 0.032, "score_ticks": 0})

@@ -69,8 +69,7 @@ def test_the_last_checkpoint_of_each_day_stays(tmp_path, tiny):
         state.nimg = nimg
         save_checkpoint(tmp_path, state, keep=2)
         os.utime(checkpoints(tmp_path)[-1], (day * 86400 * 2, day * 86400 * 2))
-    assert [path.name for path in checkpoints(tmp_path)] == [
-        f"img{nimg:09d}.pt" for nimg in (200, 300, 500, 600)]
+    assert [path.name for path in checkpoints(tmp_path)] == [f"img{nimg:09d}.pt" for nimg in (200, 300, 500, 600)]
 
 
 def test_the_seed_decides_the_first_weights(tiny):

@@ -59,8 +59,14 @@ def test_forty_steps_equal_twentythree_and_the_rest_bit_for_bit(tmp_path, datase
     """With augmentation, path length, noise and mixing: every weight, statistic and grid."""
     if precision == "bf16" and not _has_bf16("cpu"):
         pytest.skip("bfloat16 is slow on this processor: minutes")
-    settings = TINY | {"augment": "ada", "path_weight": 2.0, "ada_kimg": 0.05, "tick_kimg": 0.032, "kimg": 0.16,
-                       "precision": precision}
+    settings = TINY | {
+        "augment": "ada",
+        "path_weight": 2.0,
+        "ada_kimg": 0.05,
+        "tick_kimg": 0.032,
+        "kimg": 0.16,
+        "precision": precision,
+    }
     config = resolve(dataset.path, dataset.digest, 16, 3, **settings)
     train(config, tmp_path / "whole", dataset, world)
 
@@ -92,6 +98,7 @@ def test_micro_batches_after_a_lack_of_memory_give_the_same_run(dataset, world, 
             if not isinstance(index, torch.Tensor) or len(index) > 4:
                 raise torch.OutOfMemoryError("CUDA out of memory.")
             return closure(index, share)
+
         return original(self, small)
 
     monkeypatch.setattr(figment.train.memory.MicroBatches, "_attempt", limited)
@@ -111,8 +118,20 @@ def test_micro_batches_after_a_lack_of_memory_give_the_same_run(dataset, world, 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("family", ["stylegan1", "progan"])
 def test_grown_families_grow(dataset, world, family, precision):
-    config = resolve(dataset.path, dataset.digest, 16, 3, family=family, channel_base=64, z_dim=8, w_dim=8, map_depth=2,
-                     batch=4, start_kimg=599.996 if family == "stylegan1" else 599.99, precision=precision)
+    config = resolve(
+        dataset.path,
+        dataset.digest,
+        16,
+        3,
+        family=family,
+        channel_base=64,
+        z_dim=8,
+        w_dim=8,
+        map_depth=2,
+        batch=4,
+        start_kimg=599.996 if family == "stylegan1" else 599.99,
+        precision=precision,
+    )
     first = {"stylegan1": 1.0, "progan": 2.0}[family]
     assert moment(config, round(config.schedule.start_kimg * 1000)).lod == first
     state, rows = run_steps(config, dataset, world, 4)
@@ -124,16 +143,32 @@ def test_grown_families_grow(dataset, world, family, precision):
 def test_each_kind_of_step_counts_by_its_share(tiny):
     kinds = step_kinds(recipe(tiny, r1_interval=16, path_weight=2.0).recipe)
     assert {kind: share for kind, (_, share) in kinds.items()} == {
-        (True, True): 1 / 16, (False, True): 3 / 16, (False, False): 12 / 16}
-    assert all(lazy_parts(recipe(tiny, r1_interval=16, path_weight=2.0).recipe, step) == kind
-               for kind, (step, _) in kinds.items())
+        (True, True): 1 / 16,
+        (False, True): 3 / 16,
+        (False, False): 12 / 16,
+    }
+    assert all(
+        lazy_parts(recipe(tiny, r1_interval=16, path_weight=2.0).recipe, step) == kind
+        for kind, (step, _) in kinds.items()
+    )
     every = step_kinds(recipe(tiny, r1_interval=1, path_weight=0.0).recipe)
     assert {kind: share for kind, (_, share) in every.items()} == {(True, False): 1.0}
 
 
 def test_new_layers_reset_both_optimizers(dataset, world):
-    config = resolve(dataset.path, dataset.digest, 16, 3, family="stylegan1", channel_base=64, z_dim=8, w_dim=8,
-                     map_depth=2, batch=4, start_kimg=599.996)
+    config = resolve(
+        dataset.path,
+        dataset.digest,
+        16,
+        3,
+        family="stylegan1",
+        channel_base=64,
+        z_dim=8,
+        w_dim=8,
+        map_depth=2,
+        batch=4,
+        start_kimg=599.996,
+    )
     state, _ = run_steps(config, dataset, world, 1)
     assert all(value["step"] == 1 for value in state.g_opt.state.values())
     state, _ = run_steps(config, dataset, world, 2, state)
@@ -231,8 +266,9 @@ def test_two_ranks_give_the_weights_of_one(tmp_path, dataset, world):
             assert ((value - two[name][key]).abs().max() / scale).item() < 1e-5, (name, key)
 
 
-@pytest.mark.parametrize(("batch", "group", "channels"),
-                         [(8, 4, 1), (4, 4, 1), (2, 4, 1), (6, 4, 1), (6, 0, 1), (4, 4, 0)])
+@pytest.mark.parametrize(
+    ("batch", "group", "channels"), [(8, 4, 1), (4, 4, 1), (2, 4, 1), (6, 4, 1), (6, 0, 1), (4, 4, 0)]
+)
 def test_judging_both_batches_at_once_gives_the_scores_of_each_alone(batch, group, channels):
     torch.manual_seed(0)
     d = stylegan2.Discriminator(resolution=8, channel_base=64, mbstd_group=group, mbstd_channels=channels)

@@ -45,12 +45,28 @@ def published(tmp_path_factory):
     """A site in a sub-folder of its host, its address, and its generator."""
     folder = tmp_path_factory.mktemp("host")
     torch.manual_seed(0)
-    g = build_generator({"family": "stylegan2", "resolution": 8, "channels": 3, "channel_base": 128,
-                         "channel_max": 16, "z_dim": 8, "w_dim": 8, "map_depth": 2}).eval()
+    g = build_generator(
+        {
+            "family": "stylegan2",
+            "resolution": 8,
+            "channels": 3,
+            "channel_base": 128,
+            "channel_max": 16,
+            "z_dim": 8,
+            "w_dim": 8,
+            "map_depth": 2,
+        }
+    ).eval()
     save(folder / "net.safetensors", Model(g_ema=g))
     (folder / "loop.mp4").write_bytes(b"")
-    publish(folder / "net.safetensors", folder / "deep" / "site", seeds=range(4), loop=folder / "loop.mp4", onnx=True,
-            runtime=RUNTIME)
+    publish(
+        folder / "net.safetensors",
+        folder / "deep" / "site",
+        seeds=range(4),
+        loop=folder / "loop.mp4",
+        onnx=True,
+        runtime=RUNTIME,
+    )
     handler = functools.partial(Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -38,6 +38,7 @@ def ended(visit, job):
 
 # ---------------------------------------------------------------------- pictures
 
+
 def test_the_same_bytes_through_command_library_and_server(tiny_model, visit, tmp_path):
     command = ["sample", str(tiny_model), "-o", str(tmp_path / "out"), "--seeds", "3,17", "--psi", "0.65"]
     assert CliRunner().invoke(app, command).exit_code == 0
@@ -81,12 +82,30 @@ def test_between_two_characters(visit):
     assert visit.get("/face.png", params={"r": mixed}).status_code == 200
 
 
-@pytest.mark.parametrize("address", [
-    "/face.png", "/face.png?r=x", "/face.png?r=1@nan", "/face.png?r=1@inf", "/face.png?r=1@99", "/face.png?r=-1",
-    "/face.png?r=" + ",".join(map(str, range(300))), "/face.png?r=1&r=2&r=3", "/face.png?r=1&r=2&at=nan",
-    "/face.png?r=1&size=1e9", "/face.png?r=1&size=-5", "/face.png?r=1!strange:1", "/face.png?r=p0123456789abcdef",
-    "/api/children?r=1", "/api/children?r=1&r=2&count=1000", "/api/children?r=1&r=2&mutation=2",
-    "/api/children?r=1&r=2&r=3&r=4&r=5", "/api/blend?r=1", "/api/blend?r=1&r=2&coarse=inf"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/face.png",
+        "/face.png?r=x",
+        "/face.png?r=1@nan",
+        "/face.png?r=1@inf",
+        "/face.png?r=1@99",
+        "/face.png?r=-1",
+        "/face.png?r=" + ",".join(map(str, range(300))),
+        "/face.png?r=1&r=2&r=3",
+        "/face.png?r=1&r=2&at=nan",
+        "/face.png?r=1&size=1e9",
+        "/face.png?r=1&size=-5",
+        "/face.png?r=1!strange:1",
+        "/face.png?r=p0123456789abcdef",
+        "/api/children?r=1",
+        "/api/children?r=1&r=2&count=1000",
+        "/api/children?r=1&r=2&mutation=2",
+        "/api/children?r=1&r=2&r=3&r=4&r=5",
+        "/api/blend?r=1",
+        "/api/blend?r=1&r=2&coarse=inf",
+    ],
+)
 def test_bad_values_are_one_line(visit, address):
     answer = visit.get(address)
     assert answer.status_code == 400
@@ -94,10 +113,23 @@ def test_bad_values_are_one_line(visit, address):
     assert "\n" not in message and 5 < len(message) < 300
 
 
-@pytest.mark.parametrize("address", [
-    "/studio.py", "/..%2fstudio.py", "/%2e%2e/studio.py", "/pages/studio.html", "/fakes/..%2fconfig.json", "/.env",
-    "/fakes/img000000000.png", "/latents/p0123456789abcdef.png", "/latents/..%2f..%2fx", "/api/x",
-    "/api/jobs/x", "/api/live"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/studio.py",
+        "/..%2fstudio.py",
+        "/%2e%2e/studio.py",
+        "/pages/studio.html",
+        "/fakes/..%2fconfig.json",
+        "/.env",
+        "/fakes/img000000000.png",
+        "/latents/p0123456789abcdef.png",
+        "/latents/..%2f..%2fx",
+        "/api/x",
+        "/api/jobs/x",
+        "/api/live",
+    ],
+)
 def test_only_what_is_offered_is_served(visit, address):
     answer = visit.get(address)
     assert answer.status_code == 404 and "error" in answer.json()
@@ -123,12 +155,20 @@ def test_a_flood_is_told_to_come_back(tiny_model, tmp_path, visitor, monkeypatch
 
 # ---------------------------------------------------------------------- favourites, films, projections
 
+
 def test_favourites_are_kept_named_and_let_go(visit):
     kept = visit.post("/api/favourites", json={"recipe": "007@.7", "name": " Mira <b> "})
     assert kept.status_code == 201 and kept.json()["recipe"] == "7@0.7" and kept.json()["name"] == "Mira <b>"
     assert [row["id"] for row in visit.get("/api/favourites").json()] == [kept.json()["id"]]
-    for body in ({}, {"recipe": 5}, {"recipe": "x", "name": ""}, {"recipe": "1", "name": "n" * 99}, [], "x",
-                 {"recipe": "1", "name": "\ud800"}):
+    for body in (
+        {},
+        {"recipe": 5},
+        {"recipe": "x", "name": ""},
+        {"recipe": "1", "name": "n" * 99},
+        [],
+        "x",
+        {"recipe": "1", "name": "\ud800"},
+    ):
         assert visit.post("/api/favourites", content=json.dumps(body).encode()).status_code == 400
     assert visit.post("/api/favourites", content=b"{").status_code == 400
     assert visit.post("/api/favourites", content=b"[" * 100_000).status_code == 400
@@ -153,10 +193,23 @@ def test_a_film_is_made_and_can_be_fetched(visit):
         assert film.streams.video[0].width == 64
 
 
-@pytest.mark.parametrize("body", [
-    {}, {"r": "1"}, {"r": ["1"]}, {"r": ["1"] * 30}, {"r": ["1", "x"]}, {"r": ["1", 2]},
-    {"r": ["1", "2"], "seconds": 1e9}, {"r": ["1", "2"], "seconds": "6"}, {"r": ["1", "2"], "seconds": 0},
-    {"r": ["1", "2"], "fps": 1000}, {"r": ["1", "2"], "fps": True}, {"r": ["1", "2"], "size": 10**6}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"r": "1"},
+        {"r": ["1"]},
+        {"r": ["1"] * 30},
+        {"r": ["1", "x"]},
+        {"r": ["1", 2]},
+        {"r": ["1", "2"], "seconds": 1e9},
+        {"r": ["1", "2"], "seconds": "6"},
+        {"r": ["1", "2"], "seconds": 0},
+        {"r": ["1", "2"], "fps": 1000},
+        {"r": ["1", "2"], "fps": True},
+        {"r": ["1", "2"], "size": 10**6},
+    ],
+)
 def test_bad_films_are_refused(visit, body):
     assert visit.post("/api/film", json=body).status_code == 400
 
@@ -178,6 +231,7 @@ def test_a_film_can_be_stopped_and_jobs_are_bounded(visit):
 @pytest.fixture
 def projecting(monkeypatch):
     """A projection that takes the mean character for found, after three steps."""
+
     def project_picture(g, target, *, d=None, space="w", steps=3, seed=0, on_step=None):
         for step in range(steps):
             if on_step(step + 1, steps, 1.0 / (step + 1)) is False:
@@ -216,8 +270,16 @@ def test_an_upload_is_projected_and_kept(visit, projecting, studio):
 def test_hostile_uploads_are_refused(visit, projecting, monkeypatch):
     monkeypatch.setattr(answers, "MAX_UPLOAD_PIXELS", 10**6)
     bomb = picture_bytes(size=(2000, 501))
-    cases = {b"": 415, b"hello": 415, b"%!PS-Adobe-3.0 EPSF-3.0": 415, b"<svg/>": 415, b"II*\x00" + b"x" * 50: 415,
-             b"\x89PNG\r\n\x1a\n" + b"x" * 50: 415, picture_bytes()[:60]: 422, bomb: 413}
+    cases = {
+        b"": 415,
+        b"hello": 415,
+        b"%!PS-Adobe-3.0 EPSF-3.0": 415,
+        b"<svg/>": 415,
+        b"II*\x00" + b"x" * 50: 415,
+        b"\x89PNG\r\n\x1a\n" + b"x" * 50: 415,
+        picture_bytes()[:60]: 422,
+        bomb: 413,
+    }
     for data, status in cases.items():
         answer = visit.post("/api/project", content=data)
         assert answer.status_code == status, (data[:20], answer.text)
@@ -229,6 +291,7 @@ def test_hostile_uploads_are_refused(visit, projecting, monkeypatch):
 
 
 # ---------------------------------------------------------------------- runs, the page, starting
+
 
 def test_a_run_is_watched_and_its_newer_model_taken_up(tiny_model, tmp_path, visitor):
     run = tmp_path / "runs" / "00000-heads"

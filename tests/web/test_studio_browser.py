@@ -41,8 +41,12 @@ def page():
         shown.set_default_timeout(20_000)
         shown.on("pageerror", lambda error: wrong.append(str(error)))
         shown.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-        shown.on("request", lambda request: wrong.append(request.url)
-                 if not request.url.startswith(("http://127.0.0.1:", "data:")) else None)
+        shown.on(
+            "request",
+            lambda request: (
+                wrong.append(request.url) if not request.url.startswith(("http://127.0.0.1:", "data:")) else None
+            ),
+        )
         yield shown
         browser.close()
     assert wrong == []

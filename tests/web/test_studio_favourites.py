@@ -43,8 +43,10 @@ def test_projections_are_kept_to_the_bit(tmp_path):
 
 def test_threads_may_write_at_once(tmp_path):
     with Favourites(tmp_path / "studio.db") as kept:
-        threads = [threading.Thread(target=lambda i=i: [kept.add(f"{i * 10 + j}@0.7", "", "d") for j in range(5)])
-                   for i in range(4)]
+        threads = [
+            threading.Thread(target=lambda i=i: [kept.add(f"{i * 10 + j}@0.7", "", "d") for j in range(5)])
+            for i in range(4)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:

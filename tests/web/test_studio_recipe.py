@@ -6,9 +6,18 @@ from figment.base.errors import FigmentError
 from figment.web.recipe import MAX_TERMS, Recipe, blend, breed, parse_recipe, read_number
 
 
-@pytest.mark.parametrize("text", [
-    "17@0.7", "0@1", "17:0.6,22:0.4@-0.5", "17;22;17,5:0.1@0.7", "17@0.7!age:-2,smile:1.5",
-    "p0123456789abcdef,4294967295:0.5@1", "1;1;2@0.123456789"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "17@0.7",
+        "0@1",
+        "17:0.6,22:0.4@-0.5",
+        "17;22;17,5:0.1@0.7",
+        "17@0.7!age:-2,smile:1.5",
+        "p0123456789abcdef,4294967295:0.5@1",
+        "1;1;2@0.123456789",
+    ],
+)
 def test_a_recipe_is_read_as_it_was_written(text):
     assert str(parse_recipe(text)) == text
 
@@ -19,10 +28,38 @@ def test_what_says_the_same_is_the_same_recipe():
     assert str(parse_recipe("7:0.25,7:0.5!b:1,a:2")) == "7:0.75@0.7!a:2,b:1"
 
 
-@pytest.mark.parametrize("text", [
-    "", "x", "-1", "4294967296", "17@nan", "17@inf", "17@1e99", "17@3", "17@0.7@1", "17:nan", "17:9", "17:", "17,",
-    "17;22", "1;2;3;4", "17!smile", "17!:1", "17!smile:inf", "17!smile:21", "17!../x:1", "p123", "\u0663", "17@\u0660",
-    "1_000", ",".join(map(str, range(MAX_TERMS + 1))), "1" * 3000, "17!" + ",".join(f"d{i}:1" for i in range(17))])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "-1",
+        "4294967296",
+        "17@nan",
+        "17@inf",
+        "17@1e99",
+        "17@3",
+        "17@0.7@1",
+        "17:nan",
+        "17:9",
+        "17:",
+        "17,",
+        "17;22",
+        "1;2;3;4",
+        "17!smile",
+        "17!:1",
+        "17!smile:inf",
+        "17!smile:21",
+        "17!../x:1",
+        "p123",
+        "\u0663",
+        "17@\u0660",
+        "1_000",
+        ",".join(map(str, range(MAX_TERMS + 1))),
+        "1" * 3000,
+        "17!" + ",".join(f"d{i}:1" for i in range(17)),
+    ],
+)
 def test_bad_recipes_are_one_line(text):
     with pytest.raises(FigmentError) as caught:
         parse_recipe(text)
@@ -39,7 +76,7 @@ def test_numbers_are_plain_and_bounded():
 def test_a_blend_goes_from_one_to_the_other():
     one, other = parse_recipe("1@0.5!a:2"), parse_recipe("2:0.5@1!a:1,b:3")
     assert blend(one, other, (0, 0, 0)) == one
-    assert str(blend(one, other, (1, 1, 1))) == "2@0.5!a:1,b:3"      # twice the weight at half the psi
+    assert str(blend(one, other, (1, 1, 1))) == "2@0.5!a:1,b:3"  # twice the weight at half the psi
     half = blend(one, other, (0.5, 0, 1))
     assert half.bands == ((("1", 0.5), ("2", 0.5)), (("1", 1.0),), (("2", 1.0),))
     assert half.edits == (("a", 1.5), ("b", 1.5))

@@ -69,7 +69,7 @@ def test_a_full_queue_refuses(worker, gate):
         worker.ask(parse_recipe(str(seed)))
     with pytest.raises(Busy):
         worker.ask(parse_recipe("99"))
-    worker.ask(parse_recipe("11"))      # who asks for what is coming anyway may wait too
+    worker.ask(parse_recipe("11"))  # who asks for what is coming anyway may wait too
 
 
 def test_what_nobody_waits_for_is_not_drawn(worker, gate):
@@ -145,7 +145,8 @@ def test_edits_move_along_named_directions(scene, monkeypatch):
     fake.apply_directions = lambda w, moves: w + sum(direction.vector * amount for direction, amount in moves)
     fake.load_directions = lambda model: []
     fake.sefa_directions = lambda g, count: [
-        types.SimpleNamespace(name=name, vector=torch.full((8,), 2.0)) for name in ("sefa-1", "not / a name")]
+        types.SimpleNamespace(name=name, vector=torch.full((8,), 2.0)) for name in ("sefa-1", "not / a name")
+    ]
     monkeypatch.setitem(sys.modules, "figment.draw.directions", fake)
     offered = find_directions(Path("model"), scene.g)
     assert list(offered) == ["sefa-1"]
