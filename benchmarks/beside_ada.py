@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from theirs import PATH_EVERY, R1_EVERY, Theirs
 
-from figment.base.dist import join_world, peak_memory
+from figment.base.device import join_world, peak_memory
 from figment.pack.sampler import EndlessSampler
 from figment.train.bench import describe_device
 from figment.train.ceiling import Ceiling

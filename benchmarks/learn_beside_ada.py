@@ -29,7 +29,7 @@ import torch
 from PIL import Image
 from theirs import PATH_EVERY, R1_EVERY, Theirs
 
-from figment.base.dist import join_world, keep_freed_memory
+from figment.base.device import join_world, keep_freed_memory
 from figment.base.pixels import to_uint8, write_png
 from figment.demo.styles import draw
 from figment.draw.grid import make_grid

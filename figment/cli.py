@@ -20,7 +20,7 @@ from figment.commands import (  # noqa: F401
     serving,
 )
 from figment.commands.app import app
-from figment.base.exits import run_told
+from figment.base.errors import run_told
 
 
 def main() -> None:

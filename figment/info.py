@@ -11,7 +11,7 @@ from pathlib import Path
 
 from figment.base.catalog import Catalog, count_reasons
 from figment.base.errors import FigmentError
-from figment.base.rundir import is_run
+from figment.base.files import is_run
 
 Rows = list[tuple[str, str]]
 

@@ -26,7 +26,7 @@ import torch
 from detector_art import Sources, crops_without_heads, endless_scenes, known_heads, mistaken_crops
 from PIL import Image
 
-from figment.base.dist import keep_freed_memory
+from figment.base.device import keep_freed_memory
 from figment.base.records import Box
 from figment.heads.describe import Describer
 from figment.heads.detect import SHIPPED, Detector

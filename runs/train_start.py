@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from figment.base.dist import World
+from figment.base.device import World
 from figment.base.pixels import write_png
 from figment.demo.art import PEOPLE
 from figment.demo.scenes import compose

@@ -7,16 +7,17 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "figment"
 MAY_IMPORT = {
     "base": set(),
+    "http": {"base"},
     "nets": {"base"},
     "legacy": {"base", "nets"},
     "demo": {"base"},
     "heads": {"base", "nets"},
-    "curate": {"base", "nets"},
+    "curate": {"base", "nets", "http"},
     "pack": {"base", "nets"},
     "draw": {"base", "nets", "heads"},
     "score": {"base", "nets", "heads", "pack"},
     "train": {"base", "nets", "pack", "draw", "score"},
-    "web": {"base", "draw"},
+    "web": {"base", "draw", "http"},
     "commands": {
         "base",
         "nets",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from figment.base.errors import FigmentError
+from figment.base.parse import parse_seeds
 from figment.base.progress import say
-from figment.base.seeds import parse_seeds
 from figment.commands.app import Cutoff, Model, Out, Psi, app, example
 
 if TYPE_CHECKING:

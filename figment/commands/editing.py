@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from figment.base.errors import FigmentError
+from figment.base.parse import parse_seeds
 from figment.base.progress import say
-from figment.base.seeds import parse_seeds
 from figment.commands.app import Device, Model, Out, Psi, Seeds, app, example
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from figment.base.durations import parse_duration
+from figment.base.parse import parse_duration
 from figment.base.progress import say
 from figment.commands.app import Out, app, example, given
 

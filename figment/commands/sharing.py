@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from figment.base.parse import parse_seeds
 from figment.base.progress import say
-from figment.base.seeds import parse_seeds
 from figment.commands.app import Model, Out, Psi, app, example, given
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from figment.base.durations import parse_duration
 from figment.base.errors import FigmentError
+from figment.base.parse import parse_duration
 from figment.base.progress import say
 from figment.commands.app import TRAIN, Device, app, example, given
 
@@ -156,7 +156,7 @@ def bench(
     device: Device = None,
 ) -> None:
     """Where a training step's time goes, and what share of this machine's ceiling it reaches."""
-    from figment.base.dist import join_world
+    from figment.base.device import join_world
     from figment.train.bench import bench as run_bench
     from figment.train.bench import print_bench
     from figment.train.config import resolve

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from figment.base.durations import parse_duration
+from figment.base.parse import parse_duration
 from figment.commands.app import TRAIN, Device, Out, app, example
 
 

@@ -16,12 +16,11 @@ from itertools import islice
 from pathlib import Path
 
 from figment.base.catalog import Catalog
-from figment.base.engine import check_engine, run_on_ray
 from figment.base.errors import UnreadableImage
+from figment.base.parallel import check_engine, run_on_ray, start_workers
 from figment.base.pixels import open_image
 from figment.base.progress import track
 from figment.base.records import Head
-from figment.base.workers import start_workers
 from figment.curate.contact import write_contact_sheet
 from figment.curate.duplicates import find_pairs
 from figment.curate.headness import measure_headness

@@ -16,11 +16,11 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from figment.base.errors import FigmentError, UnreadableImage
-from figment.base.guard import Guard, Refused
 from figment.curate.review_boxes import Boxes
 from figment.curate.review_desk import FILTERS, Decision, Desk
 from figment.curate.review_model import AGAIN, EACH_KIND, ENOUGH, Classifier
 from figment.curate.review_thumbs import thumbnail
+from figment.http.guard import Guard, Refused
 
 PAGES = Path(__file__).parent / "pages"
 FILES = {

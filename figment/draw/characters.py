@@ -21,7 +21,7 @@ from torch import Tensor
 
 from figment.base.errors import FigmentError
 from figment.base.files import need_file, read_json
-from figment.base.seeds import parse_seeds, seeds_to_z
+from figment.base.parse import parse_seeds, seeds_to_z
 from figment.draw.latents import z_to_w
 
 ENDINGS = (".npz", ".json")

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 import figment
 from figment.base.errors import FigmentError
 from figment.base.files import write_bytes
-from figment.base.seeds import seeds_to_z
+from figment.base.parse import seeds_to_z
 from figment.draw.render import load_generator
 
 OPSET = 18

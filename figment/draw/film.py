@@ -11,9 +11,9 @@ from pathlib import Path
 from PIL import Image
 
 from figment.base.errors import FigmentError
+from figment.base.files import find_run
 from figment.base.pixels import open_image
 from figment.base.progress import track
-from figment.base.rundir import find_run
 from figment.draw.video import film_fps, need_film, write_film
 
 FPS = 24

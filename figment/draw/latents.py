@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from figment.base.errors import FigmentError
-from figment.base.seeds import seed_to_z
+from figment.base.parse import seed_to_z
 from figment.draw.render import one_thread
 
 BANDS = {"coarse": (0, 4), "middle": (4, 8), "fine": (8, 99)}

@@ -18,9 +18,9 @@ import torch
 from PIL import Image
 
 from figment.base.catalog import Catalog
-from figment.base.engine import check_engine, run_on_ray
 from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import need_folder
+from figment.base.parallel import check_engine, run_on_ray
 from figment.base.pixels import open_image, write_png
 from figment.base.progress import track
 from figment.base.records import Head, Picture

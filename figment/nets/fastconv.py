@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from figment.base.cpu import cpu_has
+from figment.base.device import cpu_has
 from figment.nets.bilinear import computed_in, convolve
 from figment.nets.tiles import compiles, cut, paste
 

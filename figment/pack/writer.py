@@ -21,9 +21,9 @@ import numpy as np
 
 from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import atomic, write_text
+from figment.base.parallel import start_workers
 from figment.base.pixels import png_bytes
 from figment.base.progress import track
-from figment.base.workers import start_workers
 from figment.pack.fitting import Fit, fit_picture
 from figment.pack.tfrecords import encode_picture, frame, levels
 

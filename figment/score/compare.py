@@ -12,9 +12,8 @@ from typing import Any
 import torch
 
 from figment.base.errors import FigmentError
-from figment.base.files import read_json, write_json, write_text
+from figment.base.files import find_run, read_json, write_json, write_text
 from figment.base.pixels import write_png
-from figment.base.rundir import find_run
 from figment.nets.modelfile import read_record
 from figment.score.backbones import open_features
 from figment.score.chart import draw_curves

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from figment.base.dist import World
+from figment.base.device import World
 from figment.pack.sampler import EndlessSampler
 from figment.train import step
 from figment.train.ceiling import Counter, counting, matmul_ceiling, wait

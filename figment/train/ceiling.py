@@ -11,7 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from figment.base.dist import World
+from figment.base.device import World
 from figment.train.config import TrainConfig
 from figment.train.state import State
 from figment.train.step import lazy_parts, step_kinds

@@ -308,7 +308,7 @@ def _has_bf16(device: str) -> bool:
     """Whether the GPU computes in bfloat16 itself, or the CPU multiplies in it (Intel's AMX, or AVX-512 BF16)."""
     import torch
 
-    from figment.base.cpu import cpu_has
+    from figment.base.device import cpu_has
 
     if device == "cpu":
         return cpu_has("amx_bf16") or cpu_has("avx512_bf16")

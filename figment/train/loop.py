@@ -19,13 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from figment.base.dist import World, peak_memory
-from figment.base.durations import clock
+from figment.base.device import World, peak_memory
 from figment.base.errors import FigmentError
 from figment.base.files import write_json, write_text
+from figment.base.parse import clock, seeds_to_z
 from figment.base.pixels import to_uint8, write_png
 from figment.base.progress import LiveBar, say
-from figment.base.seeds import seeds_to_z
 from figment.draw.grid import make_grid, on_squares
 from figment.nets.modelfile import Model, save
 from figment.pack.dataset import ImageDataset

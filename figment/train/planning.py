@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from figment.base.dist import join_world
-from figment.base.durations import clock
+from figment.base.device import join_world
 from figment.base.errors import FigmentError
+from figment.base.parse import clock
 from figment.pack.dataset import ImageDataset
 from figment.train.bench import describe_device
 from figment.train.start import plan as plan_run

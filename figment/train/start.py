@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from figment.base.dist import World, join_world
-from figment.base.durations import clock
+from figment.base.device import World, join_world
 from figment.base.errors import FigmentError
+from figment.base.files import find_run, new_run
+from figment.base.parse import clock
 from figment.base.progress import say
-from figment.base.rundir import find_run, new_run
 from figment.nets.adapt import differences
 from figment.pack.dataset import ImageDataset
 from figment.train.config import Like, TrainConfig, read_config, resolve

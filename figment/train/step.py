@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from figment.base.dist import World
+from figment.base.device import World
 from figment.base.pixels import to_unit
 from figment.base.progress import say
 from figment.nets.fastconv import fast_convolutions

@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from figment.base.dist import World
+from figment.base.device import World
 from figment.pack.dataset import ImageDataset
 from figment.pack.readahead import hold_images
 from figment.pack.sampler import EndlessSampler

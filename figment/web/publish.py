@@ -19,10 +19,9 @@ from PIL import Image
 from torch import Tensor
 
 from figment.base.errors import FigmentError
-from figment.base.files import need_file, write_bytes, write_json, write_text
+from figment.base.files import is_run, need_file, write_bytes, write_json, write_text
 from figment.base.pixels import write_png
 from figment.base.progress import say, track
-from figment.base.rundir import is_run
 from figment.draw.best import rank
 from figment.draw.film import film
 from figment.draw.grid import make_grid

@@ -27,11 +27,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from figment.base.errors import FigmentError, UnreadableImage
-from figment.base.files import need_file
-from figment.base.guard import RETRY_SEC, Guard, Refused
+from figment.base.files import find_run, need_file
 from figment.base.progress import say
-from figment.base.rundir import find_run
 from figment.draw.render import load_generator
+from figment.http.guard import RETRY_SEC, Guard, Refused
 from figment.web.answers import ROUTES
 from figment.web.compose import Composer, digest_of, find_directions
 from figment.web.favourites import Favourites, favourites_path

@@ -4,7 +4,17 @@ from types import SimpleNamespace
 import pytest
 
 from figment.base.errors import FigmentError
-from figment.base.files import atomic, list_files, need_file, need_folder, read_json, write_json, write_text
+from figment.base.files import (
+    atomic,
+    find_run,
+    list_files,
+    need_file,
+    need_folder,
+    new_run,
+    read_json,
+    write_json,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -63,3 +73,18 @@ def test_listing_is_sorted_and_skips_hidden_names(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     assert [path.relative_to(tmp_path).as_posix() for path in list_files(tmp_path)] == ["a.png", "b/1.png", "b/2.png"]
+
+
+def test_runs_are_numbered_and_the_newest_is_found(tmp_path):
+    assert new_run(tmp_path / "none", "heads").name == "00000-heads"
+    for name in ("00000-a", "00007-b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    assert new_run(tmp_path, "my heads!").name == "00008-my-heads"
+    assert find_run(tmp_path, "--resume").name == "00007-b"
+    assert find_run(tmp_path / "00000-a", "--resume").name == "00000-a"
+
+
+def test_no_run_names_the_flag(tmp_path):
+    with pytest.raises(FigmentError, match="--resume"):
+        find_run(tmp_path, "--resume")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from figment.base.errors import FigmentError
-from figment.base.seeds import seeds_to_z
+from figment.base.parse import seeds_to_z
 from figment.legacy import ada, torchfile
 from figment.legacy.formats import load
 from tests.legacy.reference import arrays, close, tensor

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from figment.base.errors import FigmentError
+from figment.base.parse import seed_to_z
 from figment.base.pixels import png_bytes, write_png
-from figment.base.seeds import seed_to_z
 from figment.score.sources import ArraySource, FolderSource, ModelSource, ZipSource, open_source
 from tests.score.conftest import blobs
 

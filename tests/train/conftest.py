@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from figment.base.dist import World
+from figment.base.device import World
 from figment.base.pixels import write_png
 from figment.pack.dataset import ImageDataset
 from figment.pack.zips import pack

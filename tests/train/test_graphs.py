@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from figment.base.dist import World
+from figment.base.device import World
 from figment.nets import fused
 from figment.pack.sampler import EndlessSampler
 from figment.train.config import resolve

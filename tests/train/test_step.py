@@ -236,7 +236,7 @@ def test_bfloat16_trains_alike(dataset, world, tiny):
 SCRIPT = """
 import sys, torch
 from pathlib import Path
-from figment.base.dist import join_world
+from figment.base.device import join_world
 from figment.pack.dataset import ImageDataset
 from figment.train.config import read_config
 from tests.train.test_step import run_steps

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from figment.base.errors import FigmentError
 from figment.base.files import write_json, write_text
-from figment.base.guard import MAX_BODY
 from figment.cli import app
 from figment.draw.latents import seeds_to_w
 from figment.draw.render import draw_pictures, load_generator, picture_png
+from figment.http.guard import MAX_BODY
 from figment.web import answers
 from figment.web import worker as worker_module
 from figment.web.studio import Studio, listen, make_app

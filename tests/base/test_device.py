@@ -1,12 +1,10 @@
-"""A world of one, and the shares of larger ones."""
-
 import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from figment.base.dist import World, join_world, peak_memory
+from figment.base.device import World, cpu_has, join_world, peak_memory
 from figment.base.errors import FigmentError
 
 CPU = torch.device("cpu")
@@ -41,3 +39,16 @@ def test_values_are_put_on_the_device_as_they_are():
 def test_the_peak_of_memory_is_what_the_kernel_says():
     told = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert peak_memory(CPU) == pytest.approx(int(told[1]) * 1024, rel=0.02)
+
+
+def test_what_pytorch_names_is_found_and_all_else_is_not(monkeypatch):
+    monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: {"avx2": True, "amx_bf16": False, "cpu_name": "x"}, raising=False
+    )
+    assert cpu_has("avx2")
+    assert not cpu_has("amx_bf16") and not cpu_has("avx512_bf16")
+
+
+def test_a_pytorch_that_cannot_tell_has_nothing(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not cpu_has("avx2")

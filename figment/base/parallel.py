@@ -1,18 +1,43 @@
-"""The same function over many items on a Ray cluster (extra `ray`), for more pictures than one machine handles.
+"""Many processes: workers on this machine, or a Ray cluster (extra `ray`).
 
     figment crop pictures/ -o heads/ --engine ray
     RAY_ADDRESS=auto figment curate heads/ --engine ray
 
-Folders must lie where every machine of the cluster finds them. Without RAY_ADDRESS the cluster is this machine.
+With Ray, folders must lie where every machine of the cluster finds them. Without RAY_ADDRESS the cluster is this
+machine.
 """
 
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
 
 from figment.base.errors import FigmentError
+
+
+def start_workers(count: int) -> ProcessPoolExecutor:
+    """Fresh processes that wait for work; close it with `shutdown(cancel_futures=True)`."""
+    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), end_with_parent)
+
+
+def end_with_parent() -> None:
+    """Let this worker end when its parent does, however that ends: it would wait for work for ever otherwise."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

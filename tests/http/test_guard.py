@@ -2,7 +2,7 @@ import pytest
 
 pytest.importorskip("starlette", reason="servers need the extra `web`")
 
-from figment.base.guard import COOKIE, MAX_BODY, Guard, host_name, is_address
+from figment.http.guard import COOKIE, MAX_BODY, Guard, host_name, is_address
 
 OWN = "http://localhost:8400"
 
@@ -66,7 +66,7 @@ def test_large_bodies_are_refused_before_they_are_read(client):
 
 
 def test_too_many_at_a_time_are_told_to_come_back(client, monkeypatch):
-    monkeypatch.setattr("figment.base.guard.MAX_ACTIVE", 0)
+    monkeypatch.setattr("figment.http.guard.MAX_ACTIVE", 0)
     answer = client().get("/")
     assert answer.status_code == 503 and answer.headers["retry-after"] == "2"
 

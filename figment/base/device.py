@@ -1,4 +1,4 @@
-"""Rank, world and device. One GPU, or no GPU, is a world of one; rank logic lives here and nowhere else."""
+"""Rank, world and device. One GPU or no GPU is a world of one; rank logic lives in this file alone."""
 
 from __future__ import annotations
 
@@ -139,3 +139,11 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         for name, value in ((mmap_max, 0), (trim_threshold, 2**31 - 1), (top_pad, 64 << 20)):
             mallopt(name, value)
+
+
+def cpu_has(
+    feature: str,  # as torch.cpu.get_capabilities names it: "avx512_bf16", say
+) -> bool:
+    """Whether the processor has it; False where PyTorch (before 2.10) cannot tell."""
+    capabilities = getattr(torch.cpu, "get_capabilities", None)
+    return capabilities is not None and bool(capabilities().get(feature))
