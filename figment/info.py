@@ -28,7 +28,7 @@ def describe(path: Path) -> Rows:
         return describe_data(path)
     if path.is_file() and path.suffix == ".zip" and _holds_pictures(path):
         return describe_data(path)
-    from figment.legacy.formats import describe as describe_model
+    from figment.models import describe as describe_model
 
     return describe_model(path)
 
@@ -44,7 +44,7 @@ def _holds_pictures(path: Path) -> bool:
 
 def describe_run(run: Path) -> Rows:
     """Where a run stands, and what its model file holds."""
-    from figment.legacy.formats import describe as describe_model
+    from figment.models import describe as describe_model
     from figment.train.config import read_config
     from figment.train.state import checkpoints
 

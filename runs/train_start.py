@@ -22,7 +22,7 @@ from figment.demo.art import PEOPLE
 from figment.demo.scenes import compose
 from figment.draw.grid import make_grid
 from figment.nets.adapt import adapt
-from figment.nets.modelfile import Model, save
+from figment.nets.checkpoint import Model, save
 from figment.pack.sampler import EndlessSampler
 from figment.train.config import TrainConfig, resolve
 from figment.train.loop import draw_fakes

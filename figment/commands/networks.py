@@ -27,7 +27,7 @@ def convert(
     labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Keep the labels, or drop them.")] = True,
 ) -> None:
     """Turn any checkpoint into a figment model file, or into another program's; nothing in it is ever run."""
-    from figment.legacy.formats import convert as run_convert
+    from figment.models import convert as run_convert
 
     _, done = run_convert(file, output, to, resolution=resolution, channels=channels, labels=labels)
     for line in done:

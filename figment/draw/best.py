@@ -22,9 +22,9 @@ def rank(
     A discriminator's score says how real it finds a picture (Azadi et al. 2018 reject samples by it). A model without
     one is ranked by how near w lies to the mean, where pictures are safest (Karras et al. 2018, appendix B).
     """
-    from figment import load
+    from figment.models import load
 
-    loaded = load(str(model))
+    loaded = load(model)
     if loaded.d is not None:
         scores = _scores(loaded.d.eval(), images)
     else:

@@ -17,7 +17,6 @@ import torch
 
 from figment.base.errors import FigmentError
 from figment.draw.latents import parse_layers
-from figment.draw.layers import count_layers, layer_of
 from figment.draw.render import load_generator
 
 
@@ -55,11 +54,11 @@ def blend_layers(
     """Draw the weights of some layers of `g` towards those of `other`."""
     if not 0 <= amount <= 1:
         raise FigmentError(f"--blend-amount {amount:g}: must lie between 0 and 1")
-    family, mine, theirs = g.config["family"], g.state_dict(), other.state_dict()
-    if family != other.config["family"]:
-        raise FigmentError(f"--blend {name}: is a {other.config['family']}, the model a {family}; they must be alike")
-    first, stop = parse_layers(layers, count_layers(g), "--blend-layers")
-    wanted = [key for key in mine if (layer := layer_of(family, key)) is not None and first <= layer < stop]
+    family, mine, theirs = g.family.name, g.state_dict(), other.state_dict()
+    if family != other.family.name:
+        raise FigmentError(f"--blend {name}: is a {other.family.name}, the model a {family}; they must be alike")
+    first, stop = parse_layers(layers, g.num_weight_layers, "--blend-layers")
+    wanted = [key for key in mine if (layer := g.layer_of(key)) is not None and first <= layer < stop]
     for key in wanted:
         if key not in theirs or mine[key].shape != theirs[key].shape:
             raise FigmentError(f"--blend {name}: its {key} has another shape; both models must have one size and width")

@@ -41,11 +41,7 @@ class Direction:
 
 def sefa_directions(g: Any, count: int = 8) -> list[Direction]:
     """What styles react to most: eigenvectors of A^T A over all style weights A (Shen & Zhou 2021, equation 5)."""
-    weights = [
-        module.weight.detach().float().cpu()
-        for name, module in g.named_modules()
-        if name.endswith((".affine", ".style")) and getattr(module, "weight", None) is not None
-    ]
+    weights = [weight.detach().float().cpu() for weight in g.style_weights()]
     if not weights:
         raise FigmentError("directions: this family has no styles that SeFa could read")
     weights = [weight / weight.norm(dim=1, keepdim=True).clamp(min=1e-12) for weight in weights]

@@ -208,7 +208,7 @@ def _notes(g: Any, config: dict[str, Any], part: str, half: bool) -> dict[str, s
     notes = {
         "program": "figment",
         "part": part,
-        "family": g.config["family"],
+        "family": g.family.name,
         "z_dim": g.z_dim,
         "c_dim": g.c_dim,
         "w_dim": g.w_dim,

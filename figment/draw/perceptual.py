@@ -41,7 +41,7 @@ class Perceptual:
         large = F.interpolate(colours, (SIDE, SIDE), mode="bilinear", antialias=True)
         maps = self.backbone.features(large.contiguous(memory_format=torch.channels_last))
         if self.d is not None:
-            maps = maps + self._judged(images)
+            maps = maps + self.d.features(images)
         return [F.normalize(seen.float(), dim=1) for seen in maps] + [images]
 
     def __call__(self, images: Tensor, seen: list[Tensor]) -> Tensor:
@@ -49,14 +49,3 @@ class Perceptual:
         *maps, pixels = zip(self.look(images), seen, strict=True)
         total = torch.stack([(a - b).square().sum(1).mean([1, 2]) for a, b in maps]).mean(0)
         return total + PIXELS * (pixels[0] - pixels[1]).square().mean([1, 2, 3])
-
-    def _judged(self, images: Tensor) -> list[Tensor]:
-        """The discriminator's maps behind each of its blocks."""
-        found: list[Tensor] = []
-        hooks = [block.register_forward_hook(lambda module, given, out: found.append(out)) for block in self.d.blocks]
-        try:
-            self.d(images)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return [out for out in found if out.ndim == 4]

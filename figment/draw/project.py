@@ -133,7 +133,7 @@ def tune_generator(
     likeness = Perceptual(d, device)
     with torch.no_grad():
         seen = likeness.look(target.to(device))
-    learns = [parameter for name, parameter in g.named_parameters() if not name.startswith("mapper")]
+    learns = list(g.synthesis_parameters())
     for parameter in learns:
         parameter.requires_grad_(True)
     optimizer = torch.optim.Adam(learns, lr=rate, betas=(0.9, 0.99))
@@ -186,10 +186,10 @@ def project(
     device: str | None = None,
 ) -> list[tuple[str, float]]:
     """Find every picture; writes NAME.png, NAME-pair.png, NAME.npz (w), project.json; returns names and distances."""
-    from figment import load
-    from figment.nets.modelfile import save
+    from figment.models import load
+    from figment.nets.checkpoint import save
 
-    loaded = load(str(model))
+    loaded = load(model)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     g: Any = loaded.generator.to(place).eval()
     d = loaded.d.to(place).eval().requires_grad_(False) if loaded.d is not None else None
@@ -231,7 +231,7 @@ def project(
             )
         rows.append((path.stem, distance))
         if tune:
-            loaded = load(str(model))
+            loaded = load(model)
             g = loaded.generator.to(place).eval()
     write_json(
         out / "project.json",

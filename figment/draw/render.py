@@ -30,7 +30,7 @@ _ALONE = threading.RLock()
 def load_generator(path: Path, device: str | None = None) -> tuple[Any, dict[str, Any]]:
     """The generator to draw with from a model file or a run, ready on `device` (None: the GPU where there is one),
     and the configuration that came with it."""
-    from figment import load
+    from figment.models import load
 
     model = load(str(path))
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -11,7 +11,7 @@ from figment.base.errors import FigmentError
 from figment.legacy.machine import Record
 from figment.legacy.torchfile import as_array
 from figment.legacy.variables import Variables, listed
-from figment.nets.modelfile import Model, fill
+from figment.nets.checkpoint import Model, fill_discriminator, fill_generator
 
 NETWORKS = {"G": "g", "G_ema": "g_ema", "D": "d"}
 # Entries that are no networks: settings of the training, noted or dropped.
@@ -30,8 +30,10 @@ def read(value: dict[Any, Any], where: str) -> Model:
             continue
         if not isinstance(network, Record):
             raise FigmentError(f"{where}: {key} is no network")
-        kind = "discriminator" if name == "d" else "generator"
-        setattr(model, name, fill(*_read_network(network, f"{where}: {key}", kind), kind))
+        if name == "d":
+            model.d = fill_discriminator(*_read_network(network, f"{where}: {key}", "Discriminator"))
+        else:
+            setattr(model, name, fill_generator(*_read_network(network, f"{where}: {key}", "Generator")))
     data = value.get("training_set_kwargs")
     if isinstance(data, dict):
         plain = {str(k): v for k, v in data.items() if isinstance(v, str | int | float | bool) and k != "path"}
@@ -39,13 +41,12 @@ def read(value: dict[Any, Any], where: str) -> Model:
     return model
 
 
-def _read_network(network: Record, where: str, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    wanted = "Generator" if kind == "generator" else "Discriminator"
+def _read_network(network: Record, where: str, wanted: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if network.kind != wanted:
         raise FigmentError(f"{where}: is a {network.kind[:40]!a} and not a {wanted}")
     variables = Variables(_tensors(network, where), where)
     variables.skip_filters(r"resample_filter$")
-    config, tensors = (_generator if kind == "generator" else _discriminator)(network, variables)
+    config, tensors = (_generator if wanted == "Generator" else _discriminator)(network, variables)
     variables.done()
     return config, tensors
 

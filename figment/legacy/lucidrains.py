@@ -13,7 +13,7 @@ from torch import Tensor
 from figment.base.errors import FigmentError
 from figment.legacy.torchfile import as_array
 from figment.legacy.variables import SOFT_TAPS, Variables, estimate_w_avg, listed
-from figment.nets.modelfile import Model, fill
+from figment.nets.checkpoint import Model, fill_discriminator, fill_generator
 
 ORIGIN = "lucidrains/stylegan2-pytorch"
 
@@ -42,13 +42,13 @@ def read(value: dict[str, Any], where: str, path: Path | None = None) -> Model:
         v = Variables(values, f"{where}: {synthesis[:-1]}")
         config, tensors = _generator(v, mapping, synthesis, settings)
         v.done()
-        network = fill({"family": "lucidrains", **config}, tensors)
+        network = fill_generator({"family": "lucidrains", **config}, tensors)
         estimate_w_avg(network)
         setattr(model, part, network)
     v = Variables({k: value for k, value in state.items() if isinstance(k, str) and k.startswith("D.")}, f"{where}: D")
     config, tensors = _discriminator(v)
     v.done()
-    model.d = fill({"family": "lucidrains", **config}, tensors, "discriminator")
+    model.d = fill_discriminator({"family": "lucidrains", **config}, tensors)
     rest = [str(k) for k in state if not str(k).startswith(("S.", "G.", "SE.", "GE.", "D.", "D_aug.D."))]
     if rest:
         raise FigmentError(f"{where}: left over: {listed(sorted(rest))}")

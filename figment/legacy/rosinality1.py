@@ -16,7 +16,7 @@ from torch import Tensor
 
 from figment.base.errors import FigmentError
 from figment.legacy.variables import SOFT_TAPS, Variables, estimate_w_avg, listed
-from figment.nets.modelfile import Model, fill
+from figment.nets.checkpoint import Model, fill_discriminator, fill_generator
 
 ORIGIN = "rosinality/style-based-gan-pytorch"
 SQRT2 = math.sqrt(2.0)
@@ -50,15 +50,15 @@ def read(value: dict[str, Any], where: str, name: str = "") -> Model:
         variables = Variables(values, f"{where}: {part}")
         if part == "d":
             config, tensors = _discriminator(variables)
-            config["lod"] = lod or 0.0
+            variables.done()
+            model.d = fill_discriminator({"family": "stylegan1", **config, "lod": lod or 0.0}, tensors)
         else:
             config, tensors = _generator(variables)
-            lod = config["lod"] = _lod(name, tensors, len(config["widths"]))
-        variables.done()
-        network = fill({"family": "stylegan1", **config}, tensors, "discriminator" if part == "d" else "generator")
-        if part != "d":
+            variables.done()
+            lod = _lod(name, tensors, len(config["widths"]))
+            network = fill_generator({"family": "stylegan1", **config, "lod": lod}, tensors)
             estimate_w_avg(network)
-        setattr(model, part, network)
+            setattr(model, part, network)
     return model
 
 

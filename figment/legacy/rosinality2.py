@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from figment.base.errors import FigmentError
 from figment.base.files import atomic
 from figment.legacy.machine import Record
 from figment.legacy.torchfile import as_array
 from figment.legacy.variables import Variables, estimate_w_avg, listed
-from figment.nets.modelfile import Model, fill
+from figment.nets.base import Network
+from figment.nets.checkpoint import Model, fill_discriminator, fill_generator
 
 ORIGIN = "rosinality/stylegan2-pytorch"
 DROPPED = ("g_optim", "d_optim")
@@ -41,11 +42,13 @@ def read(value: dict[str, Any], where: str) -> Model:
         variables = Variables(values, f"{where}: {part}")
         config, tensors = (_discriminator if part == "d" else _generator)(variables)
         variables.done()
-        network = fill({"family": "stylegan2", **config}, tensors, "discriminator" if part == "d" else "generator")
-        if part != "d" and "latent_avg" in value:
-            average = torch.from_numpy(as_array(value["latent_avg"]).reshape(-1).astype("float32"))
-            network.w_avg.copy_(average)  # type: ignore[operator]
-        elif part != "d":
+        if part == "d":
+            model.d = fill_discriminator({"family": "stylegan2", **config}, tensors)
+            continue
+        network = fill_generator({"family": "stylegan2", **config}, tensors)
+        if "latent_avg" in value:
+            network.w_avg.copy_(torch.from_numpy(as_array(value["latent_avg"]).reshape(-1).astype("float32")))
+        else:
             estimate_w_avg(network)
         setattr(model, part, network)
 
@@ -161,18 +164,18 @@ def write(path: Path, model: Model) -> None:
     if "g_ema" not in content and "g" in content:
         content["g_ema"] = content["g"]
     if "g_ema" in content:
-        content["latent_avg"] = model.generator.w_avg.detach().clone()  # type: ignore[operator]
+        content["latent_avg"] = model.generator.w_avg.detach().clone()
     with atomic(path) as temporary:
         torch.save(content, temporary)
 
 
 def _differences(model: Model) -> list[str]:
     """What keeps the networks from being this program's."""
-    wanted = {"family": "stylegan2", "c_dim": 0, "channels": 3, "start": [4, 4], "map_lr_mul": 0.01, "label": "project"}
+    wanted = {"family": "stylegan2", "c_dim": 0, "channels": 3, "start": (4, 4), "map_lr_mul": 0.01, "label": "project"}
     wanted |= {"mbstd_group": 4, "mbstd_channels": 1}
     wrong: dict[str, None] = {}
     for network in model.networks().values():
-        config: dict[str, Any] = network.config  # type: ignore[assignment]
+        config = network.settings()
         if config["family"] != "stylegan2":
             return [f"family={config['family']}"]
         for key, value in wanted.items():
@@ -187,10 +190,9 @@ def _kernel(gain: float) -> Tensor:
     return line[:, None] * line * gain
 
 
-def _foreign_generator(network: nn.Module) -> dict[str, Tensor]:
+def _foreign_generator(network: Network) -> dict[str, Tensor]:
     ours = {key: value.detach().cpu() for key, value in network.state_dict().items()}
-    config: dict[str, Any] = network.config  # type: ignore[assignment]
-    levels = len(network.sizes)  # type: ignore[arg-type]
+    config, levels = network.settings(), len(network.widths)
     theirs: dict[str, Tensor] = {}
     for depth in range(config["map_depth"]):
         for part in ("weight", "bias"):
@@ -213,9 +215,9 @@ def _foreign_generator(network: nn.Module) -> dict[str, Tensor]:
     return {key: value.clone() for key, value in theirs.items()}
 
 
-def _foreign_discriminator(network: nn.Module) -> dict[str, Tensor]:
+def _foreign_discriminator(network: Network) -> dict[str, Tensor]:
     ours = {key: value.detach().cpu() for key, value in network.state_dict().items()}
-    count = len(network.sizes) - 1  # type: ignore[arg-type]
+    count = len(network.widths) - 1
     theirs = {name: ours[to].clone() for name, to in _discriminator_names(count)}
     for index in range(1, count + 1):
         theirs[f"convs.{index}.conv2.0.kernel"] = _kernel(1.0)

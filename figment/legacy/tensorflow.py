@@ -10,7 +10,7 @@ from torch import Tensor
 from figment.base.errors import FigmentError
 from figment.legacy.machine import Record
 from figment.legacy.variables import Variables, listed
-from figment.nets.modelfile import Model, fill
+from figment.nets.checkpoint import Model, fill_discriminator, fill_generator
 
 FUSED_FROM = 128  # pixels: from here on StyleGAN fuses resizing with convolution unless told otherwise
 KERNEL = (3, 2, 0, 1)  # TensorFlow's [h, w, in, out] as [out, in, h, w]
@@ -55,23 +55,23 @@ def read(value: Any, where: str) -> Model:
             raise FigmentError(f"{where}: a network without its function and settings")
         _check_settings(settings, f"{where}: {function[:40]!a}")
         variables = Variables(_all_variables(network), f"{where}: {function[:40]}")
+        name = "d" if function in DISCRIMINATORS else "g" if position == 0 and len(networks) > 1 else "g_ema"
+        if getattr(model, name) is not None:
+            raise FigmentError(f"{where}: two networks that are {name}")
         if function in GENERATORS:
             family = GENERATORS[function]
             config, tensors = READERS[family][0](variables, settings)
-            name = "g" if position == 0 and len(networks) > 1 else "g_ema"
-            kind = "generator"
+            variables.done()
+            setattr(model, name, fill_generator({"family": family, **config}, tensors))
         elif function in DISCRIMINATORS:
             family = DISCRIMINATORS[function]
             config, tensors = READERS[family][1](variables, settings)
-            name, kind = "d", "discriminator"
+            variables.done()
+            model.d = fill_discriminator({"family": family, **config}, tensors)
         else:
             known = ", ".join([*GENERATORS, *DISCRIMINATORS])
             raise FigmentError(f"{where}: built by {function[:40]!a}, and figment knows {known}")
-        variables.done()
         families.add(family)
-        if getattr(model, name) is not None:
-            raise FigmentError(f"{where}: two networks that are {name}")
-        setattr(model, name, fill({"family": family, **config}, tensors, kind))
     if len(families) != 1:
         raise FigmentError(f"{where}: networks of different families: {', '.join(sorted(families))}")
     model.origin = {"stylegan1": "NVlabs/stylegan", "stylegan2": "NVlabs/stylegan2"}.get(

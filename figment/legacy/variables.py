@@ -12,6 +12,7 @@ from torch import Tensor
 
 from figment.base.errors import FigmentError
 from figment.legacy.torchfile import as_array
+from figment.nets.base import Generator
 
 SMOOTH_TAPS = np.array([1.0, 3.0, 3.0, 1.0]) / 8
 SOFT_TAPS = np.array([1.0, 2.0, 1.0]) / 4
@@ -122,11 +123,7 @@ def listed(names: list[str], most: int = 40) -> str:
 
 
 @torch.no_grad()
-def estimate_w_avg(
-    generator: torch.nn.Module,
-    samples: int = 4096,
-) -> None:
-    """Set the generator's mean of w to that of so many latents of one seed, where a file does not hold it."""
-    z = torch.from_numpy(np.random.RandomState(0).randn(samples, int(generator.z_dim)))  # type: ignore[arg-type]
-    w = generator.mapper(z, None)  # type: ignore[operator]
-    generator.w_avg.copy_(w.mean(0))  # type: ignore[operator]
+def estimate_w_avg(generator: Generator, samples: int = 4096) -> None:
+    """Set the generator's mean of w to that of `samples` latents of seed 0, for files that don't hold it."""
+    z = torch.from_numpy(np.random.RandomState(0).randn(samples, generator.z_dim))
+    generator.w_avg.copy_(generator.mapping(z)[:, 0].mean(0))

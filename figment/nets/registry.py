@@ -1,33 +1,53 @@
-"""Families by name: from a configuration to a network."""
+"""Families by name: the only place that lists them."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
-
-from torch import nn
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from figment.base.errors import FigmentError
 
-FAMILIES = ("stylegan2", "stylegan1", "progan", "lucidrains")
+if TYPE_CHECKING:
+    from figment.nets.base import Discriminator, Family, Generator
+
+NAMES = ("stylegan2", "stylegan1", "progan", "lucidrains")
+"""The built-in families, for help texts: known without importing torch."""
+
+_ADDED: dict[str, Family] = {}
 
 
-def _build(kind: str, config: dict[str, Any]) -> nn.Module:
-    family, rest = config.get("family"), {key: value for key, value in config.items() if key != "family"}
-    if family not in FAMILIES:
-        raise FigmentError(f"family {family!r}: must be one of {', '.join(FAMILIES)}")
-    try:
-        network: nn.Module = getattr(import_module(f"figment.nets.{family}"), kind)(**rest)
-    except (TypeError, ValueError) as error:
-        raise FigmentError(f"{family} {kind.lower()}: {error}") from None
-    return network
+def register(family: Family) -> Family:
+    """Add a family from outside of figment, so that it trains, loads and draws like the built-in ones.
+
+    Raises ValueError if another family has its name.
+    """
+    if families().get(family.name, family) is not family:
+        raise ValueError(f"there is already a family {family.name}")
+    _ADDED[family.name] = family
+    return family
 
 
-def build_generator(config: dict[str, Any]) -> nn.Module:
-    """The generator of `config["family"]`, its other entries as arguments; fresh random weights."""
-    return _build("Generator", config)
+def families() -> dict[str, Family]:
+    """Return all families by name, the built-in ones first."""
+    from figment.nets import lucidrains, progan, stylegan1, stylegan2
+
+    built_in = (stylegan2.FAMILY, stylegan1.FAMILY, progan.FAMILY, lucidrains.FAMILY)
+    return {family.name: family for family in built_in} | _ADDED
 
 
-def build_discriminator(config: dict[str, Any]) -> nn.Module:
-    """The discriminator of `config["family"]`, its other entries as arguments; fresh random weights."""
-    return _build("Discriminator", config)
+def get_family(name: object) -> Family:
+    """Return the family of this name; raises FigmentError that lists the names."""
+    known = families()
+    if not isinstance(name, str) or name not in known:
+        raise FigmentError(f"family {name!r}: must be one of {', '.join(known)}")
+    return known[name]
+
+
+def build_generator(settings: Mapping[str, Any]) -> Generator:
+    """Return a generator of `settings["family"]` with fresh random weights; the other entries are its configuration."""
+    return get_family(settings.get("family")).build_generator(settings)
+
+
+def build_discriminator(settings: Mapping[str, Any]) -> Discriminator:
+    """Return a discriminator of `settings["family"]` with fresh random weights."""
+    return get_family(settings.get("family")).build_discriminator(settings)

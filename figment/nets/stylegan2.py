@@ -1,26 +1,41 @@
-"""StyleGAN2: modulated convolutions, a skip generator and a residual discriminator (Karras et al. 2019, 2020)."""
+"""StyleGAN2: modulated convolutions, a skip generator and a residual discriminator.
+
+Source: Karras et al. 2019, arXiv 1912.04958, and Karras et al. 2020 (StyleGAN2-ADA), arXiv 2006.06676.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from figment.nets import fused
-from figment.nets.bilinear import convolve
-from figment.nets.fastconv import conv_double, conv_same, lay_out
-from figment.nets.layers import SMOOTH, SQRT2, Conv, Linear, enlarge, fir, full_precision, lrelu, minibatch_std
-from figment.nets.levels import level_sizes, level_widths
+from figment.nets.base import Discriminator, DiscriminatorConfig, Family, GeneratorConfig, Network, typed
+from figment.nets.layers import SQRT2, Conv2d, Linear, block_channels, block_sizes, minibatch_stddev
 from figment.nets.mapping import Mapping, StyleGenerator
 from figment.nets.noise import Randomness, broadcast_noise
+from figment.nets.ops import (
+    FIR_1331,
+    conv2d,
+    conv_transpose2d,
+    filtered_lrelu,
+    full_precision,
+    modulate,
+    to_layout,
+    to_rgb,
+    upsample2d,
+)
+from figment.nets.surgery import Surgery
 
 
 class StyledConv(nn.Module):
     """A 3x3 convolution whose weights are scaled by a style and brought back to unit variance, then noise.
 
-    Computed as the same shared convolution for all samples: inputs are scaled by the style before it, outputs by the
+    Computed as one shared convolution for all samples: inputs are scaled by the style before it, outputs by the
     demodulation after it (Karras et al. 2019, section 2.2, equations 1 to 3).
     """
 
@@ -31,9 +46,9 @@ class StyledConv(nn.Module):
         inputs: int,
         outputs: int,
         w_dim: int,
-        size: tuple[int, int],  # of the output
-        up: bool = False,  # enlarge to twice the size
-        clamp: float | None = None,
+        size: tuple[int, int],  # height and width of the output
+        up: bool = False,  # upsample by 2
+        clamp: float | None = None,  # limit of the absolute activations; None for no limit
     ) -> None:
         super().__init__()
         self.affine = Linear(w_dim, inputs, bias_init=1.0)
@@ -45,35 +60,28 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: str, generator: Randomness) -> Tensor:
         """[N, inputs, h, w] and [N, w_dim] to [N, outputs, H, W]."""
-        # Modulate the inputs and find what brings the outputs back to unit variance, in full precision.
         with full_precision(x):
             style = self.affine(w.to(self.weight.dtype))  # [N, inputs]
             energy = style.square() @ self.weight.square().sum([2, 3]).t()  # [N, outputs]
             demodulate = (energy + 1e-8).rsqrt() * SQRT2
-        together = fused.fuses(x) and self.clamp is None
-        x = fused.scaled(x, style) if together else x * style.to(x.dtype)[:, :, None, None]
-
-        # Enlarging: a strided transposed convolution, then the low-pass filter.
-        x = (conv_double if self.up else conv_same)(x, self.weight)
-        filter_too = self.up and together and fused.fuses_once(x)
-        if self.up and not filter_too:
-            x = fir(x, SMOOTH, pad=1, gain=4.0)
-        maps = broadcast_noise(noise, self.noise, x.shape[0], generator)
-        strength = None if maps is None else self.noise_strength * SQRT2
-        if together:
-            low_pass = (SMOOTH, 1, 4.0) if filter_too else ()
-            return fused.filter_act(x, self.bias * SQRT2, demodulate, maps, strength, *low_pass)
-
-        x = torch.addcmul(
-            (self.bias * SQRT2).to(x.dtype)[None, :, None, None], x, demodulate.to(x.dtype)[:, :, None, None]
+        x = modulate(x, style)
+        kernel = self.weight
+        x = conv_transpose2d(x, kernel.transpose(0, 1), stride=2) if self.up else conv2d(x, kernel, padding=1)
+        return filtered_lrelu(
+            x,
+            self.bias * SQRT2,
+            scale=demodulate,
+            noise=broadcast_noise(noise, self.noise, x.shape[0], generator),
+            noise_strength=self.noise_strength * SQRT2,
+            taps=FIR_1331 if self.up else 1,
+            padding=1 if self.up else 0,
+            gain=4.0 if self.up else 1.0,
+            clamp=self.clamp,
         )
-        if maps is not None and strength is not None:
-            x = x + (maps * strength).to(x.dtype)
-        return lrelu(x, self.clamp)
 
 
 class ToRGB(nn.Module):
-    """A modulated 1x1 convolution to colour, without demodulation."""
+    """A modulated 1x1 convolution to RGB, without demodulation."""
 
     def __init__(self, inputs: int, channels: int, w_dim: int, clamp: float | None = None) -> None:
         super().__init__()
@@ -84,171 +92,293 @@ class ToRGB(nn.Module):
         self.clamp = clamp
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """[N, inputs, H, W] and [N, w_dim] to [N, channels, H, W], always in full precision."""
-        style = self.affine(w) * self.scale
-        with full_precision(x):
-            if fused.fuses(x) and self.clamp is None:
-                return fused.mixed(x, self.weight[:, :, 0, 0] * style[:, None], self.bias)
-            x = convolve(x.to(self.weight.dtype) * style[:, :, None, None], self.weight, self.bias)
-        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
+        """[N, inputs, H, W] and [N, w_dim] to float32 [N, channels, H, W]."""
+        return to_rgb(x, self.weight, self.affine(w) * self.scale, self.bias, self.clamp)
 
 
 class GeneratorBlock(nn.Module):
-    """One resolution of the generator: two styled convolutions (one in the first block), and its colours."""
+    """One resolution of the generator: two styled convolutions (one in the first block), and a to-RGB layer."""
 
     def __init__(
         self,
         inputs: int,  # 0 for the first block
         outputs: int,
-        w_dim: int,
         size: tuple[int, int],
-        channels: int,
-        clamp: float | None,
+        config: StyleGAN2Config,
     ) -> None:
         super().__init__()
+        w_dim, clamp = config.w_dim, config.clamp
         self.conv0 = StyledConv(inputs, outputs, w_dim, size, up=True, clamp=clamp) if inputs else None
         self.conv1 = StyledConv(outputs, outputs, w_dim, size, clamp=clamp)
-        self.rgb = ToRGB(outputs, channels, w_dim, clamp)
+        self.rgb = ToRGB(outputs, config.channels, w_dim, clamp)
+
+    def convs(self) -> list[StyledConv]:
+        """Return the styled convolutions in order."""
+        return [self.conv1] if self.conv0 is None else [self.conv0, self.conv1]
+
+    def affines(self) -> list[Linear]:
+        """Return the layers that make styles of w, in order."""
+        return [*(conv.affine for conv in self.convs()), self.rgb.affine]
 
 
-class Generator(StyleGenerator):
-    """The skip generator: every block adds its colours to the enlarged picture so far (2019, figure 7b)."""
+@dataclass(frozen=True)
+class StyleGAN2Config(GeneratorConfig):
+    """What StyleGAN2's generator is built from."""
 
-    def __init__(
-        self,
-        z_dim: int = 512,
-        c_dim: int = 0,  # labels; 0 for none
-        w_dim: int = 512,
-        resolution: int = 256,  # the longer side: the start's times a power of two
-        channels: int = 3,  # 1 grey, 3 RGB, 4 RGBA
-        start: tuple[int, int] = (4, 4),  # height and width of the constant input
-        channel_base: int = 32768,  # feature maps times resolution
-        channel_max: int = 512,  # feature maps of the widest blocks
-        widths: list[int] | None = None,  # feature maps of every block, smallest first; None for the rule above
-        map_depth: int = 8,  # mapping layers
-        map_norm: str = "each",  # how z and the label are normalised, see Mapping
-        map_lr_mul: float = 0.01,  # learning rate of the mapping relative to the rest
-        clamp: float | None = None,  # limit of activations, 256 in stylegan2-ada for fp16; None for none
-    ) -> None:
-        super().__init__()
-        self.config = {
-            "family": "stylegan2", "z_dim": z_dim, "c_dim": c_dim, "w_dim": w_dim, "resolution": resolution,
-            "channels": channels, "start": list(start), "channel_base": channel_base, "channel_max": channel_max,
-            "widths": widths, "map_depth": map_depth, "map_norm": map_norm, "map_lr_mul": map_lr_mul, "clamp": clamp,
-        }  # fmt: skip
-        self.z_dim, self.c_dim, self.w_dim = z_dim, c_dim, w_dim
-        self.resolution, self.channels = resolution, channels
-        self.sizes = level_sizes(resolution, (start[0], start[1]))
-        self.widths = level_widths(len(self.sizes), channel_base, channel_max, widths)
-        self.num_layers = 2 * len(self.sizes)
+    w_dim: int = 512
+    """Length of the latent w."""
+    start: tuple[int, int] = (4, 4)
+    """Height and width of the constant; the resolution is its longer side times a power of two."""
+    channel_base: int = 32768
+    """Feature maps times resolution: a block at resolution r has channel_base / r."""
+    channel_max: int = 512
+    """Most feature maps of any block."""
+    widths: tuple[int, ...] | None = None
+    """Feature maps of every block, smallest first; None for the rule above."""
+    map_depth: int = 8
+    """Layers of the mapping network."""
+    map_norm: str = "each"
+    """How z and the label are normalized: `each` or `joint`, see Mapping."""
+    map_lr_mul: float = 0.01
+    """Learning rate of the mapping network relative to the rest."""
+    clamp: float | None = None
+    """Limit of the absolute activations, 256 in StyleGAN2-ADA for float16; None for no limit."""
 
-        self.mapper = Mapping(z_dim, c_dim, w_dim, map_depth, map_lr_mul, map_norm)
-        self.register_buffer("w_avg", torch.zeros(w_dim))
-        self.const = nn.Parameter(torch.randn(self.widths[0], *self.sizes[0]))
+
+class StyleGAN2Generator(StyleGenerator):
+    """The skip generator: every block adds its RGB to the upsampled image so far (2019, figure 7b)."""
+
+    config: StyleGAN2Config
+
+    def __init__(self, config: StyleGAN2Config) -> None:
+        super().__init__(config)
+        sizes = block_sizes(config.resolution, config.start)
+        self.size = sizes[-1]
+        self.widths = block_channels(len(sizes), config.channel_base, config.channel_max, config.widths)
+        self.w_dim, self.map_depth = config.w_dim, config.map_depth
+        self.num_layers = 2 * len(sizes)
+
+        self.mapper = Mapping(
+            config.z_dim, config.c_dim, config.w_dim, config.map_depth, config.map_lr_mul, config.map_norm
+        )
+        self.register_buffer("w_avg", torch.zeros(config.w_dim))
+        self.const = nn.Parameter(torch.randn(self.widths[0], *sizes[0]))
         self.blocks = nn.ModuleList(
-            GeneratorBlock(inputs, outputs, w_dim, size, channels, clamp)
-            for inputs, outputs, size in zip([0, *self.widths], self.widths, self.sizes, strict=False)
+            GeneratorBlock(inputs, outputs, size, config)
+            for inputs, outputs, size in zip([0, *self.widths], self.widths, sizes, strict=False)
         )
 
     def synthesis(self, w: Tensor, noise: str = "const", generator: Randomness = None) -> Tensor:
-        """The pictures of `w` [N, num_layers, w_dim]: [N, channels, H, W] in about [-1, 1]."""
+        """Return the images of `w` [N, num_layers, w_dim]: [N, channels, H, W] in about [-1, 1]."""
         w = w.to(self.w_avg.dtype)
-        x = lay_out(self.const[None].expand(w.shape[0], -1, -1, -1))  # [N, C, h, w]
-        picture: Tensor | None = None
+        x = to_layout(self.const[None].expand(w.shape[0], -1, -1, -1))  # [N, C, h, w]
+        image: Tensor | None = None
         layer = 0
-        for block in self.blocks:
-            assert isinstance(block, GeneratorBlock)
-            if block.conv0 is not None:
-                x = block.conv0(x, w[:, layer], noise, generator)
+        for block in typed(self.blocks, GeneratorBlock):
+            for conv in block.convs():
+                x = conv(x, w[:, layer], noise, generator)
                 layer += 1
-            x = block.conv1(x, w[:, layer], noise, generator)
-            layer += 1
-            # The colours share their latent with the next block's first layer.
-            colours = block.rgb(x, w[:, layer])
-            picture = colours if picture is None else enlarge(picture) + colours
-        assert picture is not None
-        return picture
+            # The to-RGB layer shares its latent with the next block's first layer.
+            rgb = block.rgb(x, w[:, layer])
+            image = rgb if image is None else upsample2d(image) + rgb
+        if image is None:
+            raise ValueError("a generator without blocks")
+        return image
+
+    def layer_of(self, name: str) -> int | None:
+        """Return the layer of w that a weight belongs to; None for the mapping network."""
+        self._require_weight(name)
+        if name.startswith("mapper.") or name == "w_avg":
+            return None
+        match = re.match(r"blocks\.(\d+)\.(conv0|conv1|rgb)\.", name)
+        if match is None:
+            return 0  # the constant
+        return 2 * int(match[1]) + {"conv0": -1, "conv1": 0, "rgb": 1}[match[2]]
+
+    def style_weights(self) -> list[Tensor]:
+        """Return the weights [C, w_dim] of every style, in the order of the layers."""
+        blocks = typed(self.blocks, GeneratorBlock)
+        affines = [affine for block in blocks for affine in block.affines()]
+        return [affine.weight for affine in affines]
+
+    def noise_strengths(self) -> dict[str, nn.Parameter]:
+        """Return every convolution's noise strength [], by name."""
+        return {name: value for name, value in self.named_parameters() if name.endswith(".noise_strength")}
+
+    def noise_shapes(self) -> list[tuple[int, int]]:
+        """Return height and width of each noise map in the order that `synthesis` draws them."""
+        blocks = typed(self.blocks, GeneratorBlock)
+        return [(conv.noise.shape[0], conv.noise.shape[1]) for block in blocks for conv in block.convs()]
+
+
+@dataclass(frozen=True)
+class StyleGAN2DiscriminatorConfig(DiscriminatorConfig):
+    """What StyleGAN2's discriminator is built from."""
+
+    start: tuple[int, int] = (4, 4)
+    """Height and width of the last block."""
+    channel_base: int = 32768
+    """Feature maps times resolution: a block at resolution r has channel_base / r."""
+    channel_max: int = 512
+    """Most feature maps of any block."""
+    widths: tuple[int, ...] | None = None
+    """Feature maps of every block, smallest first; None for the rule above."""
+    mbstd_group: int = 4
+    """Samples per group of the minibatch stddev; 0 for the whole batch."""
+    mbstd_channels: int = 1
+    """Feature maps of the minibatch stddev; 0 for none."""
+    map_depth: int = 8
+    """Layers that map the label."""
+    label: str = "project"
+    """How labels count: `project` as in StyleGAN2-ADA, or `select`, one output per label, as in TensorFlow."""
+    clamp: float | None = None
+    """Limit of the absolute activations; None for no limit."""
 
 
 class DiscriminatorBlock(nn.Module):
-    """Two convolutions and a straight way around them, both at half the size and the sum at unit variance."""
+    """Two convolutions and a skip connection, both at half the size; their sum has unit variance."""
 
     def __init__(self, inputs: int, outputs: int, clamp: float | None) -> None:
         super().__init__()
-        self.conv0 = Conv(inputs, inputs, 3, clamp=clamp)
-        self.conv1 = Conv(inputs, outputs, 3, down=True, clamp=clamp)
-        self.skip = Conv(inputs, outputs, 1, down=True, bias=False, activate=False)
+        self.conv0 = Conv2d(inputs, inputs, 3, clamp=clamp)
+        self.conv1 = Conv2d(inputs, outputs, 3, down=True, clamp=clamp)
+        self.skip = Conv2d(inputs, outputs, 1, down=True, bias=False, activate=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] to [N, outputs, H/2, W/2]."""
-        around = self.skip(x, gain=1 / SQRT2)
-        summed: Tensor = around + self.conv1(self.conv0(x), gain=1 / SQRT2)
-        return summed
+        skip: Tensor = self.skip(x, gain=1 / SQRT2)
+        x = self.conv1(self.conv0(x), gain=1 / SQRT2)
+        return skip + x
 
 
-class Discriminator(nn.Module):
-    """The residual discriminator (2019, figure 7c), with projection of labels as in stylegan2-ada."""
+class StyleGAN2Discriminator(Discriminator):
+    """The residual discriminator (2019, figure 7c); projects labels as StyleGAN2-ADA does."""
 
-    def __init__(
-        self,
-        c_dim: int = 0,
-        resolution: int = 256,
-        channels: int = 3,
-        start: tuple[int, int] = (4, 4),  # height and width of the last block
-        channel_base: int = 32768,
-        channel_max: int = 512,
-        widths: list[int] | None = None,  # feature maps of every block, smallest first; None for the rule
-        mbstd_group: int = 4,  # samples per group of the minibatch deviation; 0 for the whole batch
-        mbstd_channels: int = 1,  # its feature maps; 0 for none
-        map_depth: int = 8,  # layers that map the label
-        label: str = "project",  # "project" as in stylegan2-ada, or "select": one output per label, as in TensorFlow
-        clamp: float | None = None,
-    ) -> None:
-        super().__init__()
-        self.config: dict[str, Any] = {
-            "family": "stylegan2", "c_dim": c_dim, "resolution": resolution, "channels": channels,
-            "start": list(start), "channel_base": channel_base, "channel_max": channel_max, "widths": widths,
-            "mbstd_group": mbstd_group, "mbstd_channels": mbstd_channels, "map_depth": map_depth, "label": label,
-            "clamp": clamp,
-        }  # fmt: skip
-        self.c_dim, self.resolution, self.channels = c_dim, resolution, channels
-        self.mbstd_group, self.mbstd_channels, self.label = mbstd_group, mbstd_channels, label
-        self.sizes = level_sizes(resolution, (start[0], start[1]))
-        self.widths = level_widths(len(self.sizes), channel_base, channel_max, widths)
+    config: StyleGAN2DiscriminatorConfig
+
+    def __init__(self, config: StyleGAN2DiscriminatorConfig) -> None:
+        super().__init__(config)
+        clamp = config.clamp
+        sizes = block_sizes(config.resolution, config.start)
+        self.size = sizes[-1]
+        self.widths = block_channels(len(sizes), config.channel_base, config.channel_max, config.widths)
 
         first = self.widths[0]
-        self.from_rgb = Conv(channels, self.widths[-1], 1, clamp=clamp)
+        self.from_rgb = Conv2d(config.channels, self.widths[-1], 1, clamp=clamp)
         self.blocks = nn.ModuleList(
             DiscriminatorBlock(larger, smaller, clamp)
             for smaller, larger in zip(self.widths, self.widths[1:], strict=False)
         )
-        self.conv = Conv(first + mbstd_channels, first, 3, clamp=clamp)
-        self.dense = Linear(first * self.sizes[0][0] * self.sizes[0][1], first, activate=True)
-        outputs = 1 if not c_dim else c_dim if label == "select" else first
+        self.conv = Conv2d(first + config.mbstd_channels, first, 3, clamp=clamp)
+        self.dense = Linear(first * sizes[0][0] * sizes[0][1], first, activate=True)
+        outputs = 1 if not config.c_dim else config.c_dim if config.label == "select" else first
         self.out = Linear(first, outputs)
-        projected = c_dim and label == "project"
-        self.mapper = Mapping(0, c_dim, first, map_depth) if projected else None
+        projects = config.c_dim and config.label == "project"
+        self.mapper = Mapping(0, config.c_dim, first, config.map_depth) if projects else None
 
     def forward(
         self,
         x: Tensor,  # [N, channels, H, W] in [-1, 1]
-        c: Tensor | None = None,  # [N, c_dim]; None means no label
+        c: Tensor | None = None,  # [N, c_dim]; None means no label, all zeros
     ) -> Tensor:
-        """How real each picture looks: logits, [N, 1]."""
-        x = self.from_rgb(lay_out(x))
+        """Return the logits of images, [N, 1]."""
+        features = deque(self._block_outputs(x), maxlen=1)[0]  # the others need not stay in memory
+        with full_precision(features):
+            features = features.to(self.out.weight.dtype)
+            if self.config.mbstd_channels:
+                group = self.config.mbstd_group or len(x)
+                features = minibatch_stddev(features, group, self.config.mbstd_channels)
+            logits: Tensor = self.out(self.dense(self.conv(features).flatten(1)))
+        if not self.c_dim:
+            return logits
+
+        # The projection on the mapped label (Miyato & Koyama 2018, arXiv 1802.05637), or the label's own output.
+        c = logits.new_zeros(len(x), self.c_dim) if c is None else c.to(logits.dtype)
+        if self.mapper is None:
+            return (logits * c).sum(1, keepdim=True)
+        mapped: Tensor = self.mapper(None, c)
+        return (logits * mapped).sum(1, keepdim=True) / math.sqrt(logits.shape[1])
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Return the feature maps [N, K, h, w] behind every block, from fine to coarse."""
+        return list(self._block_outputs(x))[1:]
+
+    def freeze_order(self) -> list[nn.Module]:
+        """Return the layers from the image on."""
+        return [self.from_rgb, *(layer for block in reversed(self.blocks) for layer in block.children())]
+
+    @property
+    def minibatch_group(self) -> int:
+        """Samples that the minibatch stddev compares with one another: 0 for the whole batch, 1 if there is none."""
+        return self.config.mbstd_group if self.config.mbstd_channels else 1
+
+    def _block_outputs(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield the from-RGB features, then the feature maps behind every block."""
+        x = self.from_rgb(to_layout(x))
+        yield x
         for block in reversed(self.blocks):
             x = block(x)
-        with full_precision(x):
-            x = x.to(self.out.weight.dtype)
-            if self.mbstd_channels:
-                x = minibatch_std(x, self.mbstd_group or len(x), self.mbstd_channels)
-            scores: Tensor = self.out(self.dense(self.conv(x).flatten(1)))
-        if not self.c_dim:
-            return scores
+            yield x
 
-        # Labels: the score's projection on the mapped label (Miyato & Koyama 2018), or the label's own output.
-        c = scores.new_zeros(len(x), self.c_dim) if c is None else c.to(scores.dtype)
-        if self.mapper is None:
-            return (scores * c).sum(1, keepdim=True)
-        mapped: Tensor = self.mapper(None, c)
-        return (scores * mapped).sum(1, keepdim=True) / math.sqrt(scores.shape[1])
+
+class StyleGAN2Surgery(Surgery):
+    """New blocks start as no-ops: G's add no RGB, D's pass on what the old first layer made of the half-size image."""
+
+    def start_as_no_op(self, network: Network, old: dict[str, Tensor], tensors: dict[str, Tensor], steps: int) -> None:
+        """Change `tensors` in place so that new blocks keep the network's outputs."""
+        if network.KIND == "generator":
+            for name in tensors.keys() - old.keys():
+                if name.endswith("rgb.weight"):
+                    tensors[name] = torch.zeros_like(tensors[name])
+        elif steps == 1:
+            _keep_scores(tensors, old["from_rgb.weight"], old["from_rgb.bias"])
+
+    def fold_scores(self, network: Network, tensors: dict[str, Tensor], mean: Tensor) -> None:
+        """Fold the direction of the mean label, or the mean of all labels' outputs, into the last layer."""
+        if not isinstance(network, StyleGAN2Discriminator) or network.mapper is None:
+            super().fold_scores(network, tensors, mean)
+            return
+        weight, bias = tensors["out.weight"], tensors["out.bias"]
+        direction = network.mapper(None, mean) / math.sqrt(len(bias))  # [1, first]
+        tensors["out.weight"], tensors["out.bias"] = direction @ weight, (direction @ bias[:, None])[0]
+
+
+def _keep_scores(tensors: dict[str, Tensor], weight: Tensor, bias: Tensor) -> None:
+    """Let the new top block do what the old from-RGB layer [out, C, 1, 1] did, on the image at half the size.
+
+    Feature maps carry the colors x through leaky ReLUs as the pair f(x), f(-x): x = (f(x) - f(-x)) / 1.2. The block's
+    other maps start with random weights and without effect.
+    """
+    colors, width = weight.shape[1], len(tensors["from_rgb.weight"])
+    used = 2 * colors
+    if width < used:
+        return
+    top = max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks."))
+    pair = torch.cat([torch.eye(colors), -torch.eye(colors)]).to(weight)  # [2 C, C]: from x to (x, -x)
+    back = pair.t() / 1.2  # [C, 2 C]: from (f(x), f(-x)) to x
+    narrow, wide = math.sqrt(colors), math.sqrt(width * 9)  # what equalized weights are divided by
+
+    # Colors in, through, and out again; equalized layers multiply by sqrt(2), and the last by 1 in all.
+    for name in ("from_rgb.weight", "from_rgb.bias"):
+        tensors[name] = tensors[name].clone()
+    tensors["from_rgb.bias"][:used] = 0
+    tensors["from_rgb.weight"][:used] = (pair * (narrow / SQRT2))[:, :, None, None]
+    through = tensors[f"blocks.{top}.conv0.weight"]
+    through[:used] = 0
+    through[:used, :used, 1, 1] = (pair @ back) * (wide / SQRT2)
+    out = torch.zeros_like(tensors[f"blocks.{top}.conv1.weight"])
+    out[:, :used, 1, 1] = (weight[:, :, 0, 0] @ back) * (SQRT2 / narrow * wide)
+    tensors[f"blocks.{top}.conv1.weight"] = out
+    tensors[f"blocks.{top}.conv1.bias"] = bias * SQRT2
+    tensors[f"blocks.{top}.skip.weight"] = torch.zeros_like(tensors[f"blocks.{top}.skip.weight"])
+
+
+FAMILY = Family(
+    "stylegan2",
+    generator=StyleGAN2Generator,
+    generator_config=StyleGAN2Config,
+    discriminator=StyleGAN2Discriminator,
+    discriminator_config=StyleGAN2DiscriminatorConfig,
+    surgery=StyleGAN2Surgery(),
+    ema_rampup=0.05,
+)

@@ -14,7 +14,7 @@ import torch
 from figment.base.errors import FigmentError
 from figment.base.files import find_run, read_json, write_json, write_text
 from figment.base.pixels import write_png
-from figment.nets.modelfile import read_record
+from figment.nets.checkpoint import read_record
 from figment.score.backbones import open_features
 from figment.score.chart import draw_curves
 from figment.score.monitor import BEST, SCORES, read_rows

@@ -18,7 +18,7 @@ from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import is_run, list_files
 from figment.base.parse import seeds_to_z
 from figment.base.pixels import decode_image, open_image, to_uint8
-from figment.nets.modelfile import load
+from figment.models import load
 from figment.pack.dataset import ImageDataset
 from figment.score.features import out_of_memory
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from figment.base.errors import FigmentError
 from figment.base.files import read_json
-from figment.nets.adapt import GROWN
-from figment.nets.registry import FAMILIES
+from figment.nets.registry import families, get_family
 
 
 @dataclass(frozen=True)
@@ -226,9 +225,9 @@ def resolve(
         values |= {field.name: like[0][field.name] for field in fields(Networks) if field.name in like[0]}
     if preset == "cpu" and like is not None:
         values["lr"] = given.get("lr")  # None: what was trained before goes on at the rate of `auto`
-    grows = values["family"] in GROWN
+    grows = get_family(values["family"]).growth is not None if values["family"] in families() else False
     auto = heuristics(resolution, values["batch"], world, pictures, memory_gb, values["channel_base"]) | {
-        "loss": "wgan-gp" if values["family"] == "progan" else "logistic",
+        "loss": families()[values["family"]].loss if values["family"] in families() else "logistic",
         "growing": grows,
         "precision": "bf16" if _has_bf16(device) else "fp32",
     }
@@ -252,19 +251,14 @@ def network_configs(
     like: Like | None,  # of a model to start from
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the registry builds the generator and the discriminator from."""
-    shared = {"family": networks.family, "resolution": networks.resolution, "channels": networks.channels}
-    if networks.family != "lucidrains":
-        shared |= {"channel_base": networks.channel_base, "channel_max": networks.channel_max}
-    mapping = {"z_dim": networks.z_dim, "map_depth": networks.map_depth, "w_dim": networks.w_dim}
-    for name in {"progan": ("map_depth", "w_dim"), "lucidrains": ("w_dim",)}.get(networks.family, ()):
-        del mapping[name]
+    family = get_family(networks.family)
     if like is None:
-        return shared | mapping, shared
+        generator = family.generator_settings(asdict(networks))
+        return generator, family.discriminator_for(generator)
 
     # A model without a discriminator gets one like its generator, of fresh weights.
     generator, discriminator = like
-    alike = ("family", "resolution", "channels", "start", "channel_base", "channel_max", "lod")
-    return generator, discriminator or {name: generator[name] for name in alike if name in generator}
+    return generator, discriminator or family.discriminator_for(generator)
 
 
 def heuristics(
@@ -317,9 +311,11 @@ def _has_bf16(device: str) -> bool:
 
 def kimg_at_lod(lod: float, resolution: int, family: str) -> float:
     """Where in the growing schedule a network of this lod stands: the first image of its phase."""
-    from figment.train.growth import PROGAN, STYLEGAN1, growth_at
+    from figment.train.growth import growth_at
 
-    phases = PROGAN if family == "progan" else STYLEGAN1
+    growth = get_family(family).growth
+    assert growth is not None
+    phases = growth(1)
     first = growth_at(0, resolution, phases).lod
     return max(first - lod, 0.0) * (phases.training_kimg + phases.transition_kimg)
 
@@ -345,7 +341,7 @@ def _check(values: dict[str, Any], world: int) -> None:
         "kimg": (values["kimg"] > 0, "above 0"),
         "tick_kimg": (values["tick_kimg"] > 0 or (grows and values["tick_kimg"] == 0), "above 0"),
         "start_kimg": (values["start_kimg"] >= 0, "0 or more"),
-        "growing": (not grows or values["family"] in GROWN, f"off for families but {' and '.join(GROWN)}"),
+        "growing": (not grows or families()[values["family"]].growth is not None, "off for families that do not grow"),
         "loss": (values["loss"] in ("logistic", "wgan-gp"), "logistic or wgan-gp"),
         "augment": (values["augment"] in ("ada", "none"), "ada or none"),
         "augment_kinds": (not set(values["augment_kinds"]) - set("bgcfnx"), "letters of bgcfnx"),
@@ -356,7 +352,7 @@ def _check(values: dict[str, Any], world: int) -> None:
         "score_ticks": (values["score_ticks"] >= 0, "0 or more"),
         "seed": (0 <= values["seed"] < 2**31, "from 0 to 2147483647"),
         "channel_base": (values["channel_base"] >= values["resolution"], "at least the resolution"),
-        "family": (values["family"] in FAMILIES, f"one of {', '.join(FAMILIES)}"),
+        "family": (values["family"] in families(), f"one of {', '.join(families())}"),
     }
     wrong = [
         f"--{name.replace('_', '-')} {values[name]}: must be {rule}" for name, (fine, rule) in rules.items() if not fine

@@ -9,54 +9,12 @@ Nothing here has a state: all follows from the number of images shown, so a resu
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from figment.nets.growing import repeat_pixels
-
-MINIBATCHES = {
-    1: {4: 128, 8: 128, 16: 128, 32: 64, 64: 32, 128: 16, 256: 8, 512: 4, 1024: 4},
-    2: {4: 256, 8: 256, 16: 128, 32: 64, 64: 32, 128: 16, 256: 8, 512: 8, 1024: 8},
-    4: {4: 512, 8: 256, 16: 128, 32: 64, 64: 32, 128: 16, 256: 16, 512: 16, 1024: 16},
-    8: {4: 512, 8: 256, 16: 128, 32: 64, 64: 32, 128: 32, 256: 32, 512: 32, 1024: 32},
-}
-"""Images per step by GPUs and resolution, as StyleGAN's train.py sets them (ProGAN's are the same)."""
-
-RATES = {
-    1: {1024: 0.0015},
-    2: {512: 0.0015, 1024: 0.002},
-    4: {256: 0.0015, 512: 0.002, 1024: 0.003},
-    8: {128: 0.0015, 256: 0.002, 512: 0.003, 1024: 0.003},
-}
-"""ProGAN's learning rates by GPUs and resolution; 0.001 elsewhere. StyleGAN always takes the last row."""
-
-TICKS = {4: 160, 8: 140, 16: 120, 32: 100, 64: 80, 128: 60, 256: 40, 512: 30, 1024: 20}
-"""Kimg per tick by resolution in StyleGAN."""
-
-
-@dataclass(frozen=True)
-class Phases:
-    """How a family grows; the defaults are StyleGAN's on one GPU."""
-
-    initial: int = 8
-    """Side in pixels that training starts with."""
-    training_kimg: float = 600.0
-    """Thousands of images for which a size is trained before the next fades in."""
-    transition_kimg: float = 600.0
-    """Thousands of images in which the next size fades in; 0: at once."""
-    minibatch: Mapping[int, int] = field(default_factory=lambda: MINIBATCHES[1])
-    """Images per step over all ranks, by resolution; larger ones take the largest's."""
-    lr: Mapping[int, float] = field(default_factory=lambda: RATES[8])
-    """Learning rate by resolution."""
-    lr_base: float = 0.001
-    """Learning rate of resolutions that `lr` leaves out."""
-    tick_kimg: Mapping[int, float] = field(default_factory=lambda: TICKS)
-    """Thousands of images per tick, by resolution."""
-    tick_base: float = 160.0
-    """Tick of resolutions that `tick_kimg` leaves out."""
+from figment.nets.growing import GrowthSchedule, repeat_pixels
 
 
 @dataclass(frozen=True)
@@ -77,29 +35,10 @@ class Growth:
     """`fade` while a new level fades in, else `stabilise`."""
 
 
-def stylegan1_phases(gpus: int = 1) -> Phases:
-    """StyleGAN's schedule on 1, 2, 4 or 8 GPUs (its train.py); other numbers take the next smaller one's."""
-    return Phases(minibatch=MINIBATCHES[_gpus(gpus)])
-
-
-def progan_phases(gpus: int = 1) -> Phases:
-    """ProGAN's schedule on 1, 2, 4 or 8 GPUs (preset v2 of its TensorFlow config.py): from 4x4, shorter last ticks."""
-    gpus = _gpus(gpus)
-    return Phases(4, minibatch=MINIBATCHES[gpus], lr=RATES[gpus], tick_kimg=TICKS | {512: 20, 1024: 10})
-
-
-def _gpus(gpus: int) -> int:
-    return max(known for known in MINIBATCHES if known <= gpus)
-
-
-STYLEGAN1 = stylegan1_phases()
-PROGAN = progan_phases()
-
-
 def growth_at(
     kimg: float,  # thousands of images shown so far
     resolution: int,  # the full size: the longer side in pixels
-    phases: Phases = STYLEGAN1,
+    phases: GrowthSchedule,
 ) -> Growth:
     """What holds after `kimg`: each size is trained for a while, then the next one fades in (Karras 2017, figure 2)."""
     # How many doublings have begun, and how far the current phase has got.

@@ -26,7 +26,7 @@ from figment.base.parse import clock, seeds_to_z
 from figment.base.pixels import to_uint8, write_png
 from figment.base.progress import LiveBar, say
 from figment.draw.grid import make_grid, on_squares
-from figment.nets.modelfile import Model, save
+from figment.nets.checkpoint import Model, save
 from figment.pack.dataset import ImageDataset
 from figment.pack.readahead import hold_images
 from figment.pack.sampler import EndlessSampler

@@ -21,7 +21,7 @@ PATH_SHRINK = 2
 
 def judge_both(d: Any, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     """D's logits of two batches [n, C, H, W] in one pass, each compared in the groups that it would have alone."""
-    n, group = len(real), getattr(d, "mbstd_group", 0) if getattr(d, "mbstd_channels", 1) else 1
+    n, group = len(real), d.minibatch_group
     size = whole_group(n, group)
     if not group or whole_group(2 * n, group) != size:
         return d(real).float(), d(fake).float()

@@ -110,7 +110,7 @@ def _networks_of(init: str, adapted: bool, dataset: ImageDataset) -> Like:
     if model.d is None:
         say(f"--init {init}: holds no discriminator, so one starts from random weights")
     d: Any = model.d
-    return g.config, d.config if d is not None else None
+    return g.settings(), d.settings() if d is not None else None
 
 
 def _scores(config: TrainConfig, run: Path, dataset: ImageDataset, world: World) -> Callable[[State], str | None]:

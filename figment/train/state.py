@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from figment.base.errors import FigmentError
 from figment.base.files import atomic
 from figment.nets.adapt import adapt
-from figment.nets.modelfile import Model
+from figment.nets.checkpoint import Model
 from figment.nets.registry import build_discriminator, build_generator
 from figment.train.ada import AdaController, AdaState
 from figment.train.config import TrainConfig
@@ -122,7 +122,7 @@ def init_path(init: str) -> Path:
 
 def load_init(init: str, adapted: bool, resolution: int, channels: int) -> tuple[Model, list[str]]:
     """The model that `--init` names, adapted to such data where asked for, and a line for each thing that was done."""
-    from figment import load
+    from figment.models import load
 
     model = load(str(init_path(init)))
     return adapt(model, resolution=resolution, channels=channels, labels=False) if adapted else (model, [])

@@ -19,6 +19,7 @@ from figment.base.progress import say
 from figment.nets.fastconv import fast_convolutions
 from figment.nets.fused import fused_layers
 from figment.nets.noise import DrawnNoise, Randomness, SharedNoise, random_maps
+from figment.nets.registry import get_family
 from figment.pack.readahead import ReadAhead
 from figment.pack.sampler import EndlessSampler
 from figment.train import losses
@@ -27,7 +28,7 @@ from figment.train.augment import Augment, Draws
 from figment.train.config import Recipe, TrainConfig
 from figment.train.ema import ema_beta, update_ema
 from figment.train.graphs import Inputs
-from figment.train.growth import Growth, fade_reals, growth_at, new_layer, progan_phases, stylegan1_phases
+from figment.train.growth import Growth, fade_reals, growth_at, new_layer
 from figment.train.memory import Index, MicroBatches
 from figment.train.state import State, step_randomness
 
@@ -49,8 +50,9 @@ def moment(
     recipe, schedule, resolution = config.recipe, config.schedule, config.networks.resolution
     if not schedule.growing:
         return Growth(0.0, resolution, recipe.batch, recipe.lr, schedule.tick_kimg, "stabilise")
-    phases = progan_phases(gpus) if config.networks.family == "progan" else stylegan1_phases(gpus)
-    now = growth_at(nimg / 1000, resolution, phases)
+    growth = get_family(config.networks.family).growth
+    assert growth is not None
+    now = growth_at(nimg / 1000, resolution, growth(gpus))
     return Growth(
         now.lod,
         now.resolution,
@@ -109,7 +111,7 @@ def train_step(
 
     state.nimg += now.minibatch
     state.step += 1
-    rampup = 0.05 if config.networks.family == "stylegan2" else math.inf
+    rampup = state.g.family.ema_rampup or math.inf
     update_ema(state.g_ema, state.g, ema_beta(state.nimg, now.minibatch, recipe.ema_kimg, rampup))
     return stats
 
@@ -232,10 +234,7 @@ def _step_d(
 def _thaw(d: Any, frozen: int) -> None:
     """Let D learn, but for its first `frozen` layers from the picture on (Mo et al. 2020)."""
     d.requires_grad_(True)
-    layers = [d.from_rgb] if hasattr(d, "from_rgb") else []
-    for block in reversed(d.blocks):
-        layers += block.children()
-    for layer in layers[:frozen]:
+    for layer in d.freeze_order()[:frozen]:
         layer.requires_grad_(False)
 
 
@@ -254,7 +253,7 @@ def _step_g(config: TrainConfig, state: State, now: Growth, latents: Latents, wo
         "see": _draws(config, state, "g", now.minibatch, world),
     }
     if look:
-        shape = (now.minibatch, state.g.channels, *state.g.sizes[-1])
+        shape = (now.minibatch, state.g.channels, *state.g.size)
         directions = torch.randn(shape, generator=_stream(config, state, "path", 1, device), device=device)
         inputs |= {
             "directions": directions[world.share],
@@ -307,7 +306,7 @@ def _run(
     optimizer: torch.optim.Optimizer,
 ) -> dict[str, Tensor]:
     """Gradients and statistics of this rank's batch, in as few micro-batches as the memory allows."""
-    group = getattr(state.d, "mbstd_group", 4) if getattr(state.d, "mbstd_channels", 1) else 1
+    group = state.d.minibatch_group
     known = state.micro.get(part)
     batches = MicroBatches(now.minibatch // world.size, group, known, lambda line: say(f"{part}: {line}"))
 
@@ -367,10 +366,11 @@ def _noise(config: TrainConfig, state: State, look: int, now: Growth, world: Wor
     def shared(index: Index) -> SharedNoise:
         return SharedNoise(_stream(config, state, "noise", look, world.device), now.minibatch, rows[index])
 
-    if world.device.type == "cpu" or config.networks.family != "stylegan2":
+    shapes = state.g.noise_shapes()
+    if world.device.type == "cpu" or shapes is None:
         return shared
-    layers, source = [layer.noise for layer in state.g.modules() if "noise" in layer._buffers], shared(slice(None))
-    return [random_maps((len(rows), 1, *own.shape), own, source) for own in layers]
+    source = shared(slice(None))
+    return [random_maps((len(rows), 1, *shape), state.g.w_avg, source) for shape in shapes]
 
 
 def _draw(state: State, styles: Tensor, noise: Any, index: Index) -> Tensor:

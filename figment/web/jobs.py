@@ -278,7 +278,7 @@ class Jobs:
     def _networks(self, scene: Scene) -> tuple[Any, Any]:
         """A generator and a discriminator (None where the model has none) of this thread's own."""
         if self.spare is None or self.spare[0] != scene.digest:
-            from figment import load
+            from figment.models import load
 
             model, place = load(str(self.model)), next(scene.g.parameters()).device
             d = model.d.to(place).eval().requires_grad_(False) if model.d is not None else None

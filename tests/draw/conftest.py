@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from figment.nets.modelfile import Model, save
+from figment.nets.checkpoint import Model, save
 from figment.nets.registry import build_generator
 
 CONFIG = {

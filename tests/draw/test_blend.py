@@ -4,9 +4,9 @@ import torch
 from figment.base.errors import FigmentError
 from figment.draw.blend import Blend, blend_layers, load_blended
 from figment.draw.latents import seeds_to_w
-from figment.draw.layers import count_layers, layer_of, scale_noise
+from figment.draw.layers import scale_noise
 from figment.draw.render import load_generator, render
-from figment.nets.modelfile import Model, save
+from figment.nets.checkpoint import Model, save
 from figment.nets.registry import build_generator
 
 FAMILIES = {
@@ -29,7 +29,7 @@ def build(family, seed=0):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_layers_weights_are_those_that_its_latent_reaches(family):
     g = build(family)
-    assert count_layers(g) == (3 if family in ("progan", "lucidrains") else 6)
+    assert g.num_weight_layers == (3 if family in ("progan", "lucidrains") else 6)
     if family == "progan":
         return
     # Only the weights of a layer's own style answer to that layer's latent.
@@ -47,7 +47,7 @@ def test_a_layers_weights_are_those_that_its_latent_reaches(family):
         g.synthesis(w, noise="none").square().sum().backward()
         touched = [name for name in styles if g.get_parameter(name).grad.abs().sum() > 0]
         # The colours of StyleGAN2 share their latent with the next block's first layer.
-        assert touched and {layer_of(family, name) for name in touched} == {layer}
+        assert touched and {g.layer_of(name) for name in touched} == {layer}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -55,18 +55,18 @@ def test_all_layers_of_another_model_are_its_pictures(family):
     g, other = build(family, 0), build(family, 1)
     ws = seeds_to_w(g, [1, 2])
     mine, theirs = render(g, ws), render(other, ws)
-    blend_layers(g, other, f"0-{count_layers(g) - 1}", 0.0)
+    blend_layers(g, other, f"0-{g.num_weight_layers - 1}", 0.0)
     assert (render(g, ws) == mine).all()
     blend_layers(g, other, "1-1")
     assert (render(g, ws) != mine).any() and (render(g, ws) != theirs).any()
-    blend_layers(g, other, f"0-{count_layers(g) - 1}")
+    blend_layers(g, other, f"0-{g.num_weight_layers - 1}")
     if family != "lucidrains":  # whose noise belongs to no layer
         assert (render(g, ws) == theirs).all()
 
 
 def test_models_are_blended_from_their_files(tmp_path, model):
     torch.manual_seed(5)
-    config = load_generator(model)[0].config
+    config = load_generator(model)[0].settings()
     save(tmp_path / "b.safetensors", Model(g_ema=build_generator(config).eval(), config={}))
     g = load_blended(model, (Blend(tmp_path / "b.safetensors", "0-3", 0.5),))
     a, b = load_generator(model)[0], load_generator(tmp_path / "b.safetensors")[0]

@@ -16,13 +16,15 @@ from figment.draw.directions import (
     save_directions,
     sefa_directions,
 )
-from figment.nets import progan, stylegan1, stylegan2
+from figment.nets.registry import build_generator
 
 
 @pytest.fixture(scope="module")
 def g():
     torch.manual_seed(0)
-    return stylegan2.Generator(z_dim=8, w_dim=8, resolution=16, channel_base=64, map_depth=2).eval()
+    return build_generator(
+        {"family": "stylegan2", "z_dim": 8, "w_dim": 8, "resolution": 16, "channel_base": 64, "map_depth": 2}
+    ).eval()
 
 
 @pytest.mark.parametrize("find", [sefa_directions, pca_directions])
@@ -47,10 +49,11 @@ def test_pcas_first_direction_has_the_most_spread(g):
 
 
 def test_other_families_have_styles_too_but_progan_has_none():
-    g = stylegan1.Generator(z_dim=8, w_dim=8, resolution=16, channel_base=64, map_depth=2)
+    small = {"z_dim": 8, "resolution": 16, "channel_base": 64}
+    g = build_generator({"family": "stylegan1", "w_dim": 8, "map_depth": 2} | small)
     assert len(sefa_directions(g, 3)) == 3
     with pytest.raises(FigmentError, match="no styles"):
-        sefa_directions(progan.Generator(z_dim=8, resolution=16, channel_base=64), 3)
+        sefa_directions(build_generator({"family": "progan"} | small), 3)
 
 
 def test_a_labelled_property_is_found(g):

@@ -4,7 +4,8 @@ import torch
 
 from figment.base.errors import FigmentError
 from figment.draw import export as exporting
-from figment.nets.modelfile import Model, load, save
+from figment.models import load
+from figment.nets.checkpoint import Model, save
 from figment.nets.registry import build_generator
 
 onnx = pytest.importorskip("onnx")

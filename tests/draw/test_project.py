@@ -11,14 +11,16 @@ from figment.base.errors import FigmentError
 from figment.base.pixels import to_uint8, write_png
 from figment.draw.perceptual import Perceptual
 from figment.draw.project import head_of, project, project_picture, tune_generator
-from figment.nets import stylegan2
+from figment.nets.registry import build_discriminator, build_generator
 
 
 @pytest.fixture(scope="module")
 def networks():
     torch.manual_seed(3)
-    g = stylegan2.Generator(z_dim=8, w_dim=8, resolution=16, channel_base=64, map_depth=2).eval()
-    d = stylegan2.Discriminator(resolution=16, channel_base=64).eval().requires_grad_(False)
+    g = build_generator(
+        {"family": "stylegan2", "z_dim": 8, "w_dim": 8, "resolution": 16, "channel_base": 64, "map_depth": 2}
+    ).eval()
+    d = build_discriminator({"family": "stylegan2", "resolution": 16, "channel_base": 64}).eval().requires_grad_(False)
     return g, d
 
 

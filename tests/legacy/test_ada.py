@@ -42,8 +42,8 @@ def test_the_training_sets_settings_are_kept(data):
 
 
 def test_activations_are_clamped_where_the_snapshot_says_so(data):
-    assert load(data / "sg3repo_tiny.pkl").g_ema.config["clamp"] == 256
-    assert load(data / "ada_tiny.pkl").g_ema.config["clamp"] is None
+    assert load(data / "sg3repo_tiny.pkl").g_ema.config.clamp == 256
+    assert load(data / "ada_tiny.pkl").g_ema.config.clamp is None
 
 
 def test_left_over_variables_are_listed(data):

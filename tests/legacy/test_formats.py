@@ -9,7 +9,7 @@ import torch
 
 import figment
 from figment.base.errors import FigmentError
-from figment.legacy.formats import convert, describe
+from figment.models import convert, describe
 
 FILES = {
     "sg1_tiny.pkl": ("stylegan1", "NVlabs/stylegan"),
@@ -35,13 +35,14 @@ def test_a_round_trip_through_safetensors_is_bit_identical(data, tmp_path, name)
     assert before.networks().keys() == after.networks().keys()
     for part, network in before.networks().items():
         assert network.config == after.networks()[part].config
-        assert network.config["family"] == FILES[name][0]
+        assert network.family.name == FILES[name][0]
         assert network.state_dict().keys() == after.networks()[part].state_dict().keys()
         for key, value in after.networks()[part].state_dict().items():
             assert torch.equal(value, network.state_dict()[key]), key
     g, h = before.generator, after.generator
     z = torch.randn(1, g.z_dim)
-    g.lod = h.lod = 4.0
+    if g.family.growth is not None:
+        g.lod = h.lod = 4.0
     assert torch.equal(g(z), h(z))
 
 

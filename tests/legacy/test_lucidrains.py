@@ -26,8 +26,8 @@ def test_the_settings_beside_the_file_are_read(data, tmp_path):
     copied.write_bytes((data / "luc_tiny_model_1.pt").read_bytes())
     text = (data / "luc_tiny_config.json").read_text()
     (tmp_path / ".config.json").write_text(text.replace('"lr_mlp": 0.1', '"lr_mlp": 0.5'))
-    assert load(copied).g_ema.config["map_lr_mul"] == 0.5
-    assert load(data / "luc_tiny_model_1.pt").g_ema.config["map_lr_mul"] == 0.1
+    assert load(copied).g_ema.config.map_lr_mul == 0.5
+    assert load(data / "luc_tiny_model_1.pt").g_ema.config.map_lr_mul == 0.1
 
 
 def test_a_discriminator_under_two_names_must_be_one(data):

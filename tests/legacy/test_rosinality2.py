@@ -7,8 +7,9 @@ import torch
 
 from figment.base.errors import FigmentError
 from figment.legacy import rosinality2, torchfile
-from figment.legacy.formats import convert, load
-from figment.nets.modelfile import Model, save
+from figment.legacy.formats import load
+from figment.models import convert
+from figment.nets.checkpoint import Model, save
 from figment.nets.registry import build_generator
 from tests.legacy.reference import arrays, close, tensor
 

@@ -6,8 +6,8 @@ from torch.nn.functional import avg_pool2d
 
 from figment.base.errors import FigmentError
 from figment.nets.adapt import adapt, differences
-from figment.nets.layers import SMOOTH, enlarge, fir
-from figment.nets.modelfile import Model
+from figment.nets.checkpoint import Model
+from figment.nets.ops import FIR_1331, upfirdn2d, upsample2d
 from figment.nets.registry import build_discriminator, build_generator
 
 Z = torch.randn(3, 8, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
@@ -43,9 +43,9 @@ def test_grown_networks_draw_the_old_pictures_enlarged(family, start):
     before, after = old.g_ema(Z), new.g_ema(Z)
     assert after.shape == (3, 3, 64, 16 * start[1])
     if family == "stylegan2":
-        torch.testing.assert_close(after, enlarge(enlarge(before)))
+        torch.testing.assert_close(after, upsample2d(upsample2d(before)))
         picture = torch.randn_like(after)
-        small = fir(fir(picture, SMOOTH, pad=1, down=2), SMOOTH, pad=1, down=2)
+        small = upfirdn2d(upfirdn2d(picture, FIR_1331, down=2, padding=1), FIR_1331, down=2, padding=1)
         torch.testing.assert_close(new.d(picture), old.d(small))
     else:
         assert new.g_ema.lod == new.d.lod == 2
@@ -126,7 +126,7 @@ def test_progan_without_labels_still_draws():
 def test_what_can_not_be_done_is_told():
     with pytest.raises(FigmentError, match="resolution 24"):
         adapt(make("stylegan2"), resolution=24)
-    with pytest.raises(FigmentError, match="channels 1: RGB can't become grey"):
+    with pytest.raises(FigmentError, match="channels 1: RGB can't become gray"):
         adapt(make("stylegan2"), channels=1)
     with pytest.raises(FigmentError, match="family lucidrains can't be adapted"):
         adapt(Model(g=build_generator({"family": "lucidrains", "resolution": 8, "z_dim": 8})), resolution=16)

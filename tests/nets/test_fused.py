@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from figment.nets import fused, layers
+from figment.nets import fused, ops
 from figment.nets.fastconv import fast_convolutions
 from figment.nets.fused import fused_layers
-from figment.nets.stylegan2 import Discriminator, Generator
+from figment.nets.stylegan2 import FAMILY
 from figment.train import augment_geometry
 
 LAST = torch.channels_last
@@ -39,14 +39,14 @@ def both_ways(monkeypatch, work):
 )
 def test_filters(place, monkeypatch, channels, taps, pad, down):
     x = torch.randn(2, channels, 6, 9).to(place).contiguous(memory_format=LAST)
-    ours, plain = both_ways(monkeypatch, lambda: layers._fir(x, taps, pad, down, 2.0))
+    ours, plain = both_ways(monkeypatch, lambda: ops._fir(x, taps, pad, down, 2.0))
     assert ours.shape == plain.shape and torch.allclose(ours, plain, atol=EXACT)
 
 
 @pytest.mark.parametrize(("taps", "odd"), [(4, (0, 0)), (4, (1, 0)), (3, (1, 1))])
 def test_filters_that_enlarge(place, monkeypatch, taps, odd):
     x = torch.randn(2, 5, 6, 9).to(place).contiguous(memory_format=LAST)
-    ours, plain = both_ways(monkeypatch, lambda: layers._fir_adjoint(x, taps, 1, 2, 4.0, odd))
+    ours, plain = both_ways(monkeypatch, lambda: ops._fir_adjoint(x, taps, 1, 2, 4.0, odd))
     assert ours.shape == plain.shape and torch.allclose(ours, plain, atol=EXACT)
 
 
@@ -54,7 +54,10 @@ def networks(place):
     """A small pair whose biases and noise strengths matter."""
     torch.manual_seed(0)
     shape = {"resolution": 8, "channel_base": 64, "channel_max": 12}
-    g, d = Generator(z_dim=8, w_dim=8, **shape).to(place), Discriminator(**shape).to(place)
+    g, d = (
+        FAMILY.build_generator({"z_dim": 8, "w_dim": 8} | shape).to(place),
+        FAMILY.build_discriminator(shape).to(place),
+    )
     for parameter in [*g.parameters(), *d.parameters()]:
         if parameter.ndim < 2:
             parameter.data += torch.randn_like(parameter) * 0.3

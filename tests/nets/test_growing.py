@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from figment.nets import progan, stylegan1
-from figment.nets.growing import double, halve
+from figment.nets.growing import conv_downsample, upsample_conv
 
 FAMILIES = {"stylegan1": stylegan1, "progan": progan}
 
@@ -14,8 +14,8 @@ def make(family: str, **more: object):
     torch.manual_seed(0)
     shared = {"resolution": 32, "channel_base": 64, "channel_max": 8} | more
     mapping = {} if family == "progan" else {"w_dim": 8, "map_depth": 2}
-    g = FAMILIES[family].Generator(z_dim=8, **shared, **mapping).double()
-    d = FAMILIES[family].Discriminator(**shared).double()
+    g = FAMILIES[family].FAMILY.build_generator({"z_dim": 8} | shared | mapping).double()
+    d = FAMILIES[family].FAMILY.build_discriminator(shared).double()
     with torch.no_grad():
         for parameter in (*g.parameters(), *d.parameters()):
             parameter.add_(torch.randn_like(parameter) * 0.1)
@@ -28,8 +28,8 @@ Z = torch.randn(4, 8, generator=torch.Generator().manual_seed(1), dtype=torch.fl
 def test_doubling_and_halving_equal_their_two_steps():
     x, weight = torch.randn(2, 3, 6, 4).double(), torch.randn(5, 3, 3, 3).double()
     large = F.interpolate(x, scale_factor=2, mode="nearest")
-    torch.testing.assert_close(double(x, weight), F.conv2d(large, weight, padding=1))
-    torch.testing.assert_close(halve(x, weight), F.avg_pool2d(F.conv2d(x, weight, padding=1), 2))
+    torch.testing.assert_close(upsample_conv(x, weight), F.conv2d(large, weight, padding=1))
+    torch.testing.assert_close(conv_downsample(x, weight), F.avg_pool2d(F.conv2d(x, weight, padding=1), 2))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

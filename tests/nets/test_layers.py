@@ -5,17 +5,18 @@ import pytest
 import torch
 from scipy import signal
 
-from figment.nets.layers import SMOOTH, SOFT, Conv, Linear, enlarge, fir, minibatch_std, normalise_rows
+from figment.nets.layers import Conv2d, Linear, minibatch_stddev, pixel_norm
+from figment.nets.ops import FIR_121, FIR_1331, enlarge, fir
 from figment.nets.registry import build_discriminator, build_generator
 
-TAPS = {SMOOTH: np.array([1.0, 3, 3, 1]) / 8, SOFT: np.array([1.0, 2, 1]) / 4}
+TAPS = {FIR_1331: np.array([1.0, 3, 3, 1]) / 8, FIR_121: np.array([1.0, 2, 1]) / 4}
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("taps", [SMOOTH, SOFT])
+@pytest.mark.parametrize("taps", [FIR_1331, FIR_121])
 def test_the_filter_is_the_binomial_one(taps):
     x = noise(1, 2, 7, 6)
     kernel = np.outer(TAPS[taps], TAPS[taps])
@@ -27,7 +28,7 @@ def test_the_filter_is_the_binomial_one(taps):
 
 def test_filters_differentiate_twice():
     x = noise(2, 2, 6, 6).requires_grad_(True)
-    for function in (lambda x: fir(x, SMOOTH, pad=1), lambda x: fir(x, SMOOTH, pad=2, down=2), enlarge):
+    for function in (lambda x: fir(x, FIR_1331, pad=1), lambda x: fir(x, FIR_1331, pad=2, down=2), enlarge):
         square = lambda x, function=function: function(x).square()  # noqa: E731
         assert torch.autograd.gradcheck(square, x)
         assert torch.autograd.gradgradcheck(square, x)
@@ -36,11 +37,11 @@ def test_filters_differentiate_twice():
 def test_in_bfloat16_filters_and_their_derivatives_are_those_of_float32_rounded():
     x = noise(2, 8, 6, 6).bfloat16().contiguous(memory_format=torch.channels_last).requires_grad_(True)
     for pad, down in ((1, 1), (1, 2)):
-        filtered = fir(x, SMOOTH, pad=pad, down=down)
+        filtered = fir(x, FIR_1331, pad=pad, down=down)
         direction = noise(*filtered.shape, seed=1).bfloat16()
         (grad,) = torch.autograd.grad(filtered, x, direction)
         whole = x.detach().float().requires_grad_(True)
-        wanted = fir(whole, SMOOTH, pad=pad, down=down)
+        wanted = fir(whole, FIR_1331, pad=pad, down=down)
         (grad_wanted,) = torch.autograd.grad(wanted, whole, direction.float())
         for found, full in ((filtered, wanted), (grad, grad_wanted)):
             assert found.dtype == torch.bfloat16
@@ -58,13 +59,13 @@ def test_equalised_layers_keep_unit_variance():
     for lr_mul in (1.0, 0.01):
         out = Linear(256, 256, lr_mul=lr_mul)(torch.randn(512, 256))
         assert abs(out.std().item() - 1) < 0.05
-    out = Conv(64, 64, 3, activate=False)(torch.randn(4, 64, 16, 16))
+    out = Conv2d(64, 64, 3, activate=False)(torch.randn(4, 64, 16, 16))
     assert abs(out[..., 1:-1, 1:-1].std().item() - 1) < 0.1
 
 
 def test_the_minibatch_deviation_of_interleaved_groups():
     x = noise(6, 4, 3, 3)
-    found = minibatch_std(x, group=3, channels=2)
+    found = minibatch_stddev(x, group=3, channels=2)
     assert found.shape == (6, 6, 3, 3)
     for n in range(6):
         members = x[n % 2 :: 2]  # every second sample: N / group = 2 groups
@@ -75,7 +76,7 @@ def test_the_minibatch_deviation_of_interleaved_groups():
 
 
 def test_rows_get_unit_mean_square():
-    x = normalise_rows(noise(5, 8) * 7)
+    x = pixel_norm(noise(5, 8) * 7)
     torch.testing.assert_close(x.square().mean(1), torch.ones(5, dtype=torch.float64))
 
 

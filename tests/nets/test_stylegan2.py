@@ -4,10 +4,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from figment.base.errors import FigmentError
 from figment.nets.layers import SQRT2
-from figment.nets.stylegan2 import Discriminator, Generator, StyledConv
+from figment.nets.stylegan2 import FAMILY, StyledConv
 
 SMALL = {"channel_base": 64, "channel_max": 8}
+
+
+def build_generator(**settings):
+    return FAMILY.build_generator(settings)
+
+
+def build_discriminator(**settings):
+    return FAMILY.build_discriminator(settings)
 
 
 def test_modulation_equals_weights_per_sample():
@@ -28,8 +37,10 @@ def test_modulation_equals_weights_per_sample():
 def test_any_colours_and_any_start(channels, start):
     torch.manual_seed(0)
     side = max(start) * 4
-    g = Generator(z_dim=8, w_dim=8, resolution=side, channels=channels, start=start, map_depth=2, **SMALL)
-    d = Discriminator(resolution=side, channels=channels, start=start, **SMALL)
+    g = FAMILY.build_generator(
+        dict(z_dim=8, w_dim=8, resolution=side, channels=channels, start=start, map_depth=2, **SMALL)
+    )
+    d = build_discriminator(resolution=side, channels=channels, start=start, **SMALL)
     pictures = g(torch.randn(3, 8))
     assert pictures.shape == (3, channels, start[0] * 4, start[1] * 4)
     scores = d(pictures)
@@ -40,9 +51,9 @@ def test_any_colours_and_any_start(channels, start):
 
 def test_labels_change_pictures_and_scores():
     torch.manual_seed(0)
-    g = Generator(z_dim=8, c_dim=3, w_dim=8, resolution=16, map_depth=2, **SMALL)
+    g = build_generator(z_dim=8, c_dim=3, w_dim=8, resolution=16, map_depth=2, **SMALL)
     for how in ("project", "select"):
-        d = Discriminator(c_dim=3, resolution=16, label=how, **SMALL)
+        d = build_discriminator(c_dim=3, resolution=16, label=how, **SMALL)
         z, labels = torch.randn(1, 8), torch.eye(3)
         pictures = g(z.expand(3, -1), labels)
         assert (pictures[0] - pictures[1]).abs().max() > 1e-4
@@ -52,7 +63,7 @@ def test_labels_change_pictures_and_scores():
 
 def test_noise_is_constant_random_or_none():
     torch.manual_seed(0)
-    g = Generator(z_dim=8, w_dim=8, resolution=16, map_depth=2, **SMALL)
+    g = build_generator(z_dim=8, w_dim=8, resolution=16, map_depth=2, **SMALL)
     for block in g.blocks:
         block.conv1.noise_strength.data.fill_(0.5)
     w = g.mapping(torch.randn(2, 8))
@@ -65,5 +76,5 @@ def test_noise_is_constant_random_or_none():
 
 
 def test_a_wrong_resolution_is_told():
-    with pytest.raises(ValueError, match="resolution 24: must be 4 times a power of two"):
-        Generator(resolution=24)
+    with pytest.raises(FigmentError, match="stylegan2 generator: resolution 24: must be 4 times a power of two"):
+        build_generator(resolution=24)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from figment.base.pixels import write_png
-from figment.nets.modelfile import Model, save
+from figment.nets.checkpoint import Model, save
 from figment.nets.registry import build_generator
 from figment.pack.zips import pack
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from figment.nets.modelfile import load
+from figment.models import load
 from figment.score.monitor import Monitor
 from tests.score.conftest import blobs
 

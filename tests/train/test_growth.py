@@ -1,22 +1,17 @@
 """The schedule against the published one, written out by hand and as a line through its corners."""
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 import torch
 
+from figment.nets import progan, stylegan1
 from figment.nets.registry import build_discriminator
-from figment.train.growth import (
-    PROGAN,
-    STYLEGAN1,
-    Phases,
-    fade_reals,
-    growth_at,
-    new_layer,
-    progan_phases,
-    stylegan1_phases,
-)
+from figment.train.growth import fade_reals, growth_at, new_layer
+
+STYLEGAN1, PROGAN = stylegan1.growth(), progan.growth()
 
 # StyleGAN at 1024x1024 on one GPU: lod 7 is 8x8, and every 1,200 kimg the size has doubled.
 #          kimg   lod   size  batch lr      tick  phase
@@ -49,7 +44,7 @@ PUBLISHED = [
 @pytest.mark.parametrize("row", PUBLISHED)
 def test_stylegan_at_published_marks(row):
     kimg, lod, resolution, minibatch, lr, tick, phase = row
-    now = growth_at(kimg, 1024)
+    now = growth_at(kimg, 1024, STYLEGAN1)
     assert (now.lod, now.resolution, now.minibatch, now.lr, now.tick_kimg, now.phase) == (
         lod,
         resolution,
@@ -74,39 +69,39 @@ def test_lod_is_a_line_through_its_corners_every_20_kimg(phases, initial, resolu
 
 
 def test_the_storys_start_at_kimg_7000_is_late_in_the_last_fade():
-    now = growth_at(7000, 512)
+    now = growth_at(7000, 512, STYLEGAN1)
     assert now.lod == pytest.approx(1 / 3) and (now.resolution, now.minibatch, now.lr) == (512, 4, 0.003)
-    assert growth_at(7200, 512).lod == 0
+    assert growth_at(7200, 512, STYLEGAN1).lod == 0
 
 
 def test_progan_by_gpus():
     # From 4x4; 1024 pixels after 8 doublings; learning rates rise with the minibatch.
     assert growth_at(0, 1024, PROGAN).resolution == 4 and growth_at(0, 1024, PROGAN).tick_kimg == 160
-    last = [growth_at(9600, 1024, progan_phases(gpus)) for gpus in (1, 2, 4, 8)]
+    last = [growth_at(9600, 1024, progan.growth(gpus)) for gpus in (1, 2, 4, 8)]
     assert [(now.lod, now.minibatch, now.lr, now.tick_kimg) for now in last] == [
         (0, 4, 0.0015, 10),
         (0, 8, 0.002, 10),
         (0, 16, 0.003, 10),
         (0, 32, 0.003, 10),
     ]
-    assert [growth_at(5700, 1024, progan_phases(gpus)).lr for gpus in (1, 2, 4, 8)] == [0.001] * 3 + [0.0015]
-    assert growth_at(0, 1024, progan_phases(8)).minibatch == 512
-    assert progan_phases(3) == progan_phases(2) and stylegan1_phases(16) == stylegan1_phases(8)
+    assert [growth_at(5700, 1024, progan.growth(gpus)).lr for gpus in (1, 2, 4, 8)] == [0.001] * 3 + [0.0015]
+    assert growth_at(0, 1024, progan.growth(8)).minibatch == 512
+    assert progan.growth(3) == progan.growth(2) and stylegan1.growth(16) == stylegan1.growth(8)
 
 
 def test_other_sizes_and_lengths():
     # 192 pixels: three levels below it lies 24, the first of at least 16; it takes the settings of 32.
-    now = growth_at(0, 192, Phases(initial=16))
+    now = growth_at(0, 192, dataclasses.replace(STYLEGAN1, initial=16))
     assert (now.lod, now.resolution, now.minibatch) == (3, 24, 64)
     assert growth_at(0, 4, STYLEGAN1).lod == 0
-    assert growth_at(5, 64, Phases(training_kimg=10, transition_kimg=0)).resolution == 8
-    assert growth_at(10, 64, Phases(training_kimg=10, transition_kimg=0)).resolution == 16
-    assert growth_at(3, 64, Phases(training_kimg=0, transition_kimg=0)).resolution == 8
-    assert growth_at(99999, 2048).minibatch == 4
+    assert growth_at(5, 64, dataclasses.replace(STYLEGAN1, training_kimg=10, transition_kimg=0)).resolution == 8
+    assert growth_at(10, 64, dataclasses.replace(STYLEGAN1, training_kimg=10, transition_kimg=0)).resolution == 16
+    assert growth_at(3, 64, dataclasses.replace(STYLEGAN1, training_kimg=0, transition_kimg=0)).resolution == 8
+    assert growth_at(99999, 2048, STYLEGAN1).minibatch == 4
 
 
 def test_optimizers_forget_where_a_layer_appears_and_where_it_is_whole():
-    lods = [growth_at(kimg, 64).lod for kimg in (0, 599, 600, 601, 900, 1199, 1200, 1300, 1801, 2400, 9000)]
+    lods = [growth_at(kimg, 64, STYLEGAN1).lod for kimg in (0, 599, 600, 601, 900, 1199, 1200, 1300, 1801, 2400, 9000)]
     resets = [new_layer(a, b) for a, b in itertools.pairwise(lods)]
     assert resets == [False, False, True, False, False, True, False, True, True, True]
 

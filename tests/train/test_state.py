@@ -85,7 +85,7 @@ def test_a_steps_randomness_depends_on_seed_step_and_stream():
 
 
 def test_a_state_starts_from_a_model_file(tmp_path, tiny):
-    from figment.nets.modelfile import Model, save
+    from figment.nets.checkpoint import Model, save
 
     save(tmp_path / "m.safetensors", Model(g_ema=new_state(tiny, CPU).g_ema))
     fine = resolve("a.zip", "d", 16, 3, **TINY, seed=4, init=str(tmp_path / "m.safetensors"))

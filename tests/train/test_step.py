@@ -11,11 +11,11 @@ import torch
 
 import figment.train.memory
 from figment.base.errors import FigmentError
-from figment.nets import stylegan2
+from figment.nets.registry import build_discriminator
+from figment.nets.stylegan1 import growth
 from figment.pack.sampler import EndlessSampler
 from figment.train import loop
 from figment.train.config import _has_bf16, resolve
-from figment.train.growth import stylegan1_phases
 from figment.train.loop import diagnose, train
 from figment.train.losses import judge_both
 from figment.train.state import new_state
@@ -181,7 +181,7 @@ def test_the_schedule_is_the_published_one():
     with np.load(Path(__file__).parents[1] / "data" / "sched_512.npz") as reference:
         assert list(reference["columns"])[:3] == ["num_gpus", "kimg", "lod"]
         for gpus, kimg, *wanted in reference["table"]:
-            now = figment.train.step.growth_at(float(kimg), 512, stylegan1_phases(int(gpus)))
+            now = figment.train.step.growth_at(float(kimg), 512, growth(int(gpus)))
             found = (now.lod, now.resolution, now.minibatch, now.lr, now.lr, now.tick_kimg)
             np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
 
@@ -271,7 +271,9 @@ def test_two_ranks_give_the_weights_of_one(tmp_path, dataset, world):
 )
 def test_judging_both_batches_at_once_gives_the_scores_of_each_alone(batch, group, channels):
     torch.manual_seed(0)
-    d = stylegan2.Discriminator(resolution=8, channel_base=64, mbstd_group=group, mbstd_channels=channels)
+    d = build_discriminator(
+        {"family": "stylegan2", "resolution": 8, "channel_base": 64, "mbstd_group": group, "mbstd_channels": channels}
+    )
     real, fake = torch.randn(2, batch, 3, 8, 8)
     for mine, alone in zip(judge_both(d, real, fake), (d(real), d(fake)), strict=True):
         torch.testing.assert_close(mine, alone, rtol=1e-5, atol=1e-6)

@@ -10,7 +10,8 @@ from figment.base.files import write_json, write_text
 from figment.base.pixels import open_image, write_png
 from figment.draw.latents import seeds_to_w
 from figment.draw.sample import sample
-from figment.nets.modelfile import Model, load, save
+from figment.models import load
+from figment.nets.checkpoint import Model, save
 from figment.nets.registry import build_discriminator, build_generator
 from figment.web.compose import digest_of
 from figment.web.favourites import Favourites

@@ -13,7 +13,7 @@ import torch
 
 from figment.draw.latents import seeds_to_w
 from figment.draw.render import render
-from figment.nets.modelfile import Model, save
+from figment.nets.checkpoint import Model, save
 from figment.nets.registry import build_generator
 from figment.web.publish import publish
 from figment.web.runtime import cached_package

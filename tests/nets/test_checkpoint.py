@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from figment.base.errors import FigmentError
-from figment.nets.modelfile import METADATA_KEY, Model, fill, load, read_record, save
+from figment.models import load
+from figment.nets.checkpoint import METADATA_KEY, Model, fill_generator, read_record, save
 from figment.nets.registry import build_discriminator, build_generator
 
 CONFIG = {"family": "stylegan2", "resolution": 8, "channel_base": 32, "channel_max": 8}
@@ -39,7 +40,7 @@ def test_missing_left_over_and_misshapen_weights_are_listed():
     tensors["extra"] = torch.zeros(1)
     tensors["const"] = torch.zeros(2)
     with pytest.raises(FigmentError, match=r"missing w_avg, left over extra, const is \[2\] and not \[8, 4, 4\]"):
-        fill(g.config, tensors)
+        fill_generator(g.settings(), tensors)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""Model files: networks, their configuration and their story in one .safetensors, and whatever else holds a model."""
+"""Model files: networks with their settings and their history in one .safetensors file."""
 
 from __future__ import annotations
 
-import importlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from figment.base.errors import FigmentError
-from figment.base.files import atomic, need_file
+from figment.base.files import atomic
+from figment.nets.base import AnyNetwork, Discriminator, Generator, Network
 from figment.nets.registry import build_discriminator, build_generator
+from figment.nets.surgery import Parts
 
-NETWORKS = ("g_ema", "g", "d")
 METADATA_KEY = "figment"
 FORMAT = 1
 
@@ -26,41 +27,59 @@ FORMAT = 1
 class Model:
     """The networks of one training, and what is known about them."""
 
-    g_ema: nn.Module | None = None
-    """The generator whose weights are the running mean of training's; the one to draw with."""
-    g: nn.Module | None = None
-    """The generator that was being trained."""
-    d: nn.Module | None = None
+    g_ema: Generator | None = None
+    """The generator with averaged weights, which images are drawn with."""
+    g: Generator | None = None
+    """The generator that was trained."""
+    d: Discriminator | None = None
     """The discriminator."""
     config: dict[str, Any] = field(default_factory=dict)
-    """`generator` and `discriminator` (their constructors' arguments), and notes: `data`, `licence`, `kimg`."""
+    """Settings of `generator` and `discriminator`, and notes: `data`, `licence`, `kimg`."""
     origin: str = "figment"
     """The program that made the file."""
 
     @property
-    def generator(self) -> nn.Module:
-        """The generator to draw with: the running mean, or the trained one where there is no mean."""
+    def generator(self) -> Generator:
+        """The generator to draw with: the averaged one, or the trained one if there is no average.
+
+        Raises FigmentError for a model without a generator.
+        """
         network = self.g_ema if self.g_ema is not None else self.g
         if network is None:
             raise FigmentError("this model has no generator")
         return network
 
-    def networks(self) -> dict[str, nn.Module]:
-        """The networks that are there, by name."""
-        return {name: network for name in NETWORKS if (network := getattr(self, name)) is not None}
+    def networks(self) -> dict[str, Network]:
+        """Return the networks that the model has, by name: g_ema, g, d."""
+        named: dict[str, Network | None] = {"g_ema": self.g_ema, "g": self.g, "d": self.d}
+        return {name: network for name, network in named.items() if network is not None}
 
 
-def fill(
-    config: dict[str, Any],  # the network's family and its constructor's arguments
-    tensors: dict[str, Tensor],  # its weights and buffers, by name
-    kind: str = "generator",  # or "discriminator"
-) -> nn.Module:
-    """The network of `config` holding exactly `tensors`, without ever drawing random weights.
+def fill_generator(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Generator:
+    """Return the generator of `settings` that holds exactly `tensors`, its weights and buffers by name.
 
-    Raises FigmentError that lists every name or shape that is missing, left over or different.
+    Random weights are never drawn. Raises FigmentError that lists every name or shape that is missing, left over or
+    different.
     """
     with torch.device("meta"):
-        network = build_generator(config) if kind == "generator" else build_discriminator(config)
+        network = build_generator(settings)
+    return _fill(network, tensors)
+
+
+def fill_discriminator(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Discriminator:
+    """Return the discriminator of `settings` that holds exactly `tensors`; see `fill_generator`."""
+    with torch.device("meta"):
+        network = build_discriminator(settings)
+    return _fill(network, tensors)
+
+
+def fill(network: Network, parts: Parts) -> Network:
+    """Return a network of the kind of `network` with other settings and tensors; see `fill_generator`."""
+    return (fill_generator if network.KIND == "generator" else fill_discriminator)(*parts)
+
+
+def _fill(network: AnyNetwork, tensors: Mapping[str, Tensor]) -> AnyNetwork:
+    """Give a network without memory its tensors."""
     wanted = network.state_dict()
     wrong = [f"missing {name}" for name in sorted(wanted.keys() - tensors.keys())]
     wrong += [f"left over {name}" for name in sorted(tensors.keys() - wanted.keys())]
@@ -70,13 +89,13 @@ def fill(
         if name in tensors and tensors[name].shape != value.shape
     ]
     if wrong:
-        raise FigmentError(f"the {kind} does not fit its weights: {', '.join(wrong)}")
+        raise FigmentError(f"the {network.KIND} does not fit its weights: {', '.join(wrong)}")
     network.load_state_dict({name: _aligned(value) for name, value in tensors.items()}, assign=True)
     return network.eval()
 
 
 def _aligned(value: Tensor) -> Tensor:
-    """`value`, copied where it is a view at an odd address: kernels round differently there, so pictures would too."""
+    """Copy `value` if it is a view at an odd address: kernels round differently there, which would change images."""
     fine = value.is_contiguous() and value.data_ptr() % 64 == 0
     return value if fine else value.clone(memory_format=torch.contiguous_format)
 
@@ -86,13 +105,13 @@ def save(
     model: Model,
     **notes: Any,  # more entries for the configuration, such as kimg=2500, data={...}, licence="..."
 ) -> None:
-    """Write `model` to `path`, whole or not at all. What `load` gives back is bit for bit the same."""
+    """Write `model` to `path`, whole or not at all. Loading it gives the same networks bit for bit."""
     networks = model.networks()
     if not networks:
         raise FigmentError(f"{path}: a model file needs at least one network")
     config = {**model.config, **notes}
-    for name, network in networks.items():
-        config["discriminator" if name == "d" else "generator"] = network.config
+    for network in networks.values():
+        config[network.KIND] = network.settings()
 
     tensors = {
         f"{name}.{key}": value.detach().cpu().contiguous()
@@ -105,7 +124,10 @@ def save(
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """What the model file at `path` says about itself: format, origin, config. Reads no weights."""
+    """Return what the model file at `path` says about itself: format, origin, config. Reads no weights.
+
+    Raises FigmentError for a damaged file, another program's file, or a newer format.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(METADATA_KEY)
@@ -124,46 +146,34 @@ def read_record(path: Path) -> dict[str, Any]:
     return dict(record)
 
 
-def load_figment(path: Path) -> Model:
-    """The model in figment's own file at `path`, on the CPU; the EMA generator's weights are frozen."""
+def load_model_file(path: Path) -> Model:
+    """Return the model in figment's own file at `path`, on the CPU; the averaged generator's weights are frozen."""
     record = read_record(path)
     config = record["config"]
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    strangers = sorted(name for name in tensors if name.partition(".")[0] not in NETWORKS)
+    strangers = sorted(name for name in tensors if name.partition(".")[0] not in ("g_ema", "g", "d"))
     if strangers:
         raise FigmentError(f"{path}: left over in the model file: {', '.join(strangers)}")
 
-    model = Model(config=config, origin=record["origin"])
-    for name in NETWORKS:
+    def settings_and_tensors(name: str, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         part = {key[len(name) + 1 :]: value for key, value in tensors.items() if key.startswith(name + ".")}
-        kind = "discriminator" if name == "d" else "generator"
-        if not part:
-            continue
-        if not isinstance(config.get(kind), dict):
+        if part and not isinstance(config.get(kind), dict):
             raise FigmentError(f"{path}: holds {name} but not the configuration of its {kind}")
+        return (config[kind], part) if part else None
+
+    networks: dict[str, Any] = {}
+    for name, kind in (("g_ema", "generator"), ("g", "generator"), ("d", "discriminator")):
+        found = settings_and_tensors(name, kind)
+        if found is None:
+            continue
         try:
-            setattr(model, name, fill(config[kind], part, kind))
+            networks[name] = (fill_generator if kind == "generator" else fill_discriminator)(*found)
         except FigmentError as error:
             raise FigmentError(f"{path}: {name}: {error}") from None
+    model = Model(**networks, config=config, origin=record["origin"])
     if model.g_ema is not None:
         model.g_ema.requires_grad_(False)
-    return model
-
-
-def load(path: str | Path) -> Model:
-    """The model in `path`: figment's own file, a run's folder, or any foreign checkpoint that figment reads."""
-    path = Path(path)
-    if path.is_dir():
-        inside = path / "model.safetensors"
-        if not inside.is_file():
-            raise FigmentError(f"{path}: a folder without model.safetensors, so not (yet) a run to load from")
-        path = inside
-    need_file(path, "model")
-    if path.suffix == ".safetensors":
-        return load_figment(path)
-    # Readers of foreign files build on this module, so they are asked for by name and only now.
-    model: Model = importlib.import_module("figment.legacy.formats").load(path)
     return model
 
 
