@@ -178,7 +178,7 @@ class Generator(Network):
         Raises ValueError for a name that this generator does not have.
         """
 
-    def _require_weight(self, name: str) -> None:
+    def require_weight(self, name: str) -> None:
         """Raise ValueError unless `name` is a parameter or buffer."""
         if name not in self.state_dict(keep_vars=True):
             raise ValueError(f"{name}: no weight of this {self.family.name} generator")

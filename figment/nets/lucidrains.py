@@ -164,7 +164,7 @@ class LucidrainsGenerator(StyleGenerator):
 
     def layer_of(self, name: str) -> int | None:
         """Return the block that a weight belongs to; None for the mapping network and the shared noise."""
-        self._require_weight(name)
+        self.require_weight(name)
         if name.startswith("mapper.") or name in ("w_avg", "noise"):
             return None
         match = re.match(r"blocks\.(\d+)\.", name)

@@ -148,7 +148,7 @@ class ProGANGenerator(Growing, Generator):
 
     def layer_of(self, name: str) -> int | None:
         """Return the block of a weight: all layers share one w here. Raises ValueError for an unknown name."""
-        self._require_weight(name)
+        self.require_weight(name)
         return int(name.split(".")[1])  # blocks.LEVEL.
 
     @property

@@ -169,7 +169,7 @@ class StyleGAN1Generator(Growing, StyleGenerator):
 
     def layer_of(self, name: str) -> int | None:
         """Return the layer of w that a weight belongs to; None for the mapping network."""
-        self._require_weight(name)
+        self.require_weight(name)
         if name.startswith("mapper.") or name == "w_avg":
             return None
         match = re.match(r"blocks\.(\d+)\.(layer0|layer1|rgb)\.", name)

@@ -187,7 +187,7 @@ class StyleGAN2Generator(StyleGenerator):
 
     def layer_of(self, name: str) -> int | None:
         """Return the layer of w that a weight belongs to; None for the mapping network."""
-        self._require_weight(name)
+        self.require_weight(name)
         if name.startswith("mapper.") or name == "w_avg":
             return None
         match = re.match(r"blocks\.(\d+)\.(conv0|conv1|rgb)\.", name)
