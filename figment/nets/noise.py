@@ -1,4 +1,4 @@
-"""The noise that layers add: their own, random, or none; random noise may belong to a larger batch that was split."""
+"""The noise that layers add: constant, random or none. Random noise may belong to a larger batch that was split."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SharedNoise:
-    """The noise of some samples of a batch: the same for a sample, however its batch is split over ranks and parts."""
+    """The noise of some samples of a batch: the same for a sample however the batch is split over ranks and parts."""
 
     generator: torch.Generator
     """On the device that draws; every part of the batch starts from the same state."""
     batch: int
-    """Samples of the whole batch."""
+    """Samples in the whole batch."""
     rows: Tensor
-    """int64 [n], on that device: which of them are drawn."""
+    """int64 [n], on that device: the samples to draw."""
 
 
 @dataclass
 class DrawnNoise:
-    """Noise that was drawn before, one map for each layer in the layers' order."""
+    """Noise drawn earlier, one map per layer in the order of the layers."""
 
     maps: list[Tensor]
     """Each [N, 1, H, W]."""
     taken: int = 0
-    """How many of them layers have had."""
+    """Number of maps that layers have used."""
 
 
 Randomness = torch.Generator | SharedNoise | DrawnNoise | None
-"""Where random noise comes from; None is torch's global state."""
+"""The source of random noise; None is torch's global generator."""
 
 
 def random_maps(
@@ -41,7 +41,7 @@ def random_maps(
     randomness: Randomness = None,
     sample: Callable[..., Tensor] = torch.randn,  # or torch.rand
 ) -> Tensor:
-    """Random maps of this shape."""
+    """Return random maps of this shape, with the device and type of `like`."""
     if isinstance(randomness, DrawnNoise):
         randomness.taken += 1
         return randomness.maps[randomness.taken - 1]
@@ -55,11 +55,14 @@ def random_maps(
 
 def broadcast_noise(
     kind: str,  # "const", "random" or "none"
-    const: Tensor,  # [H, W]: the layer's own noise
-    batch: int,
-    randomness: Randomness = None,  # for random noise
+    const: Tensor,  # [H, W]: the layer's constant noise
+    batch: int,  # samples
+    randomness: Randomness = None,  # source of random noise
 ) -> Tensor | None:
-    """A layer's noise as [1 or N, 1, H, W], or None for none."""
+    """Return a layer's noise, [1, 1, H, W] if constant and [batch, 1, H, W] if random, or None.
+
+    Raises ValueError for another `kind`.
+    """
     if kind == "none":
         return None
     if kind == "const":

@@ -1,60 +1,29 @@
-"""Layers against plain references, to the second derivative."""
+"""Layers against plain references; sizes and channels of the blocks."""
 
-import numpy as np
 import pytest
 import torch
-from scipy import signal
+import torch.nn.functional as F
 
-from figment.nets.layers import Conv2d, Linear, minibatch_stddev, pixel_norm
-from figment.nets.ops import FIR_121, FIR_1331, enlarge, fir
+from figment.nets.layers import (
+    SQRT2,
+    Conv2d,
+    Linear,
+    block_channels,
+    block_sizes,
+    leaky_relu,
+    minibatch_stddev,
+    pixel_norm,
+    rgb_output,
+)
+from figment.nets.ops import FIR_1331, Backend, upfirdn2d_reference, use_backend
 from figment.nets.registry import build_discriminator, build_generator
-
-TAPS = {FIR_1331: np.array([1.0, 3, 3, 1]) / 8, FIR_121: np.array([1.0, 2, 1]) / 4}
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("taps", [FIR_1331, FIR_121])
-def test_the_filter_is_the_binomial_one(taps):
-    x = noise(1, 2, 7, 6)
-    kernel = np.outer(TAPS[taps], TAPS[taps])
-    found = fir(x, taps, pad=1, gain=2.0)
-    for c in range(2):
-        padded = np.pad(x[0, c].numpy(), 1)
-        np.testing.assert_allclose(found[0, c].numpy(), 2 * signal.correlate2d(padded, kernel, "valid"), atol=1e-12)
-
-
-def test_filters_differentiate_twice():
-    x = noise(2, 2, 6, 6).requires_grad_(True)
-    for function in (lambda x: fir(x, FIR_1331, pad=1), lambda x: fir(x, FIR_1331, pad=2, down=2), enlarge):
-        square = lambda x, function=function: function(x).square()  # noqa: E731
-        assert torch.autograd.gradcheck(square, x)
-        assert torch.autograd.gradgradcheck(square, x)
-
-
-def test_in_bfloat16_filters_and_their_derivatives_are_those_of_float32_rounded():
-    x = noise(2, 8, 6, 6).bfloat16().contiguous(memory_format=torch.channels_last).requires_grad_(True)
-    for pad, down in ((1, 1), (1, 2)):
-        filtered = fir(x, FIR_1331, pad=pad, down=down)
-        direction = noise(*filtered.shape, seed=1).bfloat16()
-        (grad,) = torch.autograd.grad(filtered, x, direction)
-        whole = x.detach().float().requires_grad_(True)
-        wanted = fir(whole, FIR_1331, pad=pad, down=down)
-        (grad_wanted,) = torch.autograd.grad(wanted, whole, direction.float())
-        for found, full in ((filtered, wanted), (grad, grad_wanted)):
-            assert found.dtype == torch.bfloat16
-            torch.testing.assert_close(found.float(), full, rtol=2**-7, atol=1e-3)
-
-
-def test_enlarging_keeps_a_flat_picture_flat_within_its_borders():
-    flat = enlarge(torch.ones(1, 1, 8, 6))
-    assert flat.shape == (1, 1, 16, 12)
-    torch.testing.assert_close(flat[..., 1:-1, 1:-1], torch.ones(1, 1, 14, 10))
-
-
-def test_equalised_layers_keep_unit_variance():
+def test_equalized_layers_keep_unit_variance():
     torch.manual_seed(0)
     for lr_mul in (1.0, 0.01):
         out = Linear(256, 256, lr_mul=lr_mul)(torch.randn(512, 256))
@@ -63,7 +32,7 @@ def test_equalised_layers_keep_unit_variance():
     assert abs(out[..., 1:-1, 1:-1].std().item() - 1) < 0.1
 
 
-def test_the_minibatch_deviation_of_interleaved_groups():
+def test_the_minibatch_stddev_of_interleaved_groups():
     x = noise(6, 4, 3, 3)
     found = minibatch_stddev(x, group=3, channels=2)
     assert found.shape == (6, 6, 3, 3)
@@ -75,17 +44,58 @@ def test_the_minibatch_deviation_of_interleaved_groups():
             torch.testing.assert_close(found[n, 4 + k], wanted.expand(3, 3))
 
 
-def test_rows_get_unit_mean_square():
+def test_pixel_norm_gives_unit_mean_square():
     x = pixel_norm(noise(5, 8) * 7)
     torch.testing.assert_close(x.square().mean(1), torch.ones(5, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("learns", [False, True])
-def test_a_picture_is_enlarged_in_its_own_precision_under_autocast(learns):
-    picture = noise(2, 3, 8, 8).float().requires_grad_(learns)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = enlarge(picture)
-    torch.testing.assert_close(found, enlarge(picture.double()).float(), rtol=1e-6, atol=1e-6)
+@pytest.mark.parametrize(("kernel", "down"), [(1, False), (3, False), (1, True), (3, True)])
+def test_a_convolution_is_its_equation(kernel, down):
+    torch.manual_seed(0)
+    layer, x = Conv2d(5, 7, kernel, down=down, clamp=0.9), torch.randn(2, 5, 8, 6)
+    layer.bias.data.normal_()
+    gain = 0.5
+    weight = layer.weight / (5 * kernel * kernel) ** 0.5
+    if not down:
+        y = F.conv2d(x, weight, layer.bias, padding=kernel // 2)
+    elif kernel == 1:
+        y = F.conv2d(upfirdn2d_reference(x, FIR_1331, down=2, padding=1), weight, layer.bias)
+    else:
+        y = F.conv2d(upfirdn2d_reference(x, FIR_1331, padding=2), weight, layer.bias, stride=2)
+    expected = (F.leaky_relu(y, 0.2) * SQRT2 * gain).clamp(-0.9 * gain, 0.9 * gain)
+    found = layer(x, gain=gain)
+    assert found.shape == (2, 7, 4, 3) if down else (2, 7, 8, 6)
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_leaky_relu_works_in_place_and_clamps():
+    x = torch.tensor([-5.0, -1.0, 0.5, 2.0])
+    assert leaky_relu(x) is x
+    torch.testing.assert_close(x, torch.tensor([-1.0, -0.2, 0.5, 2.0]))
+    torch.testing.assert_close(leaky_relu(x, clamp=0.4), torch.tensor([-0.2, -0.04, 0.4, 0.4]))
+
+
+def test_rgb_is_computed_in_full_precision():
+    torch.manual_seed(0)
+    layer, x = Conv2d(8, 3, 1, activate=False), torch.randn(2, 8, 4, 4).bfloat16()
+    with use_backend(Backend(torch.bfloat16)):
+        found = rgb_output(x, layer)
+    assert torch.equal(found, layer(x.float()))
+
+
+def test_blocks_double_up_to_the_resolution():
+    assert block_sizes(32, (4, 4)) == [(4, 4), (8, 8), (16, 16), (32, 32)]
+    assert block_sizes(12, (6, 4)) == [(6, 4), (12, 8)]
+    for resolution in (24, 2):
+        with pytest.raises(ValueError, match=f"resolution {resolution}: must be 4 times a power of two"):
+            block_sizes(resolution, (4, 4))
+
+
+def test_channels_halve_with_the_resolution_up_to_a_limit():
+    assert block_channels(4, 64, 10) == [10, 8, 4, 2]
+    assert block_channels(2, 64, 10, [3, 5]) == [3, 5]
+    with pytest.raises(ValueError, match=r"widths \[3\]: must name 2 blocks"):
+        block_channels(2, 64, 10, [3])
 
 
 @pytest.mark.parametrize("family", ["stylegan2", "stylegan1", "progan", "lucidrains"])
