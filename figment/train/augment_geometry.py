@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from figment.nets import fused
+from figment.nets.ops import filter_lines, filters_lines, grid_sample
 
 SYM6 = (
     0.015404109327027373,
@@ -126,7 +125,7 @@ def _resample(images: Tensor, matrix: Tensor, margin: float) -> Tensor:
     m = matrix.to(images.dtype)[:, :, :, None, None]
     across = _lookup(m[:, 0, 0] * x + m[:, 0, 2], m[:, 0, 1] * y, width, columns)  # [N, Y, X]
     down = _lookup(m[:, 1, 0] * x + m[:, 1, 2], m[:, 1, 1] * y, height, rows)
-    sampled: Tensor = _Sample.apply(large, torch.stack([across, down], 3))  # type: ignore[no-untyped-call]
+    sampled = grid_sample(large, torch.stack([across, down], 3))
     return _halve(_halve(sampled, 2), 3)
 
 
@@ -156,9 +155,9 @@ def _lookup(along: Tensor, across: Tensor, size: int, margin: int) -> Tensor:
 def _double(x: Tensor, axis: int, margin: int) -> Tensor:
     """Rows (axis 2) or columns (3) with `margin` reflected ones on both sides, at twice the size, filtered."""
     size = x.shape[axis]
-    if fused.fits_lines(x):
+    if filters_lines(x):
         around = _reflected(size, -margin - EXTRA // 2, size + 2 * margin + EXTRA, x.device)
-        return fused.filtered_lines(
+        return filter_lines(
             x.index_select(axis, around), _taps(x.device), axis, True, EXTRA, 2 * size + EXTRA + 4 * margin
         )
     block = _block(size)
@@ -174,8 +173,8 @@ def _double(x: Tensor, axis: int, margin: int) -> Tensor:
 def _halve(x: Tensor, axis: int) -> Tensor:
     """Rows (axis 2) or columns (3) filtered and every second one kept: undoes `_double` without a margin."""
     size = (x.shape[axis] - EXTRA) // 2
-    if fused.fits_lines(x):
-        return fused.filtered_lines(x, _taps(x.device), axis, False, 0, size)
+    if filters_lines(x):
+        return filter_lines(x, _taps(x.device), axis, False, 0, size)
     block = _block(size)
     matrix = _halving(block or size, x.device, x.dtype)
     return _in_blocks(x, matrix, axis, 2 * block) if block else _times(x, matrix, axis)
@@ -244,33 +243,3 @@ def _constant(values: np.ndarray[Any, Any], device: torch.device, dtype: torch.d
     """A tensor that may be kept and used under gradients later, wherever it is first asked for."""
     with torch.inference_mode(False):
         return torch.from_numpy(values).to(device, dtype)
-
-
-class _Sample(torch.autograd.Function):
-    """Bilinear sampling, linear in the picture, whose derivative is its adjoint: differentiable any number of times."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, grid: Tensor) -> Tensor:
-        ctx.save_for_backward(grid)
-        ctx.size = x.shape
-        return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=True)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return _SampleAdjoint.apply(grad, ctx.saved_tensors[0], ctx.size), None  # type: ignore[no-untyped-call]
-
-
-class _SampleAdjoint(torch.autograd.Function):
-    """The adjoint of `_Sample`: every sample given back to the four pixels that it came from."""
-
-    @staticmethod
-    def forward(ctx: Any, grad: Tensor, grid: Tensor, size: torch.Size) -> Tensor:
-        ctx.save_for_backward(grid)
-        # The picture itself matters only for the gradient of `grid`, which nobody wants: any of its size will do.
-        picture = grad.new_empty(size)
-        back: Tensor = torch.ops.aten.grid_sampler_2d_backward(grad, picture, grid, 0, 1, True, [True, False])[0]
-        return back
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return _Sample.apply(grad, ctx.saved_tensors[0]), None, None  # type: ignore[no-untyped-call]

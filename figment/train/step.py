@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,9 +16,8 @@ from torch import Tensor
 from figment.base.device import World
 from figment.base.pixels import to_unit
 from figment.base.progress import say
-from figment.nets.fastconv import fast_convolutions
-from figment.nets.fused import fused_layers
 from figment.nets.noise import DrawnNoise, Randomness, SharedNoise, random_maps
+from figment.nets.ops import Backend, use_backend
 from figment.nets.registry import get_family
 from figment.pack.readahead import ReadAhead
 from figment.pack.sampler import EndlessSampler
@@ -36,6 +35,9 @@ AHEAD = 3
 """Batches that are read ahead where the data don't fit into the memory."""
 W_AVG_BETA = 0.995
 """How slowly w_avg follows the mapped latents, per step (StyleGAN2-ADA)."""
+
+FLOAT32 = Backend(channels_last=True, winograd=True)
+"""How a step computes in float32, without fused layers."""
 
 STREAMS = {"real": 1 << 20, "fake": 2 << 20, "g": 3 << 20, "path": 4 << 20, "noise": 5 << 20}
 """Streams of a step's random numbers besides the latents', which is 0."""
@@ -198,7 +200,7 @@ def _step_d(
             seen = augment(fake, inputs["see_fake"], index)
         real = inputs["reals"][index].detach().requires_grad_(penalise)
         if penalise:
-            with fused_layers(twice=True):
+            with use_backend(replace(FLOAT32, fused=True, double_backward=True), device.type):
                 real_logits = state.d(augment(real, inputs["see_real"], index)).float()
             with _fast(config, device):
                 fake_logits = state.d(seen).float()
@@ -316,7 +318,7 @@ def _run(
             state.micro[part] = batches.size
         return stats
 
-    with fast_convolutions():
+    with use_backend(FLOAT32, world.device.type):
         if known or config.schedule.growing:
             return plainly()
         return state.graphs.run(part, lambda inputs: closure(inputs, slice(None), 1.0), inputs, network, plainly)
@@ -342,9 +344,9 @@ def _quick_products(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _fast(config: TrainConfig, device: torch.device, twice: bool = False) -> Iterator[None]:
-    """Inside, convolutions are in bfloat16 where the recipe says so, and a GPU's layers fused."""
-    bf16 = config.recipe.precision == "bf16"
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16), fused_layers(twice=twice):
+    """Run convolutions in bfloat16 if the recipe says so, and fused layers on a GPU."""
+    precision = torch.bfloat16 if config.recipe.precision == "bf16" else torch.float32
+    with use_backend(replace(FLOAT32, precision=precision, fused=True, double_backward=twice), device.type):
         yield
 
 

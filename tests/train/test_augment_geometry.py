@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import map_coordinates
 
+from figment.nets.ops import filters_lines
 from figment.train import augment_geometry as geometry
 from figment.train.augment_geometry import flip_and_turn, resample, rotate, scale, shift
 
@@ -148,3 +149,25 @@ def test_gradients_of_the_first_and_second_order():
     matrices = torch.cat([some_move(), torch.eye(3, dtype=DOUBLE)[None]])
     assert torch.autograd.gradcheck(lambda x: resample(x, matrices), images)
     assert torch.autograd.gradgradcheck(lambda x: resample(x, matrices).square(), images)
+
+
+def test_the_line_kernels_resample_the_same_with_derivatives(monkeypatch):
+    device, exact = torch.device("cuda"), 1e-2
+    if not torch.cuda.is_available():
+        pytest.importorskip("triton")
+        monkeypatch.setenv("FIGMENT_INTERPRET_KERNELS", "1")
+        device, exact = torch.device("cpu"), 1e-5
+    images = torch.randn(2, 1, 8, 10).to(device).requires_grad_()
+    matrix = torch.cat([rotate(torch.tensor([0.4])), scale(*torch.ones(2, 1) * 0.7)]).to(device)
+    assert filters_lines(images) and not filters_lines(images.double())
+
+    def derivatives(images):
+        seen = resample(images, matrix.to(images.dtype), 0.125)
+        (first,) = torch.autograd.grad(seen.square().sum(), images, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), images)
+        return seen.detach(), first.detach(), second
+
+    with_kernels = derivatives(images)
+    without = derivatives(images.detach().double().requires_grad_())  # the kernels take float32 only
+    for ours, plain in zip(with_kernels, without, strict=True):
+        assert (ours - plain).norm() <= exact * plain.norm()

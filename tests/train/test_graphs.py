@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from figment.base.device import World
-from figment.nets import fused
+from figment.nets.ops.triton_launch import kernels_run
 from figment.pack.sampler import EndlessSampler
 from figment.train.config import resolve
 from figment.train.graphs import WARM_UP, Graphs, Recorded
@@ -138,7 +138,7 @@ def test_fused_steps_agree_with_the_cpus():
         precision="fp32",
         noise=False,
     )
-    assert fused._triton_works(torch.device("cuda"))
+    assert kernels_run(torch.zeros(1, device="cuda"))
     world = World(0, 1, torch.device("cpu"))
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (32, 3, 32, 32), np.uint8))
     config = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, path_weight=0.0))
