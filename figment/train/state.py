@@ -19,7 +19,7 @@ from figment.base.files import atomic
 from figment.nets.adapt import adapt
 from figment.nets.checkpoint import Model
 from figment.nets.registry import build_discriminator, build_generator
-from figment.train.ada import AdaController, AdaState
+from figment.train.augment import AdaController, AdaState
 from figment.train.config import TrainConfig
 from figment.train.graphs import Graphs
 

@@ -22,8 +22,7 @@ from figment.nets.registry import get_family
 from figment.pack.readahead import ReadAhead
 from figment.pack.sampler import EndlessSampler
 from figment.train import losses
-from figment.train.ada import AdaController
-from figment.train.augment import Augment, Draws
+from figment.train.augment import AdaController, Augment, Draws
 from figment.train.config import Recipe, TrainConfig
 from figment.train.ema import ema_beta, update_ema
 from figment.train.graphs import Inputs

@@ -1,12 +1,12 @@
-"""How strongly to augment: the heuristic of adaptive discriminator augmentation (Karras et al. 2020, section 3.1).
+"""Control of the augmentation probability p (Karras et al. 2020, arXiv 2006.06676, section 3.1).
 
     ada = AdaController()
     state = ada.start(device)                                   # or AdaState(**checkpoint)
-    state = ada.observe(state, real_logits)                     # every step
-    state = ada.adjust(state, step, batch, mean=world.mean)     # every step; acts on each fourth
+    state = ada.observe(state, real_logits.sign().mean(), len(real_logits))  # every step
+    state = ada.adjust(state, step, batch, mean=world.mean)     # every step; acts on every fourth
     augment.p.copy_(state.p)
 
-The state is three scalar tensors on the device, and nothing here waits for them.
+The state is three scalar tensors on the device; nothing here waits for the device.
 """
 
 from __future__ import annotations
@@ -20,43 +20,43 @@ from torch import Tensor
 
 
 class AdaState(NamedTuple):
-    """What a resumed run needs."""
+    """The state of the controller, as checkpoints keep it."""
 
     p: Tensor
-    """The chance of each change, []."""
+    """Probability of each augmentation, []."""
     signs: Tensor
-    """Sum of the signs of D's logits of reals since the last adjustment, []."""
+    """Sum of the signs of D's logits for reals since the last adjustment, []."""
     seen: Tensor
-    """How many they were, []."""
+    """Number of those logits, []."""
 
     def dump(self) -> dict[str, Tensor]:
-        """Plain tensors for a checkpoint."""
+        """Return the tensors by name for a checkpoint."""
         return self._asdict()
 
 
 @dataclass(frozen=True)
 class AdaController:
-    """Moves p, the chance of each change, so that D stays as sure of the reals as it should be."""
+    """Raises p if D overfits, measured by r_t = E[sign(D(real))], and lowers it otherwise."""
 
     target: float = 0.6
-    """The wished-for r_t: by what share reals judged real outnumber those judged fake."""
+    """Target for r_t: the share of reals that D scores above 0 minus the share below."""
     interval: int = 4
     """Steps between adjustments."""
     kimg: float = 500.0
-    """Thousands of images in which p can rise from 0 to 1."""
+    """Thousands of images in which p can go from 0 to 1."""
 
     def start(self, device: torch.device | str = "cpu", p: float = 0.0) -> AdaState:
-        """The state that training starts from."""
+        """Return the state that training starts from."""
         zero = torch.zeros([], device=device)
         return AdaState(zero + p, zero, zero.clone())
 
     def observe(
         self,
         state: AdaState,
-        sign: Tensor,  # mean of the signs of D's logits of reals, []
-        count: int,  # how many those are
+        sign: Tensor,  # mean of the signs of D's logits for reals, []
+        count: int,  # number of those logits
     ) -> AdaState:
-        """Take note of what D thinks of reals: r_t = E[sign(D(real))] (equation 1)."""
+        """Return the state with these logits added to r_t = E[sign(D(real))] (equation 1)."""
         return state._replace(signs=state.signs + sign.detach() * count, seen=state.seen + count)
 
     def adjust(
@@ -64,9 +64,9 @@ class AdaController:
         state: AdaState,
         step: int,  # of the run, from 0
         batch: int,  # images per step, over all ranks
-        mean: Callable[[Tensor], Tensor] = lambda values: values,  # the mean over all ranks
+        mean: Callable[[Tensor], Tensor] = lambda values: values,  # averages over all ranks
     ) -> AdaState:
-        """Every `interval` steps move p by a fixed amount: up where D knows the reals too well, else down to 0."""
+        """Return the state with p moved by a fixed amount every `interval` steps: up if r_t > target, else down."""
         if (step + 1) % self.interval:
             return state
         signs, seen = mean(torch.stack([state.signs, state.seen]))

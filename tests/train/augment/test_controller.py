@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from figment.train.ada import AdaController, AdaState
+from figment.train.augment import AdaController, AdaState
 
 
 def run(ada, logits, batch=8, start=0.0, steps=None):

@@ -1,17 +1,17 @@
-"""Colour changes against their plain description, pixel by pixel in float64."""
+"""Color augmentations, compared pixel by pixel with their definition in float64."""
 
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from figment.train.augment_color import colour_matrix, recolour
+from figment.train.augment.color import color_matrix, recolor
 
 AXIS = np.ones(3) / np.sqrt(3)
 
 
 def reference(pixel, brightness, contrast, luma, hue, saturation):
-    """One colour [3], changed step by step."""
+    """Return one color [3], changed step by step."""
     pixel = (pixel + brightness) * contrast
     if luma:
         pixel = pixel - 2 * AXIS * (AXIS @ pixel)
@@ -34,7 +34,7 @@ CHANGES = [
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_each_change_and_all_together(change, channels):
     images = torch.rand(1, channels, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    seen = recolour(images, colour_matrix(*torch.tensor([change], dtype=torch.float64).t()))
+    seen = recolor(images, color_matrix(*torch.tensor([change], dtype=torch.float64).t()))
     for y, x in np.ndindex(4, 5):
         pixel = images[0, :, y, x].numpy()
         expected = reference(np.repeat(pixel, 3) if channels == 1 else pixel[:3], *change)
@@ -43,16 +43,16 @@ def test_each_change_and_all_together(change, channels):
 
 
 def test_no_change_is_the_identity_exactly():
-    none = colour_matrix(*torch.tensor([[0.0, 1.0, 0.0, 0.0, 1.0]]).t())
+    none = color_matrix(*torch.tensor([[0.0, 1.0, 0.0, 0.0, 1.0]]).t())
     assert torch.equal(none[0], torch.eye(4))
     for channels in (1, 3, 4):
         images = torch.randn(1, channels, 4, 4)
-        assert torch.equal(recolour(images, none), images)
+        assert torch.equal(recolor(images, none), images)
 
 
 def test_black_and_white_trade_places_where_luma_flips():
-    flip = colour_matrix(*torch.tensor([[0.0, 1.0, 1.0, 0.0, 1.0]]).t())
+    flip = color_matrix(*torch.tensor([[0.0, 1.0, 1.0, 0.0, 1.0]]).t())
     white, red = torch.ones(1, 3, 1, 1), torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1)
-    assert torch.allclose(recolour(white, flip), -white, atol=1e-6)
-    seen = recolour(red, flip).flatten()
+    assert torch.allclose(recolor(white, flip), -white, atol=1e-6)
+    seen = recolor(red, flip).flatten()
     assert seen[0] > seen[1] and seen[1].item() == pytest.approx(seen[2].item(), abs=1e-6)  # still red

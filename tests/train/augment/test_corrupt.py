@@ -1,10 +1,10 @@
-"""Bands, noise and cut-outs against numpy."""
+"""Band filtering, noise and cutout, compared with numpy."""
 
 import numpy as np
 import pytest
 import torch
 
-from figment.train.augment_corrupt import BANDS, POWER, add_noise, amplify, band_gains, band_kernels, cut_out
+from figment.train.augment.corrupt import BANDS, POWER, add_noise, amplify, band_gains, band_kernels, cut_out
 
 
 def response(kernel, frequency):

@@ -1,4 +1,4 @@
-"""The pipeline: what it draws, what each change does alone, and what it leaves as it was."""
+"""The pipeline: what it draws, what each augmentation does by itself, and what it leaves unchanged."""
 
 import math
 
@@ -8,9 +8,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from figment.nets.registry import build_discriminator
-from figment.train import augment_geometry as geometry
-from figment.train.augment import GATES, NORMAL, UNIFORM, Augment
-from figment.train.augment_geometry import resample
+from figment.train.augment import DRAWS_VERSION, Augment, geometry
+from figment.train.augment.geometry import resample
+from figment.train.augment.pipeline import AUGMENTATIONS, GATES, KINDS, NORMAL, UNIFORM, Move, combine
 from figment.train.losses import r1_penalty
 
 
@@ -102,14 +102,14 @@ def test_all_moves_are_composed_in_the_papers_order():
     forward = turn(u["rotate_after"]) @ forward
     forward = move(0.125 * width * n["slide_x"], 0.125 * height * n["slide_y"]) @ forward
 
-    gates, uniform, normal = augment._to_device(draws, torch.zeros(1, dtype=torch.float64))
-    matrix = augment._geometry(gates, uniform, normal, height, width)
+    images = pictures(1, 3, height, width).double()
+    moves = [each for each in AUGMENTATIONS if isinstance(each, Move)]
+    matrix = combine(moves, augment.numbers(draws, images))
     assert np.abs(matrix[0].numpy() - np.linalg.inv(forward)).max() < 1e-5
 
     # And the picture is resampled through that matrix, after the exact flips and turns.
     augment.weights *= torch.tensor([0.0 if name in ("flip", "turn") else 1.0 for name in GATES])
     augment.active &= {"shift", "scale", "rotate", "stretch", "slide"}
-    images = pictures(1, 3, height, width).double()
     expected = resample(images, torch.from_numpy(np.linalg.inv(forward))[None])
     assert (augment.apply_draws(images, draws) - expected).abs().max() < 1e-4
 
@@ -117,10 +117,10 @@ def test_all_moves_are_composed_in_the_papers_order():
 def test_the_chance_of_each_change_is_p_and_that_of_any_rotation_too():
     augment = Augment(3, "bgcfnx")
     augment.p.fill_(0.3)
-    gates, _, _ = augment._to_device(augment.draw(seeded(), 20000), torch.zeros(1))
+    gates = augment.numbers(augment.draw(seeded(), 20000), pictures(1)).gates
     rates = {name: float(happens.float().mean()) for name, happens in gates.items() if "rotate" not in name}
     assert rates == pytest.approx(dict.fromkeys(rates, 0.3), abs=0.015)
-    assert float((gates["rotate_0"] | gates["rotate_1"]).float().mean()) == pytest.approx(0.3, abs=0.015)
+    assert float((gates["rotate_before"] | gates["rotate_after"]).float().mean()) == pytest.approx(0.3, abs=0.015)
     both = [gates["flip"], gates["hue"]]
     assert float((both[0] & both[1]).float().mean()) == pytest.approx(0.09, abs=0.01)
 
@@ -128,7 +128,7 @@ def test_the_chance_of_each_change_is_p_and_that_of_any_rotation_too():
 def test_weights_switch_single_changes():
     augment = Augment(3, "b", {"turn": 0.0, "flip": 0.5})
     augment.p.fill_(1.0)
-    gates, _, _ = augment._to_device(augment.draw(seeded(), 4000), torch.zeros(1))
+    gates = augment.numbers(augment.draw(seeded(), 4000), pictures(1)).gates
     assert not gates["turn"].any() and gates["shift"].all()
     assert float(gates["flip"].float().mean()) == pytest.approx(0.5, abs=0.03)
     with pytest.raises(ValueError, match="no such change: spin"):
@@ -143,6 +143,40 @@ def test_ranks_draw_the_batch_and_take_their_share():
     whole = augment(images, seeded(5))
     parts = [augment(images[part], seeded(5), part, 8) for part in (slice(0, 4), slice(4, 8))]
     assert torch.allclose(whole, torch.cat(parts), atol=1e-6)
+
+
+RECORDED = {
+    "columns": (19, 10, 12),
+    "gates": [0.8302518725395203, 0.12611091136932373, 0.9074696898460388, 0.8199270367622375],
+    "uniform": [0.4384790062904358, 0.9868150353431702, 0.5818747282028198, 0.3590012192726135],
+    "normal": [-0.6861071586608887, -0.3713698387145996, 0.48846200108528137, 0.31185096502304077],
+    "seeds": [856971103448592059, 384690085419459981],
+}
+"""What version 1 draws for two images from seed 5: the beginning of each table."""
+COLUMNS = {
+    "gates": "flip turn shift scale rotate_before stretch rotate_after slide brightness contrast luma hue saturation "
+    "filter_0 filter_1 filter_2 filter_3 noise cutout",
+    "uniform": "flip turn shift_x shift_y rotate_before rotate_after luma hue cutout_x cutout_y",
+    "normal": "scale stretch slide_x slide_y brightness contrast saturation noise filter_0 filter_1 filter_2 filter_3",
+}
+"""What each column of version 1 means."""
+
+
+def test_the_draws_change_only_with_their_version():
+    """Whoever changes what is drawn must raise DRAWS_VERSION and record the new draws here."""
+    draws = Augment(3).draw(seeded(5), 2)
+    assert DRAWS_VERSION == 1
+    columns = {"gates": GATES, "uniform": UNIFORM, "normal": NORMAL}
+    assert {name: " ".join(names) for name, names in columns.items()} == COLUMNS
+    assert tuple(part.shape[1] for part in draws[:3]) == RECORDED["columns"]
+    assert all(getattr(draws, name)[0, :4].tolist() == RECORDED[name] for name in ("gates", "uniform", "normal"))
+    assert draws.seeds.tolist() == RECORDED["seeds"]
+
+
+def test_the_table_lists_every_kind_and_augmentation_once():
+    assert "".join(KINDS) == "bgcfnx"
+    assert KINDS["g"] == ("scale", "rotate", "stretch", "slide")
+    assert all(len(set(names)) == len(names) for names in (GATES, UNIFORM, NORMAL))
 
 
 def test_a_generators_draws_do_not_depend_on_p_or_kinds():
@@ -198,7 +232,7 @@ class Watch(TorchDispatchMode):
 
 
 def test_nothing_waits_for_the_device(monkeypatch):
-    monkeypatch.setattr(geometry, "may_ask", lambda images: False)  # as if it were not the CPU
+    monkeypatch.setattr(geometry, "reads_values", lambda images: False)  # as if it were not the CPU
     augment, images = Augment(3, "bgcfx"), pictures()
     augment.p.fill_(0.5)
     images.requires_grad_()

@@ -1,4 +1,4 @@
-"""Flips, turns and resampling against numpy and scipy, written the long way."""
+"""Flips, turns and resampling, compared with plain numpy and scipy."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from figment.nets.ops import filters_lines
-from figment.train import augment_geometry as geometry
-from figment.train.augment_geometry import flip_and_turn, resample, rotate, scale, shift
+from figment.train.augment import geometry
+from figment.train.augment.geometry import flip, resample, rotate, scale, shift, turn
 
 DOUBLE = torch.float64
 
@@ -16,9 +16,9 @@ def tensor(*values):
     return torch.tensor(values, dtype=DOUBLE)
 
 
-def some_move(turn=0.4, size=1.2):
-    """Turned, enlarged, stretched and moved: [1, 3, 3]."""
-    return shift(tensor(1.3), tensor(-0.7)) @ rotate(tensor(turn)) @ scale(tensor(1 / size), tensor(0.9 / size))
+def some_move(angle=0.4, size=1.2):
+    """Return a rotation, scale, stretch and shift as one matrix [1, 3, 3]."""
+    return shift(tensor(1.3), tensor(-0.7)) @ rotate(tensor(angle)) @ scale(tensor(1 / size), tensor(0.9 / size))
 
 
 def reference(image, matrix, pad=40):
@@ -43,15 +43,15 @@ def reference(image, matrix, pad=40):
 
 def test_flips_and_turns_are_numpys_pixel_for_pixel():
     images = torch.rand(8, 3, 6, 6)
-    flip, turns = torch.tensor([0, 1] * 4).bool(), torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
-    for image, moved, mirrored, quarters in zip(images, flip_and_turn(images, flip, turns), flip, turns, strict=True):
+    chosen, turns = torch.tensor([0, 1] * 4).bool(), torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
+    for image, moved, mirrored, quarters in zip(images, turn(flip(images, chosen), turns), chosen, turns, strict=True):
         expected = np.rot90(image.numpy()[:, :, ::-1] if mirrored else image.numpy(), int(quarters), (1, 2))
         assert np.array_equal(moved.numpy(), expected)
 
 
 def test_a_picture_that_is_not_square_turns_by_half():
     image = torch.rand(1, 3, 4, 8)
-    moved = flip_and_turn(image, torch.tensor([False]), torch.tensor([2]))
+    moved = turn(flip(image, torch.tensor([False])), torch.tensor([2]))
     assert torch.equal(moved, image.flip(2, 3))
 
 
@@ -60,7 +60,7 @@ def test_the_filter_is_orthogonal_to_its_shifts_by_two():
     assert [np.dot(taps[2 * n :], taps[: 12 - 2 * n]) for n in range(6)] == pytest.approx([1, 0, 0, 0, 0, 0], abs=1e-11)
     assert taps.sum() == pytest.approx(2**0.5)
     delay = np.dot(np.arange(12), taps) / taps.sum()
-    assert abs(delay - geometry.CENTRE) < 0.1
+    assert abs(delay - geometry.CENTER) < 0.1
 
 
 def test_the_identity_comes_back_bit_for_bit_and_nearly_so_through_the_filters():
@@ -73,10 +73,10 @@ def test_the_identity_comes_back_bit_for_bit_and_nearly_so_through_the_filters()
 
 
 @pytest.mark.parametrize("size", [(16, 16), (12, 20), (9, 15)])
-@pytest.mark.parametrize("turn", [0.0, 0.4, 2.5])
-def test_resampling_against_scipy_in_float64(size, turn):
+@pytest.mark.parametrize("angle", [0.0, 0.4, 2.5])
+def test_resampling_against_scipy_in_float64(size, angle):
     image = np.random.default_rng(0).uniform(-1, 1, size)
-    matrix = some_move(turn)
+    matrix = some_move(angle)
     seen = resample(torch.from_numpy(image)[None, None], matrix, margin=1.0)
     assert np.abs(seen[0, 0].numpy() - reference(image, matrix[0].numpy())).max() < 1e-9
     coarse = resample(torch.from_numpy(image)[None, None].float(), matrix.float(), margin=1.0)
@@ -89,10 +89,10 @@ def test_long_lines_are_filtered_block_by_block_alike(size, monkeypatch):
     matrices = torch.cat([some_move(), some_move(1.0, 0.8)])
     seen, grads = [], []
     for longest in (256, 16):
-        monkeypatch.setattr(geometry, "LONG", longest)
+        monkeypatch.setattr(geometry, "MAX_LINE", longest)
         seen.append(resample(images, matrices))
         grads += torch.autograd.grad(seen[-1].square().sum(), images)
-    assert [geometry._block(n) for n in size] == [{64: 64, 32: 32, 96: 48}[n] for n in size]
+    assert [geometry.block_length(n) for n in size] == [{64: 64, 32: 32, 96: 48}[n] for n in size]
     assert (seen[0] - seen[1]).abs().max() < 1e-12
     assert (grads[0] - grads[1]).abs().max() < 1e-11
 
@@ -101,7 +101,7 @@ def test_without_asking_the_device_the_outcome_is_the_same(monkeypatch):
     images = torch.rand(3, 3, 16, 16)
     matrices = torch.cat([some_move(), torch.eye(3, dtype=DOUBLE)[None], some_move(1.0)]).float()
     asked = resample(images, matrices)
-    monkeypatch.setattr(geometry, "may_ask", lambda images: False)
+    monkeypatch.setattr(geometry, "reads_values", lambda images: False)
     unasked = resample(images, matrices)
     assert torch.equal(asked[1], unasked[1]) and torch.allclose(asked, unasked, atol=1e-6)
 
