@@ -20,8 +20,9 @@ from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import list_files, need_file, read_json, write_bytes, write_json, write_text
 from figment.base.pixels import decode_image, open_image
 from figment.base.progress import track
-from figment.draw.latents import BANDS, mix_styles, seeds_to_w
+from figment.draw.latents import mix_styles, seeds_to_w
 from figment.draw.render import load_generator, picture_png, render
+from figment.nets.base import Bands
 
 FORMATS = ("imagefolder", "coco")
 TOO_LIKE = 0.97
@@ -38,14 +39,16 @@ def augment(
     seed: int = 0,  # seeds `seed` and on are drawn
     psi: float = 0.8,
     hold: int | None = None,  # the seed of a character that gives what is not varied; None: all is varied
-    vary: str = "coarse,middle,fine",  # what follows each picture's own seed
+    vary: str | None = None,  # bands of layers that follow each picture's own seed; None means all of the family's
     data: Path | None = None,  # training pictures, zip or folder, of which no copies are wanted; None: no check
     form: str = "imagefolder",  # or coco, with the box of the head
     label: str = "generated",  # the class's folder, or the category's name
 ) -> tuple[int, int]:
     """Draw pictures with a manifest row each; returns how many were kept and left out. What is done is not redone."""
-    bands = _check(images, hold, vary, form)
     g, _ = load_generator(model)
+    known_bands = g.family.bands
+    vary = ",".join(known_bands) if vary is None else vary
+    bands = _check(images, hold, vary, form, known_bands)
     settings = {
         "model": str(model),
         "psi": psi,
@@ -73,8 +76,7 @@ def augment(
             for i, w in enumerate(ws):
                 mixed = base
                 for band in bands:
-                    first, stop = BANDS[band]
-                    mixed = mix_styles(mixed, w, (first, min(stop, g.num_layers)))
+                    mixed = mix_styles(mixed, w, known_bands[band])
                 ws[i] = mixed
         pictures = np.ascontiguousarray(render(g, ws).transpose(0, 2, 3, 1))  # [n, H, W, C]
         nearest = _nearest(pictures, known) if known else [None] * len(seeds)
@@ -102,17 +104,17 @@ def augment(
     return kept, len(rows) - kept
 
 
-def _check(images: int, hold: int | None, vary: str, form: str) -> list[str]:
-    """The varied bands; raises FigmentError that names a flag."""
+def _check(images: int, hold: int | None, vary: str, form: str, known: Bands) -> list[str]:
+    """Return the bands to vary; raises FigmentError that names the flags with wrong values."""
     bands = [band.strip() for band in vary.split(",")]
     wrong = []
     if images < 1:
         wrong.append(f"--images {images}: must be 1 or more")
-    if not set(bands) <= set(BANDS):
-        wrong.append(f"--vary {vary}: must be some of {', '.join(BANDS)}")
+    if not set(bands) <= set(known):
+        wrong.append(f"--vary {vary}: must be some of {', '.join(known)}")
     if form not in FORMATS:
         wrong.append(f"--format {form}: must be {' or '.join(FORMATS)}")
-    if hold is None and set(bands) != set(BANDS):
+    if hold is None and set(bands) != set(known):
         wrong.append(f"--vary {vary}: what is not varied must be held: give the character's seed as --hold")
     if wrong:
         raise FigmentError("; ".join(wrong))

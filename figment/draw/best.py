@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from figment.base.pixels import to_unit
+from figment.models import load
+from figment.nets.base import Discriminator
 
 
 def rank(
@@ -22,20 +23,17 @@ def rank(
     A discriminator's score says how real it finds a picture (Azadi et al. 2018 reject samples by it). A model without
     one is ranked by how near w lies to the mean, where pictures are safest (Karras et al. 2018, appendix B).
     """
-    from figment.models import load
-
     loaded = load(model)
     if loaded.d is not None:
         scores = _scores(loaded.d.eval(), images)
     else:
-        generator: Any = loaded.generator
-        mean = generator.w_avg.detach().cpu()  # [D]
+        mean = loaded.generator.w_avg.detach().cpu()  # [D]
         scores = -(ws - mean).square().mean((1, 2)).numpy()
     return [int(index) for index in np.argsort(-scores, kind="stable")]
 
 
 @torch.inference_mode()
-def _scores(d: Any, images: np.ndarray) -> np.ndarray:
+def _scores(d: Discriminator, images: np.ndarray) -> np.ndarray:
     """The discriminator's logits, [N]; one picture at a time, so that none depends on its company."""
     pictures = to_unit(torch.from_numpy(images))
     return np.array([float(d(picture[None])[0, 0]) for picture in pictures])

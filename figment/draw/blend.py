@@ -9,15 +9,16 @@ The models must be of one family and size; they look alike where one was fine-tu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from figment.base.errors import FigmentError
 from figment.draw.latents import parse_layers
 from figment.draw.render import load_generator
+from figment.nets.base import Generator
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,15 @@ class Blend:
     amount: float = 1.0
     """0 leaves the first model's weights, 1 takes this one's; between them weights are interpolated."""
 
+    def settings(self) -> dict[str, object]:
+        """Return the fields as they are written to .json files."""
+        return asdict(self) | {"model": str(self.model)}
+
 
 def load_blended(
     model: Path,  # gives the mapping and all layers that no blend takes
     blends: tuple[Blend, ...] = (),  # later ones over earlier ones
-) -> Any:
+) -> Generator:
     """The generator of `model` with layers of others."""
     g, _ = load_generator(model)
     for blend in blends:
@@ -45,8 +50,8 @@ def load_blended(
 
 @torch.no_grad()
 def blend_layers(
-    g: Any,  # changed in place
-    other: Any,  # of the same family, with weights of the same shapes
+    g: Generator,  # changed in place
+    other: Generator,  # of the same family, with weights of the same shapes
     layers: str = "fine",
     amount: float = 1.0,
     name: str = "model",  # what messages call `other`
@@ -57,10 +62,40 @@ def blend_layers(
     family, mine, theirs = g.family.name, g.state_dict(), other.state_dict()
     if family != other.family.name:
         raise FigmentError(f"--blend {name}: is a {other.family.name}, the model a {family}; they must be alike")
-    first, stop = parse_layers(layers, g.num_weight_layers, "--blend-layers")
+    first, stop = parse_layers(layers, g, "--blend-layers", num_layers=g.num_weight_layers)
     wanted = [key for key in mine if (layer := g.layer_of(key)) is not None and first <= layer < stop]
     for key in wanted:
         if key not in theirs or mine[key].shape != theirs[key].shape:
             raise FigmentError(f"--blend {name}: its {key} has another shape; both models must have one size and width")
     for key in wanted:
         mine[key].copy_(torch.lerp(mine[key], theirs[key].to(mine[key]), amount))
+
+
+@torch.no_grad()
+def scale_noise(
+    g: Generator,
+    text: str,  # a factor, or layers with a factor each: "0.5", "fine:0", "0-3:0.2,8-11:2"
+    flag: str = "--noise-strength",
+) -> Generator:
+    """Return a copy of `g` whose layers' noise is multiplied by factors; layers that `text` leaves out keep theirs.
+
+    Raises FigmentError that names `flag` for a family without noise, unknown layers or anything but numbers.
+    """
+    strengths = list(g.noise_strengths())
+    if not strengths:
+        raise FigmentError(f"{flag} {text}: the family {g.family.name} has no noise")
+    layers = g.num_weight_layers
+    factors = [1.0] * layers
+    for part in text.split(","):
+        band, _, factor = part.rpartition(":")
+        first, stop = parse_layers(band, g, flag, num_layers=layers) if band else (0, layers)
+        try:
+            factors[first:stop] = [float(factor)] * (stop - first)
+        except ValueError:
+            raise FigmentError(
+                f"{flag} {text!r}: must be a factor such as 0.5, or layers with a factor each such as 0-3:0,4:2"
+            ) from None
+    scaled = copy.deepcopy(g)
+    for name in strengths:
+        scaled.get_parameter(name).mul_(factors[g.layer_of(name) or 0])
+    return scaled

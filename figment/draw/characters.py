@@ -23,6 +23,7 @@ from figment.base.errors import FigmentError
 from figment.base.files import need_file, read_json
 from figment.base.parse import parse_seeds, seeds_to_z
 from figment.draw.latents import z_to_w
+from figment.nets.base import Generator
 
 ENDINGS = (".npz", ".json")
 
@@ -45,7 +46,7 @@ class Characters:
 
 
 def characters(
-    g: Any,
+    g: Generator,
     source: str | Path | Sequence[int],  # seeds ("0-3,7"), a list of them, or a .npz or .json file
     psi: float = 0.7,
     cutoff: int | None = None,
@@ -70,11 +71,11 @@ class _Key:
     time: float | None = None
 
 
-def _seed(g: Any, seed: int, time: float | None = None) -> _Key:
+def _seed(g: Generator, seed: int, time: float | None = None) -> _Key:
     return _Key(f"seed{seed:04d}", torch.from_numpy(seeds_to_z([seed], g.z_dim)[0]).float(), None, seed, time)
 
 
-def _join(g: Any, keys: list[_Key], psi: float, cutoff: int | None) -> Characters:
+def _join(g: Generator, keys: list[_Key], psi: float, cutoff: int | None) -> Characters:
     """Keys as one; z is mapped, w stays."""
     ws = [z_to_w(g, key.z[None], psi, cutoff)[0] if key.w is None and key.z is not None else key.w for key in keys]
     zs = [key.z for key in keys]
@@ -88,7 +89,7 @@ def _join(g: Any, keys: list[_Key], psi: float, cutoff: int | None) -> Character
     )
 
 
-def _read_npz(g: Any, path: Path) -> list[_Key]:
+def _read_npz(g: Generator, path: Path) -> list[_Key]:
     try:
         with np.load(path, allow_pickle=False) as data:
             held = {name: data[name] for name in ("w", "z") if name in data}
@@ -97,7 +98,7 @@ def _read_npz(g: Any, path: Path) -> list[_Key]:
     return _arrays(g, held, path)
 
 
-def _read_json(g: Any, path: Path) -> list[_Key]:
+def _read_json(g: Generator, path: Path) -> list[_Key]:
     value = read_json(path)
     if isinstance(value, dict) and "w" not in value and "z" not in value:
         value = value.get("seeds", [value] if {"seed", "file"} & value.keys() else None)
@@ -111,7 +112,7 @@ def _read_json(g: Any, path: Path) -> list[_Key]:
     return keys
 
 
-def _key(g: Any, item: Any, path: Path) -> _Key:
+def _key(g: Generator, item: Any, path: Path) -> _Key:
     """One key frame of a list."""
     item = {"seed": item} if isinstance(item, int) else item
     time = item.get("time") if isinstance(item, dict) else None
@@ -137,7 +138,7 @@ def _key(g: Any, item: Any, path: Path) -> _Key:
     return _Key(found[0].name, found[0].z, found[0].w, None, time)
 
 
-def _arrays(g: Any, held: Any, path: Path) -> list[_Key]:
+def _arrays(g: Generator, held: Any, path: Path) -> list[_Key]:
     """Latents as arrays: w [L, D] or [N, L, D], z [z_dim] or [N, z_dim]."""
     name = "w" if isinstance(held, dict) and "w" in held else "z"
     wanted = (g.num_layers, g.w_dim) if name == "w" else (g.z_dim,)

@@ -10,7 +10,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from figment.base.errors import FigmentError
 from figment.base.files import write_bytes
+from figment.nets.base import Generator
 
 SAMPLES = 2000
 """Characters that the spread along a direction, and PCA, are measured on."""
@@ -39,7 +39,7 @@ class Direction:
     """sefa, pca or labels."""
 
 
-def sefa_directions(g: Any, count: int = 8) -> list[Direction]:
+def sefa_directions(g: Generator, count: int = 8) -> list[Direction]:
     """What styles react to most: eigenvectors of A^T A over all style weights A (Shen & Zhou 2021, equation 5)."""
     weights = [weight.detach().float().cpu() for weight in g.style_weights()]
     if not weights:
@@ -53,7 +53,7 @@ def sefa_directions(g: Any, count: int = 8) -> list[Direction]:
     ]
 
 
-def pca_directions(g: Any, count: int = 8) -> list[Direction]:
+def pca_directions(g: Generator, count: int = 8) -> list[Direction]:
     """The principal components of w (Härkönen 2020, section 2.1)."""
     w = sample_w(g)
     _, _, rows = torch.linalg.svd(w - w.mean(0), full_matrices=False)
@@ -61,7 +61,7 @@ def pca_directions(g: Any, count: int = 8) -> list[Direction]:
 
 
 def label_direction(
-    g: Any,
+    g: Generator,
     name: str,
     w: Tensor,  # [N, D]: characters
     values: Sequence[float],  # what is known of each: a number, or 0 and 1
@@ -79,14 +79,13 @@ def label_direction(
 
 
 @torch.no_grad()
-def sample_w(g: Any, count: int = SAMPLES) -> Tensor:
+def sample_w(g: Generator, count: int = SAMPLES) -> Tensor:
     """The w of many characters, [count, D] on the CPU; the same ones each time."""
     z = torch.randn(count, g.z_dim, generator=torch.Generator().manual_seed(0))
-    device = next(g.parameters()).device
-    return torch.cat([g.mapping(part.to(device))[:, 0].float().cpu() for part in z.split(250)])
+    return torch.cat([g.mapping(part.to(g.device))[:, 0].float().cpu() for part in z.split(250)])
 
 
-def _measured(name: str, vector: Tensor, w: Tensor, g: Any, method: str, signed: bool = False) -> Direction:
+def _measured(name: str, vector: Tensor, w: Tensor, g: Generator, method: str, signed: bool = False) -> Direction:
     """A direction of unit length with the spread of characters along it; its largest entry is made positive."""
     vector = vector / vector.norm().clamp(min=1e-12)
     if not signed and float(vector[vector.abs().argmax()]) < 0:
@@ -145,7 +144,7 @@ def save_directions(model: Path, directions: Sequence[Direction]) -> Path:
     ]
     path = directions_path(model)
     write_bytes(
-        path, save({name: each.vector.contiguous() for name, each in kept.items()}, {"directions": json.dumps(rows)})
+        path, save({name: each.vector.clone() for name, each in kept.items()}, {"directions": json.dumps(rows)})
     )
     return path
 

@@ -32,6 +32,7 @@ from figment.draw.directions import (
 from figment.draw.grid import make_grid
 from figment.draw.latents import parse_layers, seeds_to_w
 from figment.draw.render import load_generator, render_each
+from figment.nets.base import Generator
 
 METHODS = {"sefa": sefa_directions, "pca": pca_directions}
 AMOUNTS = (-4.0, -2.0, 0.0, 2.0, 4.0)
@@ -60,7 +61,7 @@ def find(
     return found
 
 
-def _find(g: object, method: str, count: int) -> list[Direction]:
+def _find(g: Generator, method: str, count: int) -> list[Direction]:
     if method not in METHODS:
         raise FigmentError(f"--find {method}: must be {' or '.join(METHODS)}")
     if count < 1:
@@ -86,7 +87,7 @@ def name_directions(
     found = _find(g, method, max(number for number, _ in wanted))
     if max(number for number, _ in wanted) > len(found):
         raise FigmentError(f"--name {max(wanted)[0]}: there are {len(found)} directions")
-    span = parse_layers(layers, g.num_layers) if layers else None
+    span = parse_layers(layers, g) if layers else None
     kept = [rename(found[number - 1], name, span) for number, name in wanted]
     save_directions(model, kept)
     return kept
@@ -106,13 +107,13 @@ def fit(
             raise FigmentError(f"--labels {labels}: {name!r} must be by seed")
         w = seeds_to_w(g, [int(seed) for seed in values], psi=1.0)[:, 0]
         kept.append(label_direction(g, name, w, list(values.values())))
-    span = parse_layers(layers, g.num_layers) if layers else None
+    span = parse_layers(layers, g) if layers else None
     kept = [rename(direction, direction.name, span) for direction in kept]
     save_directions(model, kept)
     return kept
 
 
-def parse_moves(model: Path, g: object, text: str) -> list[tuple[Direction, float]]:
+def parse_moves(model: Path, g: Generator, text: str) -> list[tuple[Direction, float]]:
     """`"hair-length=2,sefa-1=-1"` as directions and amounts: saved ones, or sefa-N and pca-N."""
     known = {direction.name: direction for direction in load_directions(model)}
     moves = []
@@ -148,7 +149,7 @@ def edit(
     g, _ = load_generator(model)
     moves = parse_moves(model, g, apply)
     if layers:
-        span = parse_layers(layers, g.num_layers)
+        span = parse_layers(layers, g)
         moves = [(rename(direction, direction.name, span), amount) for direction, amount in moves]
     before = seeds_to_w(g, seeds, psi)
     after: Tensor = apply_directions(before, moves)

@@ -29,6 +29,7 @@ from figment.base.errors import FigmentError
 from figment.base.files import write_bytes
 from figment.base.parse import seeds_to_z
 from figment.draw.render import load_generator
+from figment.nets.base import Generator
 
 OPSET = 18
 """Of ONNX; onnxruntime and onnxruntime-web have known it since 1.14 (2023)."""
@@ -55,34 +56,47 @@ class Exported:
     """Bytes of all files."""
 
 
+def truncated_mapping(
+    g: Generator,
+    z: Tensor,  # [N, z_dim]
+    psi: Tensor,  # scalar
+    c: Tensor | None = None,  # [N, c_dim]
+) -> Tensor:
+    """Return the truncated w of z, [N, L, D], with psi as a tensor so that it stays an input of the graph."""
+    return torch.lerp(g.w_avg, g.mapping(z, c), psi)
+
+
 class Mapping(nn.Module):
     """z to truncated w, psi as a tensor."""
 
-    def __init__(self, g: Any) -> None:
+    def __init__(self, g: Generator) -> None:
         super().__init__()
         self.g = g
 
     def forward(self, z: Tensor, psi: Tensor, c: Tensor | None = None) -> Tensor:
-        return torch.lerp(self.g.w_avg, self.g.mapping(z, c), psi)
+        return truncated_mapping(self.g, z, psi, c)
 
 
 class Synthesis(nn.Module):
     """w to rgb."""
 
-    def __init__(self, g: Any) -> None:
+    def __init__(self, g: Generator) -> None:
         super().__init__()
         self.g = g
 
     def forward(self, w: Tensor) -> Tensor:
-        rgb: Tensor = self.g.synthesis(w, noise="const")
-        return rgb
+        return self.g.synthesis(w, noise="const")
 
 
-class Whole(Mapping):
+class Whole(nn.Module):
     """z to rgb and w."""
 
-    def forward(self, z: Tensor, psi: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        w = super().forward(z, psi, c)
+    def __init__(self, g: Generator) -> None:
+        super().__init__()
+        self.g = g
+
+    def forward(self, z: Tensor, psi: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        w = truncated_mapping(self.g, z, psi, c)
         return self.g.synthesis(w, noise="const"), w
 
 
@@ -114,7 +128,7 @@ def need_onnx(what: str) -> None:
 
 
 def to_onnx(
-    g: Any,  # the generator, on the CPU
+    g: Generator,  # the generator, on the CPU
     config: dict[str, Any],  # what the model file says of itself
     *,
     split: bool = False,
@@ -203,7 +217,7 @@ def _clean(graph: Any) -> None:
     del graph.metadata_props[:]
 
 
-def _notes(g: Any, config: dict[str, Any], part: str, half: bool) -> dict[str, str]:
+def _notes(g: Generator, config: dict[str, Any], part: str, half: bool) -> dict[str, str]:
     """What the file says of itself."""
     notes = {
         "program": "figment",
@@ -241,7 +255,7 @@ def store_half(graph: Any) -> None:
 
 
 def compare(
-    g: Any,
+    g: Generator,
     graphs: dict[str, bytes],  # as `to_onnx` gives them
     limit: float,  # the difference that is an error
     name: str = "model",  # what messages call it

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,14 +9,12 @@ from torch import Tensor
 from figment.base.errors import FigmentError
 from figment.base.parse import seed_to_z
 from figment.draw.render import one_thread
-
-BANDS = {"coarse": (0, 4), "middle": (4, 8), "fine": (8, 99)}
-"""Layers by what they decide (Karras 2019, 3.1): pose and hair shape; features and eyes; colour and detail."""
+from figment.nets.base import Generator
 
 
 @torch.inference_mode()
 def seeds_to_w(
-    g: Any,  # a generator of any family
+    g: Generator,  # a generator of any family
     seeds: list[int],
     psi: float = 0.7,  # truncation: 0 the mean, 1 the full variety
     cutoff: int | None = None,  # truncate only layers below this one; None truncates all
@@ -30,17 +26,16 @@ def seeds_to_w(
 
 @torch.inference_mode()
 def z_to_w(
-    g: Any,  # a generator of any family
+    g: Generator,  # a generator of any family
     z: Tensor,  # [N, z_dim]
     psi: float = 0.7,
     cutoff: int | None = None,
 ) -> Tensor:
     """The mapped latents of `z`, [N, L, D] on the CPU; each alone and on one thread, so that bits never change."""
-    device = next(g.parameters()).device
     with one_thread():
         return torch.cat(
             [
-                g.mapping(one[None].to(device, copy=True), truncation_psi=psi, truncation_cutoff=cutoff).cpu()
+                g.mapping(one[None].to(g.device, copy=True), truncation_psi=psi, truncation_cutoff=cutoff).cpu()
                 for one in z
             ]
         )
@@ -73,18 +68,31 @@ def mix_styles(
 
 
 def parse_layers(
-    text: str,  # coarse, middle, fine, or a range such as 4-9
-    num_layers: int,  # of the model
+    text: str,  # a band of the generator's family such as "coarse", a layer such as "4", or a range such as "4-9"
+    g: Generator,
     flag: str = "--layers",
+    *,
+    num_layers: int | None = None,  # how many layers there are; None means `g.num_layers`
 ) -> tuple[int, int]:
-    """The layers that `text` names, as (first, last + 1); raises FigmentError that names `flag`."""
-    if text in BANDS:
-        first, stop = BANDS[text]
+    """Return the layers that `text` names: the first, and the one after the last.
+
+    Raises FigmentError that names `flag` and lists the family's bands for anything else, and for layers that `g`
+    doesn't have.
+    """
+    num_layers = g.num_layers if num_layers is None else num_layers
+    if text in g.family.bands:
+        first, stop = g.family.bands[text]
     else:
-        parts = text.split("-")
-        if len(parts) != 2 or not all(part.isdigit() for part in parts):
-            raise FigmentError(f"{flag} {text!r}: must be coarse, middle, fine or a range such as 4-9")
-        first, stop = int(parts[0]), int(parts[1]) + 1
+        low, dash, high = text.partition("-")
+        if not all(part.isascii() and part.isdigit() for part in ((low, high) if dash else (low,))):
+            bands = "".join(f"{name}, " for name in g.family.bands)
+            raise FigmentError(f"{flag} {text!r}: must be {bands}a layer such as 4 or a range such as 4-9")
+        first, stop = int(low), int(high or low) + 1
     if first >= min(stop, num_layers):
         raise FigmentError(f"{flag} {text!r}: this model has layers 0 to {num_layers - 1}")
     return first, min(stop, num_layers)
+
+
+def bands_of(g: Generator) -> list[str]:
+    """Return the names of the family's bands that have at least one layer in `g`."""
+    return [name for name, (first, _) in g.family.bands.items() if first < g.num_layers]

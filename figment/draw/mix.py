@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +17,9 @@ from figment.base.pixels import write_png
 from figment.draw.blend import Blend, load_blended
 from figment.draw.characters import Characters, characters
 from figment.draw.grid import make_grid
-from figment.draw.latents import BANDS, mix_styles, parse_layers
+from figment.draw.latents import bands_of, mix_styles, parse_layers
 from figment.draw.render import render
+from figment.nets.base import Generator
 
 
 def mix(
@@ -35,8 +35,8 @@ def mix(
 ) -> None:
     """Draw the sources along the top and the left, and in each cell the row's character with the column's style."""
     g = load_blended(model, blends)
-    names = [layers] if layers else [name for name, (first, _) in BANDS.items() if first < g.num_layers]
-    bands = [parse_layers(name, g.num_layers) for name in names]
+    names = [layers] if layers else bands_of(g)
+    bands = [parse_layers(name, g) for name in names]
     left, top = characters(g, rows, psi, cutoff, "--rows"), characters(g, columns, psi, cutoff, "--columns")
 
     sources = render(g, left.w), render(g, top.w)
@@ -52,13 +52,13 @@ def mix(
             "bands": [[first, stop - 1] for first, stop in bands],
             "psi": psi,
             "cutoff": cutoff,
-            "blend": [{"model": str(each.model), "layers": each.layers, "amount": each.amount} for each in blends],
+            "blend": [each.settings() for each in blends],
         },
     )
 
 
 def _table(
-    g: Any,
+    g: Generator,
     left: Characters,
     top: Characters,
     band: tuple[int, int],  # first layer, and the one after the last

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -26,6 +25,7 @@ from figment.draw.latents import closed_spline
 from figment.draw.paths import closed_path, draw_path
 from figment.draw.render import render_each
 from figment.draw.video import film_fps, need_film, write_film
+from figment.nets.base import Generator
 
 SMALLEST = 384
 """Videos are at least this many pixels wide: players blur smaller ones."""
@@ -99,7 +99,7 @@ def morph(
             "fps": rate,
             "psi": psi,
             "cutoff": cutoff,
-            "blend": [{"model": str(each.model), "layers": each.layers, "amount": each.amount} for each in blends],
+            "blend": [each.settings() for each in blends],
             "unevenness": {"before": loop.pace.before, "after": loop.pace.after},
         },
     )
@@ -178,7 +178,7 @@ class _Kept:
 
 
 def even_loop(
-    g: Any,
+    g: Generator,
     keys: Tensor,  # [K, L, D]
     frames: int,
 ) -> tuple[np.ndarray, Pace]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from figment.base.errors import FigmentError
 from figment.draw.characters import Characters
 from figment.draw.latents import closed_spline, z_to_w
 from figment.draw.render import render_each
+from figment.nets.base import Generator
 
 CHUNK = 64
 """Latents that are held at once."""
@@ -22,7 +22,7 @@ Way = Callable[[np.ndarray], Tensor]
 
 
 def closed_path(
-    g: Any,
+    g: Generator,
     keys: Characters,
     kind: str = "spline",
     psi: float = 0.7,  # truncation of what is mapped on the way
@@ -96,7 +96,7 @@ def circle(
 
 
 def draw_path(
-    g: Any,
+    g: Generator,
     way: Way,
     at: np.ndarray,  # positions in turns
 ) -> Iterator[np.ndarray]:

@@ -6,13 +6,12 @@ distance = likeness(x, likeness.look(target))      # [N], differentiable
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from figment.heads.describe import Describer
+from figment.nets.base import Discriminator
 
 SIDE = 128
 """Pictures are shown to the backbone at this side."""
@@ -28,10 +27,10 @@ class Perceptual:
 
     def __init__(
         self,
-        d: Any = None,  # a discriminator of the pictures' size; None: the backbone alone
+        d: Discriminator | None = None,  # a discriminator of the pictures' size; None: the backbone alone
         device: torch.device | None = None,  # None: where `d` is, or the CPU
     ) -> None:
-        self.device = device or (next(d.parameters()).device if d is not None else torch.device("cpu"))
+        self.device = device or (d.device if d is not None else torch.device("cpu"))
         self.backbone = Describer.load().net.to(self.device)
         self.d = d
 

@@ -26,6 +26,11 @@ from figment.base.progress import say, track
 from figment.draw.perceptual import Perceptual
 from figment.draw.render import draw_pictures
 from figment.draw.video import write_film
+from figment.heads.detect import Detector
+from figment.heads.squares import cut_square, square_around
+from figment.models import load
+from figment.nets.base import Discriminator, Generator
+from figment.nets.checkpoint import save
 
 CANDIDATES, STARTS = 96, 4
 """Characters that are looked at for a start, and how many of the likeliest are followed."""
@@ -54,10 +59,10 @@ class Projection:
 
 
 def project_picture(
-    g: Any,  # a generator of any family that has a w
+    g: Generator,  # a generator of any family that has a w
     target: Tensor,  # [1, C, R, R] in [-1, 1]
     *,
-    d: Any = None,  # its discriminator, whose features help; None: the backbone alone
+    d: Discriminator | None = None,  # its discriminator, whose features help; None: the backbone alone
     space: str = "w",  # one latent for all layers, or w+: one for each
     steps: int = STEPS,
     seed: int = 0,  # of the candidates and the noise
@@ -67,8 +72,8 @@ def project_picture(
     """Find `target` (as Karras 2019, appendix D, with several starts and a distance that needs no download)."""
     if space not in ("w", "w+"):
         raise FigmentError(f"--space {space}: must be w or w+")
-    device = next(g.parameters()).device
-    g = g.requires_grad_(False)
+    device = g.device
+    g.requires_grad_(False)
     randomness = torch.Generator().manual_seed(seed)
     likeness = Perceptual(d, device)
     with torch.no_grad():
@@ -119,17 +124,17 @@ def project_picture(
 
 
 def tune_generator(
-    g: Any,  # changed in place
+    g: Generator,  # changed in place
     w: Tensor,  # [1, L, D]: the pivot
     target: Tensor,  # [1, C, R, R] in [-1, 1]
     *,
-    d: Any = None,
+    d: Discriminator | None = None,
     steps: int = 100,
     rate: float = 3e-4,
     on_step: OnStep | None = None,
 ) -> float:
     """Pivotal tuning (Roich 2021): bend the generator until it draws `target` at `w`; returns the distance then."""
-    device = next(g.parameters()).device
+    device = g.device
     likeness = Perceptual(d, device)
     with torch.no_grad():
         seen = likeness.look(target.to(device))
@@ -155,9 +160,6 @@ def head_of(
     channels: int = 3,
 ) -> Tensor:
     """The surest head of a picture, or the whole of it where none is found (which is said): [1, C, R, R] in [-1, 1]."""
-    from figment.heads.detect import Detector
-    from figment.heads.squares import cut_square, square_around
-
     found = Detector.load().detect(picture.convert("RGB"))
     if found:
         square = square_around(found[0].box, picture.size, 0.25)
@@ -167,6 +169,15 @@ def head_of(
         side = min(picture.size)
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
         picture = picture.crop((left, top, left + side, top + side))
+    return to_target(picture, resolution, channels)
+
+
+def to_target(
+    picture: Image.Image,  # RGB, square
+    resolution: int,
+    channels: int = 3,  # 1 gray, 3 RGB, 4 RGBA (opaque)
+) -> Tensor:
+    """Return the picture at a generator's size as a tensor, [1, C, R, R] in [-1, 1]."""
     pixels = np.asarray(resize_square(picture.convert("L" if channels == 1 else "RGB"), resolution))
     unit = to_unit(torch.from_numpy(np.atleast_3d(pixels).transpose(2, 0, 1)[None].copy()))
     return unit if channels < 4 else torch.cat([unit, torch.ones_like(unit[:, :1])], 1)
@@ -186,12 +197,9 @@ def project(
     device: str | None = None,
 ) -> list[tuple[str, float]]:
     """Find every picture; writes NAME.png, NAME-pair.png, NAME.npz (w), project.json; returns names and distances."""
-    from figment.models import load
-    from figment.nets.checkpoint import save
-
     loaded = load(model)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    g: Any = loaded.generator.to(place).eval()
+    g = loaded.generator.to(place).eval()
     d = loaded.d.to(place).eval().requires_grad_(False) if loaded.d is not None else None
     paths = list_files(pictures) if pictures.is_dir() else [pictures]
     if not paths:
@@ -200,7 +208,7 @@ def project(
     rows = []
     for path in paths:
         picture = open_image(path)
-        target = (head_of(picture, g.resolution, g.channels) if crop else _as_is(picture, g)).to(place)
+        target = (head_of if crop else to_target)(picture, g.resolution, g.channels).to(place)
         trace: list[Tensor] = []
         bar = iter(track(range(steps), f"projecting {path.name}", steps))
 
@@ -238,10 +246,3 @@ def project(
         {"model": str(model), "space": space, "steps": steps, "seed": seed, "tuned": tune, "distances": dict(rows)},
     )
     return rows
-
-
-def _as_is(picture: Image.Image, g: Any) -> Tensor:
-    """The whole picture at the model's size, [1, C, R, R] in [-1, 1]."""
-    pixels = np.asarray(resize_square(picture.convert("L" if g.channels == 1 else "RGB"), g.resolution))
-    unit = to_unit(torch.from_numpy(np.atleast_3d(pixels).transpose(2, 0, 1)[None].copy()))
-    return unit if g.channels < 4 else torch.cat([unit, torch.ones_like(unit[:, :1])], 1)

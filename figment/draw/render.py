@@ -21,18 +21,18 @@ from PIL import Image
 from torch import Tensor
 
 from figment.base.pixels import png_bytes, to_uint8
+from figment.models import load
+from figment.nets.base import Generator
 
 NOISES = ("const", "random", "none")
 _ALONE = threading.RLock()
 """Held while a CPU draws: the number of threads belongs to the whole process."""
 
 
-def load_generator(path: Path, device: str | None = None) -> tuple[Any, dict[str, Any]]:
+def load_generator(path: Path, device: str | None = None) -> tuple[Generator, dict[str, Any]]:
     """The generator to draw with from a model file or a run, ready on `device` (None: the GPU where there is one),
     and the configuration that came with it."""
-    from figment.models import load
-
-    model = load(str(path))
+    model = load(path)
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return model.generator.to(place).eval(), model.config
 
@@ -50,7 +50,7 @@ def one_thread() -> Iterator[int]:
 
 
 def render_each(
-    g: Any,
+    g: Generator,
     ws: Tensor,  # [N, L, D]
     noise: str = "const",  # const, random or none
     noise_seeds: Sequence[int] | None = None,  # of random noise, one a picture; None draws it anew each time
@@ -61,7 +61,7 @@ def render_each(
     numbers of threads. Several threads draw several samples beside one another.
     """
     jobs = zip(ws, noise_seeds if noise_seeds is not None else [None] * len(ws), strict=True)
-    if next(g.parameters()).is_cuda:
+    if g.device.type == "cuda":
         for w, seed in jobs:
             yield _draw(g, w, noise, seed)
         return
@@ -78,20 +78,19 @@ def render_each(
 
 
 @torch.inference_mode()
-def _draw(g: Any, w: Tensor, noise: str, seed: int | None) -> np.ndarray:
+def _draw(g: Generator, w: Tensor, noise: str, seed: int | None) -> np.ndarray:
     """One picture, uint8 [C, H, W]."""
-    device = next(g.parameters()).device
     randomness = None
     if noise == "random" and seed is not None:
-        randomness = torch.Generator(device).manual_seed(seed)
+        randomness = torch.Generator(g.device).manual_seed(seed)
     # A copy, for an address that doesn't depend on the sample's place in its batch.
-    alone = w[None].to(device, copy=True).contiguous()  # [1, L, D]
+    alone = w[None].to(g.device, copy=True).contiguous()  # [1, L, D]
     picture: np.ndarray = to_uint8(g.synthesis(alone, noise=noise, generator=randomness))[0].cpu().numpy()
     return picture
 
 
 def render(
-    g: Any,
+    g: Generator,
     ws: Tensor,  # [N, L, D]
     noise: str = "const",
     noise_seeds: Sequence[int] | None = None,
@@ -101,7 +100,7 @@ def render(
 
 
 def draw_pictures(
-    g: Any,  # a generator of any family
+    g: Generator,  # a generator of any family
     ws: Tensor,  # [N, L, D]
     noise: str = "const",
     noise_seeds: Sequence[int] | None = None,

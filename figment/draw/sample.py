@@ -17,10 +17,9 @@ from figment.base.errors import FigmentError
 from figment.base.files import write_bytes, write_json
 from figment.base.pixels import write_png
 from figment.base.progress import track
-from figment.draw.blend import Blend, load_blended
+from figment.draw.blend import Blend, load_blended, scale_noise
 from figment.draw.characters import characters
 from figment.draw.grid import make_grid
-from figment.draw.layers import scale_noise
 from figment.draw.render import NOISES, picture_png, render_each
 
 
@@ -64,7 +63,7 @@ def sample(
         "noise": noise,
         "noise_strength": noise_strength,
         "latents": str(latents) if latents else None,
-        "blend": [{"model": str(each.model), "layers": each.layers, "amount": each.amount} for each in blends],
+        "blend": [each.settings() for each in blends],
     }
     images = []
     pictures = track(render_each(g, drawn.w, noise, noise_seeds), "drawing", len(drawn))

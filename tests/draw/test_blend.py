@@ -2,9 +2,8 @@ import pytest
 import torch
 
 from figment.base.errors import FigmentError
-from figment.draw.blend import Blend, blend_layers, load_blended
+from figment.draw.blend import Blend, blend_layers, load_blended, scale_noise
 from figment.draw.latents import seeds_to_w
-from figment.draw.layers import scale_noise
 from figment.draw.render import load_generator, render
 from figment.nets.checkpoint import Model, save
 from figment.nets.registry import build_generator

@@ -1,10 +1,18 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from figment.base.errors import FigmentError
-from figment.draw.latents import closed_spline, mix_styles, parse_layers, seeds_to_w
+from figment.draw.latents import bands_of, closed_spline, mix_styles, parse_layers, seeds_to_w
 from figment.draw.render import load_generator
+from figment.nets.registry import build_generator
+from tests.draw.conftest import CONFIG
+
+
+def generator(resolution):
+    return build_generator({**CONFIG, "resolution": resolution})
 
 
 def test_a_seed_does_not_depend_on_its_company(model):
@@ -31,9 +39,25 @@ def test_mixing_takes_only_the_named_layers():
 
 
 def test_layers_by_name_and_range():
-    assert parse_layers("coarse", 10) == (0, 4)
-    assert parse_layers("fine", 10) == (8, 10)
-    assert parse_layers("4-9", 8) == (4, 8)
-    for text in ("fine", "7-3", "x", "9-12"):
+    assert parse_layers("coarse", generator(64)) == (0, 4)
+    assert parse_layers("fine", generator(64)) == (8, 10)
+    assert parse_layers("4-9", generator(32)) == (4, 8)
+    assert parse_layers("4", generator(32)) == (4, 5)
+    for text in ("fine", "7-3", "x", "9-12", "6", "-2", "4-", ""):
         with pytest.raises(FigmentError, match="--layers"):
-            parse_layers(text, 6)
+            parse_layers(text, generator(16))
+
+
+def test_layers_of_weights_may_be_counted_apart():
+    assert parse_layers("coarse", generator(16), num_layers=3) == (0, 3)
+    with pytest.raises(FigmentError, match="layers 0 to 2"):
+        parse_layers("3-4", generator(16), num_layers=3)
+
+
+def test_bands_are_the_familys_own():
+    g = generator(64)
+    g.family = dataclasses.replace(g.family, bands={"pose": (0, 2), "rest": (2, 99), "none": (20, 99)})
+    assert parse_layers("pose", g) == (0, 2) and parse_layers("rest", g) == (2, 10)
+    assert bands_of(g) == ["pose", "rest"]
+    with pytest.raises(FigmentError, match="--layers 'coarse': must be pose, rest, none, a layer"):
+        parse_layers("coarse", g)
