@@ -1,6 +1,6 @@
 """A quick score during training, between ticks: it takes its share of the time and no more, and never stops a run.
 
-scores = Monitor(run, dataset.images, dataset.digest, every=1, device="cuda")
+scores = Monitor(run, QuickScore(reals, dataset.digest, cache=run, device="cuda"), every=1)
 train(config, run, dataset, world, on_tick=lambda state: scores.watch(state.g_ema, state.nimg / 1000))
 """
 
@@ -11,19 +11,20 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from figment.base.files import atomic, write_text
 from figment.base.progress import say
+from figment.nets.base import Generator
 from figment.score.backbones import open_features
 from figment.score.features import FeatureNetwork
 from figment.score.frechet import frechet_distance
 from figment.score.kernel import kernel_distance
 from figment.score.reference import Gathering, Reference, batches, measure_reference
-from figment.score.sources import ArraySource, ModelSource
+from figment.score.sources import ArraySource, ModelSource, evenly_spread
 
 SCORES = "scores.jsonl"
 BEST = "best.safetensors"
@@ -47,40 +48,105 @@ TRIES = 3
 """After so many failures in a row the scores are given up; the run goes on."""
 
 
+class Scorer(Protocol):
+    """Scores a generator within a limited time."""
+
+    estimate: float
+    """Seconds that the next score is expected to take."""
+
+    def __call__(self, g: Generator, has_time: Callable[[float], bool]) -> dict[str, Any] | None:
+        """Return a row with at least `distance` and `label`; None if `has_time` refuses the seconds that it needs."""
+
+
+class QuickScore:
+    """Scores a generator's first seeds against evenly spread images of the data."""
+
+    def __init__(
+        self,
+        images: np.ndarray,  # the data, uint8 [N, C, H, W]
+        digest: str,  # identifies the data
+        *,
+        cache: Path,  # folder for the statistics of the data
+        count: int = IMAGES,  # fakes
+        reals: int = REALS,  # images of the data
+        features: str = "heads",
+        device: str = "cpu",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        chosen = evenly_spread(len(images), reals)
+        self.source = ArraySource(images, "data", f"{digest}-{len(chosen)}", chosen)
+        self.cache, self.count, self.features, self.device, self.clock = cache, count, features, device, clock
+        self.estimate, self.tried = TRIAL_SEC, False
+        self.network: FeatureNetwork | None = None
+        self.reference: Reference | None = None
+
+    def __call__(self, g: Generator, has_time: Callable[[float], bool]) -> dict[str, Any] | None:
+        """Return the scores of `g`; None if there is no time yet to measure the data as well.
+
+        The first call times a few images of each kind before it commits to all of them.
+        """
+        if self.network is None:
+            self.network = open_features(self.features, self.device)
+        if self.reference is None:
+            if not self.tried:
+                self.tried, self.estimate = True, self._trial(g, self.network)
+            if not has_time(self.estimate):
+                return None
+            cache = self.cache / f".reference.{self.network.name}.safetensors"
+            self.reference = measure_reference(self.source, self.network, sample=self.count, cache=cache)
+        began = self.clock()
+        gathering = Gathering(self.network, self.count)
+        for _, part in batches(ModelSource(g, self.count), "scoring", self.network.block):
+            gathering.add(part)
+        found, real = gathering.result()[0], self.reference.all
+        kernel = kernel_distance(found.sample, real.sample)
+        distance = frechet_distance(found.mean, found.cov, real.mean, real.cov)
+        self.estimate = self.clock() - began
+        return {
+            "distance": distance,
+            "kernel": kernel.value,
+            "kernel_error": kernel.error,
+            "label": self.network.labels[0],
+            "images": self.count,
+            "reference": self.source.digest,
+        }
+
+    def _trial(self, g: Generator, network: FeatureNetwork) -> float:
+        """Return the seconds that the first score should take, from one block of fakes and one of reals."""
+        few = network.block
+        began = self.clock()
+        network([image for _, image in ModelSource(g, few)])
+        middle = self.clock()
+        network([image for _, image in zip(range(few), self.source.images, strict=False)])
+        fake, real = (middle - began) / few, (self.clock() - middle) / min(few, len(self.source))
+        return fake * self.count + real * len(self.source)
+
+
 class Monitor:
-    """Scores a run's generator each so many ticks; writes scores.jsonl and keeps the best model in best.safetensors."""
+    """Scores a run's generator at some ticks; writes scores.jsonl and keeps the best model in best.safetensors."""
 
     def __init__(
         self,
         run: Path,
-        images: np.ndarray,  # the data, uint8 [N, C, H, W]
-        digest: str,  # its digest
+        scorer: Scorer,
         *,
         every: int = 1,  # ticks between scores
-        count: int = IMAGES,  # fakes
-        reals: int = REALS,  # pictures of the data
-        share: float = SHARE,  # most of the time that scores may take
-        features: str = "heads",
-        device: str = "cpu",
+        share: float = SHARE,  # largest share of the run's time that scores may take
         tell: Callable[[str], None] = say,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.run, self.every, self.count, self.share, self.tell, self.clock = run, every, count, share, tell, clock
-        self.device, self.features = device, features
-        chosen = np.unique(np.linspace(0, len(images) - 1, min(reals, len(images))).round().astype(int)).tolist()
-        self.source = ArraySource(images, "data", f"{digest}-{len(chosen)}", chosen)
-        self.network: FeatureNetwork | None = None
-        self.reference: Reference | None = None
-        self.start, self.spent, self.estimate = clock(), 0.0, TRIAL_SEC
-        self.ticks, self.failures, self.told, self.tried = 0, 0, -1.0, False
+        self.run, self.scorer, self.every, self.share = run, scorer, every, share
+        self.tell, self.clock = tell, clock
+        self.start, self.spent = clock(), 0.0
+        self.ticks, self.failures, self.told = 0, 0, -1.0
         self.rows = read_rows(run / SCORES)
 
-    def __call__(self, g: Any, kimg: float) -> dict[str, Any] | None:
+    def __call__(self, g: Generator, kimg: float) -> dict[str, Any] | None:
         """Score `g`, the averaged generator at `kimg`, if it is its turn and there is time; returns the row."""
         self.ticks += 1
         if self.failures >= TRIES or (self.ticks - 1) % self.every:
             return None
-        if self.spent + self.estimate > self.share * (self.clock() - self.start):
+        if not self.has_time(self.scorer.estimate):
             return None
         began = self.clock()
         try:
@@ -103,55 +169,24 @@ class Monitor:
         self.spent += self.clock() - began
         return row
 
-    def watch(self, g: Any, kimg: float) -> str | None:
+    def watch(self, g: Generator, kimg: float) -> str | None:
         """Score `g` if it is its turn; returns what says that the generator has collapsed, or None."""
         return self.collapsed if self(g, kimg) else None
 
-    def _score(self, g: Any, kimg: float) -> dict[str, Any] | None:
-        """One row; None where a trial says that there is no time yet."""
-        if self.network is None:
-            self.network = open_features(self.features, self.device)
-        if self.reference is None:
-            if not self.tried:
-                self._try(g)
-            if self.estimate > self.share * (self.clock() - self.start) - self.spent:
-                return None
-            cache = self.run / f".reference.{self.network.name}.safetensors"
-            self.reference = measure_reference(self.source, self.network, sample=self.count, cache=cache)
-        began = self.clock()
-        gathering = Gathering(self.network, self.count)
-        for _, part in batches(ModelSource(g, self.count), "scoring", self.network.block):
-            gathering.add(part)
-        found, real = gathering.result()[0], self.reference.all
-        kernel = kernel_distance(found.sample, self.reference.all.sample)
-        distance = frechet_distance(found.mean, found.cov, real.mean, real.cov)
-        self.estimate = self.clock() - began
+    def has_time(self, sec: float) -> bool:
+        """Whether scores may take `sec` seconds now without exceeding their share of the run's time."""
+        return self.spent + sec <= self.share * (self.clock() - self.start)
 
-        # Rows of a later time belong to a run that was cut off and went on from before them.
+    def _score(self, g: Generator, kimg: float) -> dict[str, Any] | None:
+        """Return the row of a score at `kimg`; None if there is no time for it yet."""
+        found = self.scorer(g, self.has_time)
+        if found is None:
+            return None
+        # Rows of a later time belong to a run that was cut off and continued from an earlier checkpoint.
         self.rows = [row for row in self.rows if row["kimg"] < kimg]
+        distance = found["distance"]
         recent = [row["distance"] for row in self.rows[1 - MEDIAN :]]
-        return {
-            "kimg": kimg,
-            "distance": distance,
-            "smooth": float(np.median([*recent, distance])),
-            "kernel": kernel.value,
-            "kernel_error": kernel.error,
-            "label": self.network.labels[0],
-            "images": self.count,
-            "reference": self.source.digest,
-        }
-
-    def _try(self, g: Any) -> None:
-        """Estimate what the first score will cost, from a few pictures of each kind."""
-        assert self.network is not None
-        self.tried = True
-        few = self.network.block
-        began = self.clock()
-        self.network([image for _, image in ModelSource(g, few)])
-        middle = self.clock()
-        self.network([image for _, image in zip(range(few), self.source.images, strict=False)])
-        fake, real = (middle - began) / few, (self.clock() - middle) / min(few, len(self.source))
-        self.estimate = fake * self.count + real * len(self.source)
+        return {"kimg": kimg, "distance": distance, "smooth": float(np.median([*recent, distance]))} | found
 
     @property
     def collapsed(self) -> str | None:
@@ -176,7 +211,7 @@ class Monitor:
                 shutil.copyfile(model, temporary)
         write_text(self.run / SCORES, "".join(json.dumps(old) + "\n" for old in self.rows))
         self.tell(
-            f"{label} {row['distance']:.4f} (smoothed {row['smooth']:.4f}) of {self.count} fakes at kimg {kimg:g}"
+            f"{label} {row['distance']:.4f} (smoothed {row['smooth']:.4f}) of {row['images']} fakes at kimg {kimg:g}"
             f" in {row['cost']:.1f} s{', the best so far' if row['best'] else ''}"
         )
         if row["smooth"] > WORSE * worth[best] and self.told != self.rows[best]["kimg"]:

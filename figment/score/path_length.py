@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from figment.draw.paths import slerp
+from figment.nets.base import Generator
 from figment.score.backbones import Heads
 
 EPSILON = 1e-4
@@ -25,7 +27,7 @@ class PathLength(NamedTuple):
 
 @torch.inference_mode()
 def path_length(
-    g: Any,  # a generator of any family, on its device
+    g: Generator,  # a generator of any family, on its device
     features: Heads,
     count: int = 500,  # steps
     seed: int = 0,
@@ -36,11 +38,10 @@ def path_length(
     d is LPIPS's form (Zhang 2018, equation 1) on the detector's backbone: features of unit length at every place, their
     squared difference averaged over the places and summed over the levels. Each step is drawn alone, noise held fixed.
     """
-    device = next(g.parameters()).device
     random = np.random.RandomState(seed)
     lengths = []
     for _ in range(count):
-        z = torch.from_numpy(random.randn(2, g.z_dim)).float().to(device)  # [2, Z]
+        z = torch.from_numpy(random.randn(2, g.z_dim)).float().to(g.device)  # [2, Z]
         places = (t := float(random.rand()), t + EPSILON)
         if space == "w":
             first, second = g.mapping(z).double()  # [L, D] each
@@ -56,10 +57,9 @@ def path_length(
 
 
 def great_circle(a: Tensor, b: Tensor, t: float) -> Tensor:
-    """The point at `t` on the arc from a/|a| to b/|b| (Shoemake 1985)."""
-    a, b = a / a.norm(), b / b.norm()
-    angle = torch.arccos((a @ b).clamp(-1, 1))
-    return (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)
+    """Return the point at `t` on the arc from a/|a| to b/|b|, all [D]."""
+    place = torch.full((1, 1), t, dtype=a.dtype, device=a.device)
+    return slerp((a / a.norm())[None], (b / b.norm())[None], place)[0]
 
 
 def perceptual_distance(

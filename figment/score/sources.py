@@ -8,7 +8,6 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from figment.base.files import is_run, list_files
 from figment.base.parse import seeds_to_z
 from figment.base.pixels import decode_image, open_image, to_uint8
 from figment.models import load
+from figment.nets.base import Generator
 from figment.pack.dataset import ImageDataset
 from figment.score.features import out_of_memory
 
@@ -65,6 +65,11 @@ class Source(ABC):
     @abstractmethod
     def digest(self) -> str:
         """16 hex digits that change when the pictures do; found without decoding them."""
+
+
+def evenly_spread(total: int, count: int) -> list[int]:
+    """Return at most `count` of the indices below `total`, evenly spread, the first and the last among them."""
+    return [int(i) for i in np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))]
 
 
 class ZipSource(Source):
@@ -185,7 +190,7 @@ class ModelSource(Source):
 
     def __init__(
         self,
-        g: Any,  # a generator of any family, on its device
+        g: Generator,  # a generator of any family, on its device
         count: int,  # how many seeds
         name: str = "model",
         first: int = 0,  # the first seed
@@ -216,7 +221,7 @@ class ModelSource(Source):
         """A block of seeds, from `first` on."""
         seeds = list(range(first, first + self.block))
         z = torch.from_numpy(seeds_to_z(seeds, self.g.z_dim)).float()  # [block, Z]
-        w = self.g.mapping(z.to(next(self.g.parameters()).device), truncation_psi=self.psi)
+        w = self.g.mapping(z.to(self.g.device), truncation_psi=self.psi)
         return dict(zip(seeds, to_uint8(self.g.synthesis(w, noise="const")).cpu().numpy(), strict=True))
 
     @property

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from figment.base.device import World, join_world
 from figment.base.errors import FigmentError
 from figment.base.files import find_run, new_run
@@ -117,11 +115,12 @@ def _scores(config: TrainConfig, run: Path, dataset: ImageDataset, world: World)
     """What to do after a tick: the main rank scores the averaged generator, as far as its share of the time goes."""
     if not config.schedule.score_ticks or not world.is_main:
         return lambda state: None
-    from figment.score.monitor import REALS, Monitor
+    from figment.score.monitor import REALS, Monitor, QuickScore
+    from figment.score.sources import evenly_spread
 
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(REALS, len(dataset))).round().astype(int)).tolist()
-    reals = dataset.take(chosen)
-    scores = Monitor(run, reals, dataset.digest, every=config.schedule.score_ticks, device=str(world.device))
+    reals = dataset.take(evenly_spread(len(dataset), REALS))
+    scorer = QuickScore(reals, dataset.digest, cache=run, device=str(world.device))
+    scores = Monitor(run, scorer, every=config.schedule.score_ticks)
 
     def score(state: State) -> str | None:
         return scores.watch(state.g_ema, state.nimg / 1000)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from figment.models import load
-from figment.score.monitor import Monitor
+from figment.score.monitor import Monitor, QuickScore
 from tests.score.conftest import blobs
 
 IMAGES = np.stack([blobs(i).transpose(2, 0, 1) for i in range(20)])
@@ -22,23 +22,29 @@ class Clock:
         return self.now
 
 
-def monitor(run, told=None, **settings):
-    settings = {"count": 10, "share": 1e9, "clock": Clock(), **settings}
-    return Monitor(run, IMAGES, "abc", tell=(told if told is not None else []).append, **settings)
+class Fixed:
+    """A scorer that finds these distances one after the other; each takes `cost` seconds of the clock."""
+
+    def __init__(self, distances, clock=None, cost=0.0):
+        self.left, self.clock, self.estimate = list(distances), clock, cost
+
+    def __call__(self, g, has_time):
+        if self.clock:
+            self.clock.now += self.estimate
+        return {"distance": self.left.pop(0), "label": "FD-heads", "images": 10}
 
 
-def fixed(scores, distances):
-    """Let `scores` find these distances, one after the other."""
-    left = list(distances)
+class OutOfMemory:
+    estimate = 0.0
 
-    def score(g, kimg):
-        scores.rows = [row for row in scores.rows if row["kimg"] < kimg]
-        value = left.pop(0)
-        recent = [row["distance"] for row in scores.rows[-2:]]
-        return {"kimg": kimg, "distance": value, "smooth": float(np.median([*recent, value])), "label": "FD-heads"}
+    def __call__(self, g, has_time):
+        raise torch.OutOfMemoryError("CUDA out of memory")
 
-    scores._score = score
-    return scores
+
+def monitor(run, told=None, scorer=None, reals=1000, **settings):
+    settings = {"share": 1e9, "clock": Clock(), **settings}
+    scorer = scorer or QuickScore(IMAGES, "abc", cache=run, count=10, reals=reals, clock=settings["clock"])
+    return Monitor(run, scorer, tell=(told if told is not None else []).append, **settings)
 
 
 def test_a_score_is_written_and_the_same_again(make_run, generator):
@@ -55,21 +61,14 @@ def test_a_score_is_written_and_the_same_again(make_run, generator):
 
 
 def test_only_each_so_many_ticks(make_run, generator):
-    scores = fixed(monitor(make_run("00000-a"), every=3), [1.0] * 9)
+    scores = monitor(make_run("00000-a"), scorer=Fixed([1.0] * 9), every=3)
     assert [scores(generator, float(i)) is not None for i in range(7)] == [True, False, False] * 2 + [True]
 
 
 def test_scores_take_their_share_of_the_time_and_no_more(make_run, generator):
     clock = Clock(0.0)
-    scores = monitor(make_run("00000-a"), share=0.05, clock=clock)
-    costs = fixed(scores, [1.0] * 999)._score
-    scores.estimate = 10.0
-
-    def slow(g, kimg):
-        clock.now += 10
-        return costs(g, kimg)
-
-    scores._score = slow
+    scorer = Fixed([1.0] * 999, clock, cost=10.0)
+    scores = monitor(make_run("00000-a"), scorer=scorer, share=0.05, clock=clock)
     for i in range(100):
         clock.now += 30
         scores(generator, float(i))
@@ -80,7 +79,7 @@ def test_scores_take_their_share_of_the_time_and_no_more(make_run, generator):
 def test_the_first_score_waits_until_there_is_time(make_run, generator):
     clock = Clock(1.0)
     scores = monitor(make_run("00000-a"), share=0.05, clock=clock)
-    assert scores(generator, 0.0) is None and scores.estimate > 0
+    assert scores(generator, 0.0) is None and scores.scorer.estimate > 0
     clock.now += 1e6
     assert scores(generator, 1.0) is not None
 
@@ -94,15 +93,14 @@ def test_nothing_is_fatal_and_three_failures_end_it(make_run):
 
 def test_out_of_memory_is_not_fatal(make_run, generator):
     told = []
-    scores = fixed(monitor(make_run("00000-a"), told), [])
-    scores._score = lambda g, kimg: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory"))
+    scores = monitor(make_run("00000-a"), told, OutOfMemory())
     assert scores(generator, 1.0) is None and "out of memory" in told[0]
 
 
 def test_one_spike_is_no_alarm_and_no_best(make_run, generator):
     told = []
     run = make_run("00000-a")
-    scores = fixed(monitor(run, told), [5.0, 4.0, 3.0, 30.0, 3.0, 3.0, 0.5, 3.0, 2.9])
+    scores = monitor(run, told, Fixed([5.0, 4.0, 3.0, 30.0, 3.0, 3.0, 0.5, 3.0, 2.9]))
     rows = [scores(generator, float(i)) for i in range(9)]
     assert [row["best"] for row in rows] == [True, True, True, False, True, False, False, False, True]
     assert not [line for line in told if "rising" in line]
@@ -110,7 +108,7 @@ def test_one_spike_is_no_alarm_and_no_best(make_run, generator):
 
 def test_a_curve_that_turns_is_told_once(make_run, generator):
     told = []
-    scores = fixed(monitor(make_run("00000-a"), told), [5.0, 2.0, 2.0, 2.1, 4.0, 4.5, 5.0, 6.0])
+    scores = monitor(make_run("00000-a"), told, Fixed([5.0, 2.0, 2.0, 2.1, 4.0, 4.5, 5.0, 6.0]))
     for i in range(8):
         scores(generator, float(i))
     assert sum("has been rising since kimg" in line for line in told) == 1
@@ -118,11 +116,11 @@ def test_a_curve_that_turns_is_told_once(make_run, generator):
 
 def test_a_run_that_went_back_in_time_forgets_what_came_after(make_run, generator):
     run = make_run("00000-a")
-    first = fixed(monitor(run), [3.0, 2.0, 1.0])
+    first = monitor(run, scorer=Fixed([3.0, 2.0, 1.0]))
     for i in range(3):
         first(generator, float(i))
     (run / "scores.jsonl").write_text((run / "scores.jsonl").read_text() + '{"kimg": 9, "dist')
-    second = fixed(monitor(run), [2.5])
+    second = monitor(run, scorer=Fixed([2.5]))
     second(generator, 1.0)
     rows = [json.loads(line) for line in (run / "scores.jsonl").read_text().splitlines()]
     assert [(row["kimg"], row["distance"]) for row in rows] == [(0.0, 3.0), (1.0, 2.5)]
@@ -131,7 +129,7 @@ def test_a_run_that_went_back_in_time_forgets_what_came_after(make_run, generato
 @pytest.mark.parametrize("reals, used", [(5, 5), (100, 20)])
 def test_the_reference_is_spread_evenly(make_run, reals, used):
     scores = monitor(make_run("00000-a"), reals=reals)
-    assert len(scores.source) == used
-    pictures = [image for _, image in scores.source]
+    assert len(scores.scorer.source) == used
+    pictures = [image for _, image in scores.scorer.source]
     assert np.array_equal(pictures[0], IMAGES[0])
     assert np.array_equal(pictures[-1], IMAGES[-1])

@@ -1,17 +1,16 @@
 import pytest
 import torch
 
+from figment.nets.base import Generator, GeneratorConfig
 from figment.score.backbones import Heads
 from figment.score.path_length import great_circle, path_length, perceptual_distance
 
 
-class Ramp(torch.nn.Module):
+class Ramp(Generator):
     """A generator whose picture brightens along the first coordinate of w, `steepness` times as fast."""
 
-    z_dim = 4
-
     def __init__(self, steepness):
-        super().__init__()
+        super().__init__(GeneratorConfig(resolution=64, z_dim=4))
         self.steepness = torch.nn.Parameter(torch.tensor(float(steepness)))
 
     def mapping(self, z):
@@ -20,6 +19,12 @@ class Ramp(torch.nn.Module):
     def synthesis(self, w, noise):
         ramp = torch.linspace(-0.5, 0.5, 64)[None, None, :, None].expand(len(w), 3, 64, 64)
         return ramp * (1 + self.steepness * torch.tanh(w[:, 0, 0]))[:, None, None, None]
+
+    def layer_of(self, name):
+        return 0
+
+    def synthesis_parameters(self):
+        return self.parameters()
 
 
 @pytest.fixture(scope="module")
