@@ -40,12 +40,19 @@ FOREVER = "private, max-age=31536000, immutable"
 # ---------------------------------------------------------------------- what a request asks for
 
 
+def _studio(request: Request) -> Studio:
+    """Return the studio that serves a request."""
+    studio: Studio = request.app.state.studio
+    return studio
+
+
 def recipes_of(request: Request, most: int = PARENTS) -> list[Recipe]:
     """The recipes of an address, ?r=...&r=..."""
     texts = request.query_params.getlist("r")
     if not 1 <= len(texts) <= most:
         raise FigmentError(f"r: named {len(texts)} times; must be once to {most} times")
-    return [parse_recipe(text) for text in texts]
+    bands = _studio(request).bands
+    return [parse_recipe(text, bands=bands) for text in texts]
 
 
 def number_of(request: Request, name: str, default: float, low: float, high: float) -> float:
@@ -80,11 +87,11 @@ async def body_of(request: Request) -> dict[str, Any]:
 
 async def face(request: Request) -> Response:
     """A picture: of one recipe, or on the way between two (?r=A&r=B&at=0.3)."""
-    studio: Studio = request.app.state.studio
+    studio = _studio(request)
     recipes = recipes_of(request, 2)
     if len(recipes) == 2:
         at = round(number_of(request, "at", 0.5, 0, 1), 4)
-        recipes = [blend(recipes[0], recipes[1], (at, at, at)) if 0 < at < 1 else recipes[round(at)]]
+        recipes = [blend(recipes[0], recipes[1], [at] * len(recipes[0].bands)) if 0 < at < 1 else recipes[round(at)]]
     size = whole_of(request, "size", 0, 0, 4096) or None
     worker, recipe = studio.worker, recipes[0]
     key = worker.key(recipe, size)
@@ -156,8 +163,8 @@ def mixed(request: Request) -> Response:
     recipes = recipes_of(request, 2)
     if len(recipes) != 2:
         raise FigmentError("r: mixing needs two characters")
-    shares = [number_of(request, band, 0.0, 0, 1) for band in ("coarse", "middle", "fine")]
-    return JSONResponse({"recipe": str(blend(recipes[0], recipes[1], (shares[0], shares[1], shares[2])))})
+    shares = [number_of(request, band, 0.0, 0, 1) for band in _studio(request).bands]
+    return JSONResponse({"recipe": str(blend(recipes[0], recipes[1], shares))})
 
 
 # ---------------------------------------------------------------------- favourites and jobs
@@ -165,31 +172,31 @@ def mixed(request: Request) -> Response:
 
 def list_favourites(request: Request) -> Response:
     """Every favourite, the newest first."""
-    return JSONResponse([asdict(favourite) for favourite in request.app.state.studio.favourites.all()])
+    return JSONResponse([asdict(favourite) for favourite in _studio(request).favourites.all()])
 
 
 async def add_favourite(request: Request) -> Response:
     """Keep a recipe."""
-    studio: Studio = request.app.state.studio
+    studio = _studio(request)
     value = await body_of(request)
     name = value.get("name", "")
     if not isinstance(name, str) or not isinstance(value.get("recipe"), str) or not name.isprintable():
         raise FigmentError("body: needs the texts recipe and name")
-    recipe, scene = parse_recipe(value["recipe"], "recipe"), studio.worker.need_scene()
+    recipe, scene = parse_recipe(value["recipe"], "recipe", studio.bands), studio.worker.need_scene()
     kept = await asyncio.to_thread(studio.favourites.add, str(recipe), name.strip(), scene.digest)
     return JSONResponse(asdict(kept), 201)
 
 
 def remove_favourite(request: Request) -> Response:
     """Forget a favourite."""
-    if not request.app.state.studio.favourites.remove(request.path_params["number"]):
+    if not _studio(request).favourites.remove(request.path_params["number"]):
         raise HTTPException(404, "no such favourite")
     return Response(status_code=204)
 
 
 def list_jobs(request: Request) -> Response:
     """Every job that is remembered."""
-    return JSONResponse([job.told() for job in request.app.state.studio.jobs.all()])
+    return JSONResponse([job.told() for job in _studio(request).jobs.all()])
 
 
 async def start_film(request: Request) -> Response:
@@ -204,14 +211,15 @@ async def start_film(request: Request) -> Response:
         raise FigmentError("fps and size: must be whole numbers; size from 64 to 2048")
     if not 0 < seconds <= 600:
         raise FigmentError(f"seconds {seconds}: must be over 0 and at most 600")
-    recipes = [parse_recipe(text) for text in texts[:100]]
-    job = request.app.state.studio.jobs.film(recipes, seconds=seconds, fps=fps, size=size)
+    studio = _studio(request)
+    recipes = [parse_recipe(text, bands=studio.bands) for text in texts[:100]]
+    job = studio.jobs.film(recipes, seconds=seconds, fps=fps, size=size)
     return JSONResponse(job.told(), 202)
 
 
 async def start_projection(request: Request) -> Response:
     """Begin to project an uploaded picture: the body is the file itself."""
-    studio: Studio = request.app.state.studio
+    studio = _studio(request)
     space = request.query_params.get("space", "w")
     name = request.query_params.get("name", "")[:80]
     steps = whole_of(request, "steps", 0, 1, 5000) or None
@@ -226,7 +234,7 @@ async def start_projection(request: Request) -> Response:
 
 
 def _job(request: Request) -> Job:
-    job: Job | None = request.app.state.studio.jobs.get(request.path_params["job"])
+    job: Job | None = _studio(request).jobs.get(request.path_params["job"])
     if job is None:
         raise HTTPException(404, "no such job")
     return job
@@ -240,7 +248,7 @@ def show_job(request: Request) -> Response:
 def stop_job(request: Request) -> Response:
     """Stop a job."""
     job = _job(request)
-    request.app.state.studio.jobs.cancel(job)
+    _studio(request).jobs.cancel(job)
     return JSONResponse(job.told())
 
 
@@ -259,7 +267,7 @@ def film_file(request: Request) -> Response:
 
 def latent_picture(request: Request) -> Response:
     """The head that a projection looked for."""
-    data = request.app.state.studio.favourites.latent_picture(request.path_params["key"].removesuffix(".png"))
+    data = _studio(request).favourites.latent_picture(request.path_params["key"].removesuffix(".png"))
     if data is None:
         raise HTTPException(404, "no such projected picture")
     return Response(data, media_type="image/png", headers={"cache-control": FOREVER})
@@ -283,12 +291,12 @@ def asset(request: Request) -> Response:
 
 def about(request: Request) -> Response:
     """What is shown here."""
-    return JSONResponse(request.app.state.studio.about())
+    return JSONResponse(_studio(request).about())
 
 
 def live(request: Request) -> Response:
     """The run's curves and grids so far."""
-    studio: Studio = request.app.state.studio
+    studio = _studio(request)
     if studio.run is None:
         raise HTTPException(404, "this is a model, not a run")
     return JSONResponse({**read_live(studio.run), "newer": studio.newer()})
@@ -296,7 +304,7 @@ def live(request: Request) -> Response:
 
 def fakes(request: Request) -> Response:
     """One of the run's grids."""
-    studio: Studio = request.app.state.studio
+    studio = _studio(request)
     path = fakes_path(studio.run, request.path_params["name"]) if studio.run else None
     if path is None:
         raise HTTPException(404, "no such grid")
@@ -305,8 +313,8 @@ def fakes(request: Request) -> Response:
 
 def reload(request: Request) -> Response:
     """Show the model that the run wrote last."""
-    request.app.state.studio.reload()
-    return JSONResponse(request.app.state.studio.about())
+    _studio(request).reload()
+    return JSONResponse(_studio(request).about())
 
 
 ROUTES = [

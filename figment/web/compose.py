@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from figment.base.errors import FigmentError
-from figment.draw.latents import BANDS as LAYERS
+from figment.draw.directions import Direction, apply_directions, load_directions, sefa_directions
 from figment.draw.latents import seeds_to_w
-from figment.web.recipe import BANDS, NAME, Recipe
+from figment.nets.base import Generator
+from figment.web.recipe import NAME, Recipe
 
 KEPT = 256
 """Mapped seeds that are remembered."""
@@ -28,9 +28,9 @@ class Composer:
 
     def __init__(
         self,
-        g: Any,  # the generator
+        g: Generator,  # the generator
         latent: Callable[[str], Tensor | None],  # [L, D] of a projected picture, None where there is none
-        directions: dict[str, Any] | None = None,  # by name
+        directions: Mapping[str, Direction] | None = None,  # by name; None for none
     ) -> None:
         self.g, self.latent, self.directions = g, latent, directions or {}
         self.mean = g.w_avg.detach().float().cpu()  # [D]
@@ -42,8 +42,10 @@ class Composer:
         with self.lock:
             ws = {source: self._source(source, recipe.psi) for source in recipe.sources}
         mixed = self.mean.repeat(self.g.num_layers, 1)  # [L, D]
-        for name, terms in zip(BANDS, recipe.bands, strict=True):
-            first, stop = LAYERS[name]
+        bands = self.g.family.bands
+        if len(recipe.bands) != len(bands):
+            raise FigmentError(f"r: sources of {len(recipe.bands)} bands; this model has {', '.join(bands)}")
+        for (first, stop), terms in zip(bands.values(), recipe.bands, strict=True):
             total = sum(weight for _, weight in terms)
             band = mixed[first:stop] * (1 - total)
             for source, weight in terms:
@@ -74,19 +76,12 @@ class Composer:
         strange = [name for name, _ in recipe.edits if name not in self.directions]
         if strange:
             raise FigmentError(f"r {strange[0]!r}: this model has no such direction")
-        from figment.draw.directions import apply_directions
-
         moves = [(self.directions[name], amount) for name, amount in recipe.edits]
-        moved: Tensor = apply_directions(w[None], moves)[0]
-        return moved
+        return apply_directions(w[None], moves)[0]
 
 
-def find_directions(model: Path, g: Any) -> dict[str, Any]:
+def find_directions(model: Path, g: Generator) -> dict[str, Direction]:
     """The directions saved with `model`, or SeFa's first ones; by name. Empty where the family has none."""
-    try:
-        from figment.draw.directions import load_directions, sefa_directions
-    except ImportError:
-        return {}
     found = load_directions(model)
     if not found:
         try:

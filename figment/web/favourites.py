@@ -13,7 +13,6 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import torch
@@ -153,6 +152,7 @@ class Favourites:
         row = self._latent_row(key)
         return None if row is None else bytes(row["picture"])
 
-    def _latent_row(self, key: str) -> Any:
+    def _latent_row(self, key: str) -> sqlite3.Row | None:
         with self.lock:
-            return self.db.execute("SELECT * FROM latents WHERE id = ?", (key,)).fetchone()
+            found: sqlite3.Row | None = self.db.execute("SELECT * FROM latents WHERE id = ?", (key,)).fetchone()
+        return found

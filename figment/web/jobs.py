@@ -23,10 +23,13 @@ from PIL import Image
 from torch import Tensor
 
 from figment.base.errors import FigmentError
-from figment.base.pixels import png_bytes
+from figment.base.pixels import png_bytes, to_uint8
 from figment.draw.latents import closed_spline
 from figment.draw.morph import SMALLEST, loop_changes, respace
+from figment.draw.project import STEPS, head_of, project_picture
 from figment.draw.video import write_mp4
+from figment.models import load
+from figment.nets.base import Discriminator, Generator
 from figment.web.favourites import Favourites
 from figment.web.recipe import Recipe
 from figment.web.worker import Busy, Scene, Worker
@@ -96,7 +99,7 @@ class Jobs:
         self.change = threading.Condition()
         self.closed = False
         self.folder = tempfile.TemporaryDirectory(prefix="figment-studio-")
-        self.spare: tuple[str, Any, Any] | None = None
+        self.spare: tuple[str, Generator, Discriminator | None] | None = None
         self.thread = threading.Thread(target=self._run, name="figment-jobs", daemon=True)
         self.thread.start()
 
@@ -253,13 +256,8 @@ class Jobs:
         steps: int | None,
     ) -> None:
         """Project on a copy of the generator: the worker goes on drawing with the one it has."""
-        try:
-            from figment.draw.project import head_of, project_picture
-        except ImportError:
-            raise FigmentError("this figment can't project pictures") from None
         job.step(0.0, "looking for the head")
         g, d = self._networks(scene)
-        place = next(g.parameters()).device
         target = head_of(picture, g.resolution, g.channels)  # [1, C, R, R]
         best = 0.0
 
@@ -269,25 +267,20 @@ class Jobs:
             job.progress, job.note = step / max(of, 1), f"step {step} of {of}, distance {distance:.3f}"
             return not job.stop.is_set()
 
-        options: dict[str, Any] = {} if steps is None else {"steps": steps}
-        found = project_picture(g, target.to(place), d=d, space=space, on_step=on_step, **options)
+        found = project_picture(g, target.to(g.device), d=d, space=space, steps=steps or STEPS, on_step=on_step)
         job.step(1.0, "keeping it")
         key = self.favourites.keep_latent(found.w[0], name, float(found.distance), _target_png(target))
         job.result = {"recipe": f"{key}@1", "target": f"/latents/{key}.png", "distance": round(found.distance, 4)}
 
-    def _networks(self, scene: Scene) -> tuple[Any, Any]:
+    def _networks(self, scene: Scene) -> tuple[Generator, Discriminator | None]:
         """A generator and a discriminator (None where the model has none) of this thread's own."""
         if self.spare is None or self.spare[0] != scene.digest:
-            from figment.models import load
-
-            model, place = load(str(self.model)), next(scene.g.parameters()).device
-            d = model.d.to(place).eval().requires_grad_(False) if model.d is not None else None
+            model = load(self.model)
+            d = model.d.to(scene.g.device).eval().requires_grad_(False) if model.d is not None else None
             self.spare = (scene.digest, copy.deepcopy(scene.g).requires_grad_(False), d)
         return self.spare[1], self.spare[2]
 
 
 def _target_png(target: Tensor) -> bytes:
     """The head that is looked for as a PNG; `target` [1, C, R, R] in [-1, 1]."""
-    from figment.base.pixels import to_uint8
-
     return png_bytes(Image.fromarray(to_uint8(target.detach().cpu())[0].permute(1, 2, 0).numpy().squeeze()))

@@ -11,7 +11,6 @@ import io
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from figment.draw.grid import make_grid
 from figment.draw.latents import seeds_to_w
 from figment.draw.morph import morph
 from figment.draw.render import load_generator, render_each
+from figment.nets.base import Generator
 from figment.web.compose import Composer, digest_of, find_directions
 from figment.web.favourites import Favourites
 from figment.web.recipe import parse_recipe
@@ -150,7 +150,7 @@ def _keep(site: Path, number: int, name: str, image: np.ndarray) -> Kept:
     return Kept(file, name)
 
 
-def _favourites(model: Path, g: Any, given: Path | None) -> Iterator[tuple[str, np.ndarray]]:
+def _favourites(model: Path, g: Generator, given: Path | None) -> Iterator[tuple[str, np.ndarray]]:
     """Names and pictures of the favourites, as `given` or as the studio keeps them beside the model."""
     weights = model / "model.safetensors" if model.is_dir() else model
     path = given or (model / "studio.db" if model.is_dir() else model.with_name(f"{model.stem}.studio.db"))
@@ -164,7 +164,7 @@ def _favourites(model: Path, g: Any, given: Path | None) -> Iterator[tuple[str, 
     yield from zip([name for name, _ in named], images, strict=True)
 
 
-def _recipes(path: Path, g: Any, weights: Path, model: Path) -> list[tuple[str, Tensor]]:
+def _recipes(path: Path, g: Generator, weights: Path, model: Path) -> list[tuple[str, Tensor]]:
     """The studio's favourites as names and w; those of other models are left out, and said so."""
     found, digest = [], digest_of(weights)
     with Favourites(path) as store:
@@ -173,13 +173,13 @@ def _recipes(path: Path, g: Any, weights: Path, model: Path) -> list[tuple[str, 
             try:
                 if each.digest != digest:
                     raise FigmentError("drawn by another model")
-                found.append((each.name, composer.w(parse_recipe(each.recipe))))
+                found.append((each.name, composer.w(parse_recipe(each.recipe, bands=g.family.bands))))
             except FigmentError as error:
                 say(f"{path}: favourite {each.name or each.recipe!r} left out ({error})")
     return found
 
 
-def _saved_latents(path: Path, g: Any) -> list[Tensor]:
+def _saved_latents(path: Path, g: Generator) -> list[Tensor]:
     """w [N, L, D] or [L, D] of a .npy file, for this generator."""
     try:
         values = np.load(path, allow_pickle=False)

@@ -14,18 +14,16 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from figment.base.errors import FigmentError
+from figment.nets.base import BANDS
 
 Terms = tuple[tuple[str, float], ...]
 """Sources and their weights."""
-Bands = tuple[Terms, Terms, Terms]
-"""Terms of the coarse, the middle and the fine layers."""
-
-BANDS = ("coarse", "middle", "fine")
 SOURCE = re.compile(r"[0-9]{1,10}|p[0-9a-f]{16}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 NUMBER = re.compile(r"[+-]?([0-9]{1,12}(\.[0-9]{0,18})?|\.[0-9]{1,18})(e[+-]?[0-9]{1,2})?")
@@ -44,8 +42,8 @@ DIGITS = 4
 class Recipe:
     """What a character is made of."""
 
-    bands: Bands
-    """What the coarse, middle and fine layers come from."""
+    bands: tuple[Terms, ...]
+    """The sources of each band of layers of the generator's family, in their order."""
     psi: float = 0.7
     """Truncation: 0 the mean character, 1 the full variety."""
     edits: tuple[tuple[str, float], ...] = ()
@@ -69,15 +67,16 @@ class Recipe:
 def parse_recipe(
     text: str,
     flag: str = "r",  # what a message calls it
+    bands: Collection[str] = BANDS,  # names of the bands of layers that the generator's family has
 ) -> Recipe:
-    """The recipe that `text` tells; raises FigmentError with the value and the rule."""
+    """Return the recipe that `text` spells; raises FigmentError with the value and the rule."""
     if len(text) > MAX_TEXT:
         raise FigmentError(f"{flag}: {len(text)} characters; a recipe has at most {MAX_TEXT}")
     head, _, tail = text.partition("!")
     terms, at, psi = head.partition("@")
-    bands = [_terms(part, flag) for part in terms.split(";")]
-    if len(bands) not in (1, 3):
-        raise FigmentError(f"{flag} {text[:80]!r}: needs one list of sources or three (coarse;middle;fine)")
+    lists = tuple(_terms(part, flag) for part in terms.split(";"))
+    if len(lists) not in (1, len(bands)):
+        raise FigmentError(f"{flag} {text[:80]!r}: must be one list of sources, or one for each of {';'.join(bands)}")
     edits = {}
     for part in tail.split(",") if tail else []:
         name, _, amount = part.rpartition(":")
@@ -87,7 +86,7 @@ def parse_recipe(
     if len(edits) > MAX_EDITS:
         raise FigmentError(f"{flag}: {len(edits)} edits; at most {MAX_EDITS}")
     return Recipe(
-        bands=(bands[0], bands[0], bands[0]) if len(bands) == 1 else (bands[0], bands[1], bands[2]),
+        bands=lists * len(bands) if len(lists) == 1 else lists,
         psi=read_number(psi, f"{flag} psi", -MAX_PSI, MAX_PSI) if at else Recipe.psi,
         edits=tuple((name, amount) for name, amount in sorted(edits.items()) if amount),
     )
@@ -130,13 +129,13 @@ def _number(value: float) -> str:
 def blend(
     first: Recipe,
     second: Recipe,
-    at: tuple[float, float, float],  # how much of `second`, for the coarse, middle and fine layers
+    at: Sequence[float],  # share of `second` in each band, 0 to 1
 ) -> Recipe:
     """`first` on its way to `second`: psi of `first`, edits by the mean way."""
     shares: list[tuple[float, ...]] = [(1 - share, share) for share in at]
-    edits = {name: sum(at) / 3 * amount for name, amount in second.edits}
+    edits = {name: sum(at) / len(at) * amount for name, amount in second.edits}
     for name, amount in first.edits:
-        edits[name] = edits.get(name, 0.0) + (1 - sum(at) / 3) * amount
+        edits[name] = edits.get(name, 0.0) + (1 - sum(at) / len(at)) * amount
     return _mix((first, second), shares, edits)
 
 
@@ -148,14 +147,15 @@ def breed(
     """A child: each band of layers mixes the parents' w with random weights that favour one, and mutates a little."""
     text = " ".join([str(seed), *map(str, parents)])
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
-    shares = [tuple(rng.dirichlet([0.5] * len(parents)).tolist()) for _ in BANDS]
-    mean = [sum(share[i] for share in shares) / 3 for i in range(len(parents))]
+    bands = len(parents[0].bands)
+    shares = [tuple(rng.dirichlet([0.5] * len(parents)).tolist()) for _ in range(bands)]
+    mean = [sum(share[i] for share in shares) / bands for i in range(len(parents))]
     edits: dict[str, float] = {}
     for parent, share in zip(parents, mean, strict=True):
         for name, amount in parent.edits:
             edits[name] = edits.get(name, 0.0) + share * amount
-    stranger = Recipe(bands=(((str(rng.integers(2**32)), 1.0),),) * 3, psi=parents[0].psi)
-    pulls = [float(rng.normal(0, mutation)) if mutation else 0.0 for _ in BANDS]
+    stranger = Recipe(bands=(((str(rng.integers(2**32)), 1.0),),) * bands, psi=parents[0].psi)
+    pulls = [float(rng.normal(0, mutation)) if mutation else 0.0 for _ in range(bands)]
     return _mix((*parents, stranger), [(*share, pull) for share, pull in zip(shares, pulls, strict=True)], edits)
 
 
@@ -175,7 +175,7 @@ def _mix(
                 terms[source] = terms.get(source, 0.0) + scaled
         bands.append(_trim(terms))
     kept = sorted(((name, round(amount, 2)) for name, amount in edits.items()), key=lambda item: -abs(item[1]))
-    mixed = Recipe(bands=(bands[0], bands[1], bands[2]), psi=psi)
+    mixed = Recipe(bands=tuple(bands), psi=psi)
     return replace(mixed, edits=tuple(sorted(item for item in kept[:MAX_EDITS] if item[1])))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from figment.base.files import write_bytes
 from figment.draw.export import HALF_LIMIT, LIMIT, compare, need_onnx, to_onnx
+from figment.nets.base import Generator
 from figment.web.runtime import VERSION, runtime_files
 from figment.web.site_page import PAGES, Drawing
 
@@ -30,7 +31,7 @@ OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR
 
 
 def add_generator(
-    g: Any,  # the generator, on the CPU
+    g: Generator,  # the generator, on the CPU
     config: dict[str, Any],  # what the model file says of itself
     site: Path,
     *,

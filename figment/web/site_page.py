@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from figment.nets.base import Generator
+
 PAGES = Path(__file__).parent / "pages"
 FACE = """        <a href="{file}" data-seed="{seed}" data-file="{file}">\
 <img src="{thumb}" alt="character {seed}" loading="lazy" width="{side}" height="{side}"><span>{seed}</span></a>"""
@@ -68,7 +70,7 @@ class Drawing:
 
 
 def facts_line(
-    g: Any,  # the generator
+    g: Generator,
     config: dict[str, Any],  # what the model file says of itself
     psi: float,
 ) -> str:

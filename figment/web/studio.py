@@ -29,8 +29,10 @@ from starlette.responses import JSONResponse, Response
 from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import find_run, need_file
 from figment.base.progress import say
+from figment.draw.directions import Direction
 from figment.draw.render import load_generator
 from figment.http.guard import RETRY_SEC, Guard, Refused
+from figment.nets.base import BANDS
 from figment.web.answers import ROUTES
 from figment.web.compose import Composer, digest_of, find_directions
 from figment.web.favourites import Favourites, favourites_path
@@ -67,7 +69,7 @@ class Studio:
         self.model, self.device = self.run or model, device
         self.file = self.model / "model.safetensors" if self.model.is_dir() else need_file(self.model, "MODEL")
         self.config: dict[str, Any] = {}
-        self.directions: dict[str, Any] = {}
+        self.directions: dict[str, Direction] = {}
         self.decoding, self.loading = asyncio.Semaphore(1), threading.Lock()
         self.stamp: tuple[int, int] | None = None
         self.newest = ""
@@ -94,6 +96,12 @@ class Studio:
             self.config, self.directions = config, find_directions(self.model, g)
             self.worker.show(Scene(g, Composer(g, self.favourites.latent, self.directions), digest))
 
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands of layers that recipes can mix; before there is a model, those of most families."""
+        scene = self.worker.scene
+        return tuple(BANDS if scene is None else scene.g.family.bands)
+
     def newer(self) -> bool:
         """Whether a run has written a model since it was loaded."""
         if self.run is None or not self.file.is_file():
@@ -112,6 +120,7 @@ class Studio:
             "resolution": scene.g.resolution,
             "channels": scene.g.channels,
             "layers": scene.g.num_layers,
+            "bands": list(self.bands),
             "kimg": self.config.get("kimg"),
             "pictures": data.get("pictures"),
             "licence": self.config.get("licence"),
@@ -160,39 +169,33 @@ def make_app(
         yield
         await asyncio.to_thread(studio.close)
 
-    told = {FigmentError: _mistake, Busy: _busy, Refused: _refused, HTTPException: _http, Exception: _crash}
-    app = Starlette(routes=ROUTES, lifespan=lifespan, exception_handlers=told)  # type: ignore[arg-type]
+    kinds = (FigmentError, Busy, Refused, HTTPException, Exception)
+    app = Starlette(routes=ROUTES, lifespan=lifespan, exception_handlers=dict.fromkeys(kinds, error_response))
     app.state.studio = studio
     return Guard(app, hosts=hosts, addresses=addresses, token=token)
 
 
-def _mistake(request: Request, error: FigmentError) -> Response:
-    """A bad value or upload: 400, or what fits a picture that can't be used."""
-    reasons = {"too-large": 413, "not-an-image": 415, "truncated": 422, "empty-file": 422}
-    status = reasons.get(error.reason, 422) if isinstance(error, UnreadableImage) else 400
-    return JSONResponse({"error": str(error)}, status)
+UPLOAD_STATUS = {"too-large": 413, "not-an-image": 415, "truncated": 422, "empty-file": 422}
+"""HTTP status for an upload that is no usable picture, by the reason."""
 
 
-def _busy(request: Request, error: Busy) -> Response:
-    """More than can be drawn in good time."""
-    return JSONResponse(
-        {"error": f"too much is waiting to be drawn; try again in {RETRY_SEC} s"}, 503, {"retry-after": str(RETRY_SEC)}
-    )
-
-
-def _refused(request: Request, error: Refused) -> Response:
-    return JSONResponse({"error": str(error)}, error.status, {"connection": "close"})
-
-
-def _http(request: Request, error: HTTPException) -> Response:
-    """No such page, not that method."""
-    reason = error.detail if error.detail != HTTPStatus(error.status_code).phrase else None
-    message = f"{request.method} {request.url.path[:200]}: {reason or HTTPStatus(error.status_code).phrase.lower()}"
-    return JSONResponse({"error": message}, error.status_code, dict(error.headers or {}))
-
-
-def _crash(request: Request, error: Exception) -> Response:
-    """A fault of the studio's own: the visitor is told no more than that."""
+def error_response(request: Request, error: Exception) -> Response:
+    """Return the answer to a request that failed: JSON with one line, and the status that fits."""
+    if isinstance(error, UnreadableImage):
+        return JSONResponse({"error": str(error)}, UPLOAD_STATUS.get(error.reason, 422))
+    if isinstance(error, FigmentError):
+        return JSONResponse({"error": str(error)}, 400)
+    if isinstance(error, Busy):
+        message = f"too many pictures are waiting to be drawn; try again in {RETRY_SEC} s"
+        return JSONResponse({"error": message}, 503, {"retry-after": str(RETRY_SEC)})
+    if isinstance(error, Refused):
+        return JSONResponse({"error": str(error)}, error.status, {"connection": "close"})
+    if isinstance(error, HTTPException):
+        phrase = HTTPStatus(error.status_code).phrase
+        reason = error.detail if error.detail not in ("", phrase) else phrase.lower()
+        message = f"{request.method} {request.url.path[:200]}: {reason}"
+        return JSONResponse({"error": message}, error.status_code, dict(error.headers or {}))
+    # A fault of the studio itself: visitors get no details.
     return JSONResponse({"error": "the studio failed at this; the terminal says more"}, 500)
 
 

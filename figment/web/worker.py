@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +26,7 @@ from torch import Tensor
 from figment.base.errors import FigmentError
 from figment.base.pixels import resize_square
 from figment.draw.render import draw_pictures, picture_png
+from figment.nets.base import Generator
 from figment.web.compose import Composer
 from figment.web.recipe import Recipe
 
@@ -48,7 +49,7 @@ class Busy(Exception):
 class Scene:
     """The generator that is shown."""
 
-    g: Any
+    g: Generator
     composer: Composer
     digest: str
     """Of the model's file."""
@@ -58,7 +59,7 @@ class Scene:
 class Pending:
     """A picture somebody waits for."""
 
-    key: Any
+    key: Hashable
     scene: Scene
     recipe: Recipe | None = None
     size: int | None = None
@@ -76,17 +77,17 @@ class PictureCache:
         limit: int = CACHE_BYTES,
     ) -> None:
         self.limit, self.bytes = limit, 0
-        self.items: OrderedDict[Any, bytes] = OrderedDict()
+        self.items: OrderedDict[Hashable, bytes] = OrderedDict()
         self.lock = threading.Lock()
 
-    def get(self, key: Any) -> bytes | None:
+    def get(self, key: Hashable) -> bytes | None:
         """The picture of `key`, None where it is not remembered."""
         with self.lock:
             if key in self.items:
                 self.items.move_to_end(key)
             return self.items.get(key)
 
-    def put(self, key: Any, data: bytes) -> None:
+    def put(self, key: Hashable, data: bytes) -> None:
         """Remember `data`, and forget the oldest beyond the limit."""
         with self.lock:
             self.bytes += len(data) - len(self.items.pop(key, b""))
@@ -107,9 +108,9 @@ class Worker:
     ) -> None:
         self.limit, self.batch, self.cache = queue, batch, PictureCache(cache_bytes)
         self.scene: Scene | None = None
-        self.pictures: OrderedDict[Any, Pending] = OrderedDict()
-        self.frames: OrderedDict[Any, Pending] = OrderedDict()
-        self.known: dict[Any, Pending] = {}
+        self.pictures: OrderedDict[Hashable, Pending] = OrderedDict()
+        self.frames: OrderedDict[Hashable, Pending] = OrderedDict()
+        self.known: dict[Hashable, Pending] = {}
         self.drawn, self.batches, self.largest = 0, 0, 0
         self.change = threading.Condition()
         self.closed = False
@@ -157,7 +158,7 @@ class Worker:
                 self.known.pop(pending.key, None)
                 pending.future.cancel()
 
-    def _enqueue(self, pending: Pending, queue: OrderedDict[Any, Pending]) -> Pending:
+    def _enqueue(self, pending: Pending, queue: OrderedDict[Hashable, Pending]) -> Pending:
         if self.closed or len(self.known) >= self.limit:
             raise Busy
         queue[pending.key] = self.known[pending.key] = pending

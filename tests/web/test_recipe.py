@@ -66,6 +66,15 @@ def test_bad_recipes_are_one_line(text):
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
 
 
+def test_bands_are_those_of_the_family():
+    recipe = parse_recipe("1;2", bands=("low", "high"))
+    assert recipe.bands == ((("1", 1.0),), (("2", 1.0),)) and str(recipe) == "1;2@0.7"
+    assert len(parse_recipe("1", bands=("low", "high")).bands) == 2
+    assert [len(child.bands) for child in (breed([recipe, recipe], 1), blend(recipe, recipe, (0, 1)))] == [2, 2]
+    with pytest.raises(FigmentError, match="one for each of low;high"):
+        parse_recipe("1;2;3", bands=("low", "high"))
+
+
 def test_numbers_are_plain_and_bounded():
     assert read_number("1e-1", "psi", 0, 1) == 0.1
     for text in ("nan", "", "1.5", "0x1", " 1", "1_0", "infinity"):

@@ -1,3 +1,4 @@
+import base64
 import hashlib
 import io
 import shutil
@@ -69,7 +70,7 @@ def test_npm_fetches_once_and_only_the_known_bytes(tmp_path, contents, monkeypat
     monkeypatch.setattr(runtime.subprocess, "run", pack)
     with pytest.raises(FigmentError, match="another SHA-512"):
         runtime.runtime_files()
-    monkeypatch.setattr(runtime, "SHA512", runtime._digest(data))
+    monkeypatch.setattr(runtime, "SHA512", base64.b64encode(hashlib.sha512(data).digest()).decode())
     assert runtime.runtime_files() == contents
     assert "33 MB, sha512-" in capsys.readouterr().out
     assert runtime.runtime_files() == contents

@@ -1,11 +1,9 @@
+import copy
 import io
 import json
-import sys
 import threading
 import time
-import types
 
-import numpy as np
 import pytest
 import torch
 
@@ -17,6 +15,7 @@ from figment.base.errors import FigmentError
 from figment.base.files import write_json, write_text
 from figment.cli import app
 from figment.draw.latents import seeds_to_w
+from figment.draw.project import head_of, project_picture
 from figment.draw.render import draw_pictures, load_generator, picture_png
 from figment.http.guard import MAX_BODY
 from figment.web import answers
@@ -228,37 +227,21 @@ def test_a_film_can_be_stopped_and_jobs_are_bounded(visit):
     assert visit.get(f"/api/jobs/{started[0]['id']}/film.mp4").status_code == 404
 
 
-@pytest.fixture
-def projecting(monkeypatch):
-    """A projection that takes the mean character for found, after three steps."""
-
-    def project_picture(g, target, *, d=None, space="w", steps=3, seed=0, on_step=None):
-        for step in range(steps):
-            if on_step(step + 1, steps, 1.0 / (step + 1)) is False:
-                break
-        return types.SimpleNamespace(w=g.w_avg.expand(1, g.num_layers, -1).clone() + 0.25, distance=0.5)
-
-    def head_of(picture, resolution, channels):
-        pixels = np.asarray(picture.resize((resolution, resolution)))
-        return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 127.5 - 1
-
-    fake = types.ModuleType("figment.draw.project")
-    fake.project_picture, fake.head_of = project_picture, head_of
-    monkeypatch.setitem(sys.modules, "figment.draw.project", fake)
-
-
 def picture_bytes(form="PNG", size=(40, 30), **options):
     buffer = io.BytesIO()
     Image.new("RGB", size, (200, 80, 40)).save(buffer, form, **options)
     return buffer.getvalue()
 
 
-def test_an_upload_is_projected_and_kept(visit, projecting, studio):
+def test_an_upload_is_projected_and_kept(visit, studio):
     for form in ("PNG", "JPEG", "WEBP", "GIF", "BMP"):
-        job = visit.post("/api/project?name=me", content=picture_bytes(form))
+        job = visit.post("/api/project?name=me&steps=3", content=picture_bytes(form))
         assert job.status_code == 202
     done = ended(visit, job.json())
-    assert done["state"] == "done" and done["distance"] == 0.5 and done["recipe"].endswith("@1")
+    g = copy.deepcopy(studio.worker.scene.g)
+    found = project_picture(g, head_of(Image.open(io.BytesIO(picture_bytes("BMP"))), 16), steps=3)
+    assert done["state"] == "done" and done["distance"] == round(found.distance, 4) and done["recipe"].endswith("@1")
+    assert torch.equal(studio.favourites.latent(done["recipe"].removesuffix("@1")), found.w[0])
     first = visit.get("/face.png", params={"r": done["recipe"]})
     assert first.status_code == 200 and first.content != visit.get("/face.png?r=1@0").content
     target = visit.get(done["target"])
@@ -267,7 +250,7 @@ def test_an_upload_is_projected_and_kept(visit, projecting, studio):
     assert done["recipe"][:17] in child and visit.get("/face.png", params={"r": child}).status_code == 200
 
 
-def test_hostile_uploads_are_refused(visit, projecting, monkeypatch):
+def test_hostile_uploads_are_refused(visit, monkeypatch):
     monkeypatch.setattr(answers, "MAX_UPLOAD_PIXELS", 10**6)
     bomb = picture_bytes(size=(2000, 501))
     cases = {

@@ -1,13 +1,11 @@
-import sys
 import threading
-import types
 from concurrent.futures import CancelledError
-from pathlib import Path
 
 import pytest
 import torch
 
 from figment.base.errors import FigmentError
+from figment.draw.directions import rename, save_directions
 from figment.draw.render import load_generator
 from figment.web import worker as worker_module
 from figment.web.compose import Composer, find_directions
@@ -31,10 +29,12 @@ def worker(scene):
 
 @pytest.fixture
 def gate(monkeypatch):
-    """Holds the worker's drawing until it is opened; `entered` tells that it got there."""
+    """Holds the worker's drawing until it is opened; `entered` is set when it got there, `batches` has all w so far."""
     opened, entered, draw = threading.Event(), threading.Event(), worker_module.draw_pictures
+    opened.batches = []
 
     def held(g, ws):
+        opened.batches.append(ws)
         entered.set()
         assert opened.wait(20)
         return draw(g, ws)
@@ -89,16 +89,15 @@ def test_what_nobody_waits_for_is_not_drawn(worker, gate):
 def test_films_give_way_but_are_not_starved(worker, gate, scene):
     first = worker.ask(parse_recipe("0"))
     assert gate.entered.wait(20)
-    frames = [worker.ask_frame(scene, scene.composer.w(parse_recipe(str(seed)))) for seed in range(4)]
+    ws = [scene.composer.w(parse_recipe(str(seed))) for seed in range(14)]
+    frames = [worker.ask_frame(scene, w) for w in ws[10:]]
     for seed in range(1, 7):
         worker.ask(parse_recipe(str(seed)))
-    taken = worker._take()
-    assert [pending.w is not None for pending in taken] == [False, False, False, True]
-    for pending in taken:
-        pending.future.cancel()
     gate.set()
     assert first.future.result(20)
     assert frames[3].future.result(20).shape == (16, 16, 3)
+    # The second batch of four: three pictures, and one of the film's frames.
+    assert torch.equal(gate.batches[1], torch.stack([ws[1], ws[2], ws[3], ws[10]]))
 
 
 def test_a_bad_one_does_not_spoil_the_batch(worker, gate):
@@ -140,21 +139,24 @@ def test_another_model_or_size_is_another_tag():
     assert len({etag(("a", "1@0.7", None)), etag(("b", "1@0.7", None)), etag(("a", "1@0.7", 96))}) == 3
 
 
-def test_edits_move_along_named_directions(scene, monkeypatch):
-    fake = types.ModuleType("figment.draw.directions")
-    fake.apply_directions = lambda w, moves: w + sum(direction.vector * amount for direction, amount in moves)
-    fake.load_directions = lambda model: []
-    fake.sefa_directions = lambda g, count: [
-        types.SimpleNamespace(name=name, vector=torch.full((8,), 2.0)) for name in ("sefa-1", "not / a name")
-    ]
-    monkeypatch.setitem(sys.modules, "figment.draw.directions", fake)
-    offered = find_directions(Path("model"), scene.g)
-    assert list(offered) == ["sefa-1"]
+def test_edits_move_along_named_directions(scene, tmp_path):
+    model = tmp_path / "model.safetensors"
+    offered = find_directions(model, scene.g)
+    assert list(offered) == [f"sefa-{i}" for i in range(1, 9)]
     composer = Composer(scene.g, lambda key: None, offered)
     plain, moved = composer.w(parse_recipe("1")), composer.w(parse_recipe("1!sefa-1:1.5"))
-    assert torch.allclose(moved, plain + 3)
+    assert torch.allclose(moved, plain + 1.5 * offered["sefa-1"].scale * offered["sefa-1"].vector)
     with pytest.raises(FigmentError, match="no such direction"):
         composer.w(parse_recipe("1!strange:1"))
+
+    # Directions that were saved take their place, as far as a recipe can spell their names.
+    save_directions(model, [rename(offered["sefa-1"], name) for name in ("smile", "not / a name")])
+    assert list(find_directions(model, scene.g)) == ["smile"]
+
+
+def test_a_recipe_of_other_bands_is_refused(scene):
+    with pytest.raises(FigmentError, match="2 bands; this model has coarse, middle, fine"):
+        scene.composer.w(parse_recipe("1;2", bands=("low", "high")))
 
 
 def test_bands_come_from_their_sources_and_psi_draws_in(scene):
