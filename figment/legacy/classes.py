@@ -1,4 +1,4 @@
-"""The handful of names in checkpoints' pickles, and the plain values that stand for calling them."""
+"""The classes and functions that checkpoints may name, each with a builder that returns a plain value instead."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from figment.legacy.machine import Builder, Damaged, Name, Record, Refused
+from figment.legacy.pickle_vm import Builder, Damaged, Name, Record, Refused
 
 STORAGES = {
     "FloatStorage": "f4",
@@ -24,28 +24,36 @@ STORAGES = {
     "ByteStorage": "u1",
     "BoolStorage": "b1",
 }
+"""torch's storage classes and the numpy type codes of their numbers."""
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 
 @dataclass(eq=False)
 class Storage:
-    """A run of numbers of one type that tensors are windows of; its bytes may follow later in the file."""
+    """A flat array of numbers that tensors are views of. Its bytes may come later in the file."""
 
     code: str
-    """Type and size, such as `f4`; `bf16` for bfloat16."""
+    """numpy type code, such as `f4`; `bf16` for bfloat16."""
     count: int
-    """Numbers in it."""
+    """How many numbers it has."""
     data: memoryview | None = None
-    """Its bytes; None until they were found."""
+    """Its bytes; None until they are read."""
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per number."""
+        return 2 if self.code == "bf16" else np.dtype(self.code).itemsize
 
     def numbers(self) -> np.ndarray:
-        """All of it as one line of numbers, a view of the file (bfloat16: as float32)."""
+        """Return all numbers as a 1-D view of the file; bfloat16 is converted to float32.
+
+        Raises Damaged if bytes are missing.
+        """
         if self.data is None:
-            raise Damaged("a tensor's numbers are missing")
-        size = 2 if self.code == "bf16" else np.dtype(self.code).itemsize
-        if len(self.data) < self.count * size:
-            raise Damaged("a tensor's numbers are cut off")
-        data = self.data[: self.count * size]
+            raise Damaged("the data of a tensor is missing")
+        if len(self.data) < self.count * self.itemsize:
+            raise Damaged("the data of a tensor is cut off")
+        data = self.data[: self.count * self.itemsize]
         if self.code == "bf16":
             return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
         return np.frombuffer(data, "<" + self.code)
@@ -53,7 +61,7 @@ class Storage:
 
 @dataclass(eq=False)
 class StoredTensor:
-    """A window of a storage."""
+    """A strided view of a storage."""
 
     storage: Storage
     offset: int
@@ -62,34 +70,34 @@ class StoredTensor:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its numbers."""
-        return math.prod(self.shape) * (2 if self.storage.code == "bf16" else np.dtype(self.storage.code).itemsize)
+        """Size in bytes."""
+        return math.prod(self.shape) * self.storage.itemsize
 
     def array(self) -> np.ndarray:
-        """Its numbers, a view of the file; never larger than the storage."""
+        """Return the tensor as a read-only view of the file. Raises Damaged if it exceeds its storage."""
         last = self.offset + sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
         if 0 in self.shape:
             return np.zeros(self.shape, np.float32)
         if last >= self.storage.count or math.prod(self.shape) > self.storage.count:
-            raise Damaged("a tensor reaches beyond its storage")
+            raise Damaged("a tensor exceeds its storage")
         numbers = self.storage.numbers()
         strides = [step * numbers.itemsize for step in self.stride]
         return np.lib.stride_tricks.as_strided(numbers[self.offset :], self.shape, strides, writeable=False)
 
 
 def _sizes(value: Any) -> tuple[int, ...]:
-    """`value` as a shape or strides: at most 8 numbers from 0 on."""
+    """Return `value` as a shape or strides: at most 8 non-negative integers."""
     if not isinstance(value, tuple | list) or len(value) > 8:
-        raise Damaged("a shape that is none")
+        raise Damaged("an array with an invalid shape")
     if not all(type(size) is int and 0 <= size < 2**48 for size in value):
-        raise Damaged("a shape that is none")
+        raise Damaged("an array with an invalid shape")
     return tuple(value)
 
 
 def _dtype(record: Any) -> np.dtype[Any]:
-    """The type that a pickled numpy dtype means; numbers only."""
+    """Return the numpy dtype of a pickled one, which must be numeric."""
     if not isinstance(record, Record) or record.kind != "dtype":
-        raise Damaged("an array without a type")
+        raise Damaged("an array without a dtype")
     order = record.state.get("order")
     sign = order[1] if isinstance(order, tuple) and len(order) > 1 and order[1] in ("<", ">") else "<"
     dtype: np.dtype[Any] = np.dtype(sign + record.state["code"])
@@ -99,24 +107,24 @@ def _dtype(record: Any) -> np.dtype[Any]:
 def _make_dtype(arguments: tuple[Any, ...]) -> Record:
     code = arguments[0] if arguments else None
     if not isinstance(code, str) or not re.fullmatch(r"[<>|=]?(b1|[iu][1248]|f[248])", code):
-        raise Refused("it holds an array that is not of numbers")
+        raise Refused("the pickle holds an array that is not of numbers")
     return Record("dtype", {"code": code.lstrip("<>|=")})
 
 
 def _array(data: Any, dtype: np.dtype[Any], shape: Any, order: str) -> np.ndarray:
-    """The array of `data`, a view of the file's bytes wherever they stand there."""
-    if isinstance(data, str):  # Python 2's bytes, or protocol 2's way to write them
+    """Return the array with these bytes, as a view of the file if they are stored as bytes."""
+    if isinstance(data, str):  # Python 2 and pickle protocol 2 write bytes as Latin-1 text
         data = data.encode("latin-1")
     shape = _sizes(shape)
     if not isinstance(data, bytes | memoryview) or math.prod(shape) * dtype.itemsize != len(data):
-        raise Damaged("an array whose bytes do not fit its shape")
+        raise Damaged("an array whose size does not match its shape")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
 def _fill_array(state: Any) -> np.ndarray:
-    """The array of numpy's pickled state: (version, shape, type, column-major, bytes), the version optional."""
+    """Return the array of numpy's pickled state: ([version,] shape, dtype, is_fortran, bytes)."""
     if not isinstance(state, tuple) or len(state) not in (4, 5):
-        raise Damaged("an array without its parts")
+        raise Damaged("an array with an incomplete state")
     shape, dtype, column_major, data = state[-4:]
     return _array(data, _dtype(dtype), shape, "F" if column_major else "C")
 
@@ -139,7 +147,7 @@ def _make_tensor(arguments: tuple[Any, ...]) -> StoredTensor:
     storage, offset, shape, stride = arguments[:4]
     shape, stride = _sizes(shape), _sizes(stride)
     if not isinstance(storage, Storage) or type(offset) is not int or offset < 0 or len(shape) != len(stride):
-        raise Damaged("a tensor without its parts")
+        raise Damaged("a tensor with an incomplete state")
     return StoredTensor(storage, offset, shape, stride)
 
 
@@ -150,15 +158,15 @@ def _make_dict(arguments: tuple[Any, ...]) -> dict[Any, Any]:
     if not isinstance(pairs, list | tuple) or not all(
         isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str | int) for pair in pairs
     ):
-        raise Damaged("a dictionary that is none")
+        raise Damaged("an invalid dictionary")
     return dict(pairs)
 
 
 def _make_persistent(arguments: tuple[Any, ...]) -> Record:
-    """An object of stylegan2-ada's `torch_utils.persistence`: its class's name and state, its source left unread."""
+    """Return an object of stylegan2-ada's `torch_utils.persistence` as a record. Its source code is ignored."""
     meta = arguments[0] if arguments else None
     if not isinstance(meta, dict) or not isinstance(meta.get("class_name"), str):
-        raise Damaged("a persistent object without its class")
+        raise Damaged("a persistent object without a class")
     state = meta.get("state")
     return Record(meta["class_name"], state if isinstance(state, dict) else {})
 
@@ -166,20 +174,20 @@ def _make_persistent(arguments: tuple[Any, ...]) -> Record:
 def _make_bytes(arguments: tuple[Any, ...]) -> bytes:
     text = arguments[0]
     if not isinstance(text, str) or arguments[1:] not in (("latin1",), ("latin-1",)):
-        raise Damaged("bytes that are none")
+        raise Damaged("invalid bytes")
     return text.encode("latin-1")
 
 
-def _make_no_bytes(arguments: tuple[Any, ...]) -> bytes:
+def _make_empty_bytes(arguments: tuple[Any, ...]) -> bytes:
     if arguments:
-        raise Damaged("bytes that are none")
+        raise Damaged("invalid bytes")
     return b""
 
 
 def _make_object(arguments: tuple[Any, ...]) -> Any:
-    """copyreg's way to make an object: (class, base, state)."""
+    """Return an object from copyreg's (class, base, state)."""
     if len(arguments) != 3 or not isinstance(arguments[0], Name) or arguments[0].name == "_reconstructor":
-        raise Damaged("an object without its class")
+        raise Damaged("an object without a class")
     return BUILDERS[arguments[0]](())
 
 
@@ -200,42 +208,43 @@ def _shape(arguments: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def _only_named(arguments: tuple[Any, ...]) -> Any:
-    raise Refused("it calls a class that checkpoints only mention; nothing was run")
+    raise Refused("the pickle calls a class that checkpoints only mention; nothing was run")
 
 
 def _table() -> dict[Name, Builder]:
-    """The names by module, the same thing under each of its names."""
+    """Return the builder of every name, with old and new module names."""
     table: dict[Name, Builder] = {}
 
-    def know(modules: str, names: str, builder: Callable[[tuple[Any, ...]], Any]) -> None:
+    def add(modules: str, names: str, builder: Callable[[tuple[Any, ...]], Any]) -> None:
         table.update({Name(module, name): builder for module in modules.split() for name in names.split()})
 
     # numpy
-    know("numpy.core.multiarray numpy._core.multiarray", "_reconstruct", _make_ndarray)
-    know("numpy.core.multiarray numpy._core.multiarray", "scalar", _make_scalar)
-    know("numpy.core.numeric numpy._core.numeric", "_frombuffer", _make_buffer_array)
-    know("numpy", "dtype", _make_dtype)
-    know("numpy", "ndarray", _only_named)
+    add("numpy.core.multiarray numpy._core.multiarray", "_reconstruct", _make_ndarray)
+    add("numpy.core.multiarray numpy._core.multiarray", "scalar", _make_scalar)
+    add("numpy.core.numeric numpy._core.numeric", "_frombuffer", _make_buffer_array)
+    add("numpy", "dtype", _make_dtype)
+    add("numpy", "ndarray", _only_named)
     # Python
-    know("collections", "OrderedDict", _make_dict)
-    know("builtins __builtin__", "bytes", _make_no_bytes)
-    know("argparse", "Namespace", _record("Namespace"))
-    know("_codecs", "encode", _make_bytes)
-    know("copyreg copy_reg", "_reconstructor", _make_object)
-    know("builtins __builtin__", "object dict set", _only_named)
+    add("collections", "OrderedDict", _make_dict)
+    add("builtins __builtin__", "bytes", _make_empty_bytes)
+    add("argparse", "Namespace", _record("Namespace"))
+    add("_codecs", "encode", _make_bytes)
+    add("copyreg copy_reg", "_reconstructor", _make_object)
+    add("builtins __builtin__", "object dict set", _only_named)
     # TensorFlow StyleGAN, StyleGAN2 and ProGAN
-    know("dnnlib.tflib.network tfutil", "Network", _record("Network"))
-    know("dnnlib.util dnnlib", "EasyDict", _make_dict)
+    add("dnnlib.tflib.network tfutil", "Network", _record("Network"))
+    add("dnnlib.util dnnlib", "EasyDict", _make_dict)
     # stylegan2-ada-pytorch, stylegan3
-    know("torch_utils.persistence", "_reconstruct_persistent_obj", _make_persistent)
+    add("torch_utils.persistence", "_reconstruct_persistent_obj", _make_persistent)
     # torch
-    know("torch._utils", "_rebuild_parameter _rebuild_parameter_with_state", _value)
-    know("torch._utils", "_rebuild_tensor _rebuild_tensor_v2", _make_tensor)
-    know("torch", "Size", _shape)
-    know("torch", "device", _text)
-    know("torch torch.storage", " ".join(STORAGES), _only_named)
-    know("torch", " ".join(DTYPES), _only_named)
+    add("torch._utils", "_rebuild_parameter _rebuild_parameter_with_state", _value)
+    add("torch._utils", "_rebuild_tensor _rebuild_tensor_v2", _make_tensor)
+    add("torch", "Size", _shape)
+    add("torch", "device", _text)
+    add("torch torch.storage", " ".join(STORAGES), _only_named)
+    add("torch", " ".join(DTYPES), _only_named)
     return table
 
 
 BUILDERS = _table()
+"""Builder for every name that a checkpoint may use."""

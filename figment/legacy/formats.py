@@ -1,4 +1,4 @@
-"""Foreign checkpoints: which program wrote a file, and the model in it."""
+"""Foreign checkpoints: find out which program wrote a file and read the model in it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import Any
 from figment.base.errors import FigmentError
 from figment.base.files import need_file
 from figment.legacy import ada, lucidrains, rosinality1, rosinality2, tensorflow, torchfile
-from figment.legacy.machine import Record
+from figment.legacy.pickle_vm import Record
 from figment.legacy.variables import listed
 from figment.nets.checkpoint import Model
 
 
 def load(path: str | Path) -> Model:
-    """The model in a foreign checkpoint; raises FigmentError in one line for anything else. Runs no code of it."""
+    """Return the model in a foreign checkpoint, without executing code from it.
+
+    Raises FigmentError, in one line that begins with the path, for a damaged, hostile or unknown file.
+    """
     path = Path(path)
     need_file(path, "model")
     try:
@@ -24,11 +27,11 @@ def load(path: str | Path) -> Model:
         raise FigmentError(text if text.startswith(str(path)) else f"{path}: {text}") from None
     except MemoryError:
         raise FigmentError(f"{path}: needs more memory than this machine has") from None
-    except Exception as error:  # a damaged file may break a reader anywhere; its user is told one line
+    except Exception as error:  # a damaged file can break a reader anywhere
         text = str(error).splitlines()[0][:200] if str(error) else ""
         raise FigmentError(f"{path}: a damaged checkpoint ({type(error).__name__}: {text})") from None
     if not model.networks():
-        raise FigmentError(f"{path}: holds no network")
+        raise FigmentError(f"{path}: contains no network")
     model.config.setdefault("licence", "as its origin says; weights made by others stay under their licence")
     model.config["source"] = path.name
     if model.g_ema is not None:
@@ -37,7 +40,7 @@ def load(path: str | Path) -> Model:
 
 
 def _read(value: Any, path: Path) -> Model:
-    """The model in a file's content, by the first reader that knows it."""
+    """Return the model in the content of a file, with the first reader that recognizes it."""
     where = str(path)
     if isinstance(value, tuple | list) and value and all(isinstance(part, Record) for part in value):
         return tensorflow.read(value, where)
@@ -52,4 +55,4 @@ def _read(value: Any, path: Path) -> Model:
     if isinstance(value, dict) and any(isinstance(value.get(key), Record) for key in ada.NETWORKS):
         return ada.read(value, where)
     held = f"a dictionary of {listed([str(k) for k in value], 12)}" if isinstance(value, dict) else type(value).__name__
-    raise FigmentError(f"{where}: not a checkpoint that figment knows; it holds {held}")
+    raise FigmentError(f"{where}: not a checkpoint that figment can read; it contains {held}")

@@ -1,4 +1,4 @@
-"""lucidrains/stylegan2-pytorch: `model_N.pt`, the state of its whole `GAN`, with the settings in `.config.json`."""
+"""Files of lucidrains/stylegan2-pytorch: `model_N.pt`, the state of its `GAN` module, and `.config.json` beside it."""
 
 from __future__ import annotations
 
@@ -12,31 +12,36 @@ from torch import Tensor
 
 from figment.base.errors import FigmentError
 from figment.legacy.torchfile import as_array
-from figment.legacy.variables import SOFT_TAPS, Variables, estimate_w_avg, listed
+from figment.legacy.variables import FIR_121, Variables, estimate_w_avg, listed
 from figment.nets.checkpoint import Model, fill_discriminator, fill_generator
 
 ORIGIN = "lucidrains/stylegan2-pytorch"
 
 
 def fits(value: Any) -> bool:
-    """Whether a file's content looks like this program's."""
+    """Return whether the content of a file looks like this program's."""
     return isinstance(value, dict) and isinstance(value.get("GAN"), dict) and "S.net.0.weight" in value["GAN"]
 
 
 def read(value: dict[str, Any], where: str, path: Path | None = None) -> Model:
-    """The model in a state; the trainer's settings are looked for beside `path`."""
-    strangers = sorted(str(key) for key in set(value) - {"GAN", "version"})
-    if strangers:
-        raise FigmentError(f"{where}: left over: {listed(strangers)}")
+    """Return the model in a checkpoint. Settings come from a file beside `path`; None uses the defaults.
+
+    Raises FigmentError for left-over variables.
+    """
+    unknown = sorted(str(key) for key in set(value) - {"GAN", "version"})
+    if unknown:
+        raise FigmentError(f"{where}: left over: {listed(unknown)}")
     state = value["GAN"]
     settings = _settings(path)
     model = Model(origin=ORIGIN)
-    model.config["notes"] = "w_avg from 4096 seeds and the noise map from seed 0: the file has neither"
+    model.config["notes"] = (
+        "w_avg is estimated from 4096 latents and the noise map is drawn with seed 0: the file has neither"
+    )
     if isinstance(value.get("version"), str):
         model.config["program_version"] = value["version"][:40]
 
-    # Generator and mapping, trained and averaged, and the discriminator; its second name must hold the same numbers.
-    _same(state, "D_aug.D.", "D.", where)
+    # Both generators (trained and averaged) and the discriminator, which the file holds under two names.
+    _check_equal(state, "D_aug.D.", "D.", where)
     for part, mapping, synthesis in (("g", "S.", "G."), ("g_ema", "SE.", "GE.")):
         values = {k: v for k, v in state.items() if isinstance(k, str) and k.startswith((mapping, synthesis))}
         v = Variables(values, f"{where}: {synthesis[:-1]}")
@@ -56,7 +61,7 @@ def read(value: dict[str, Any], where: str, path: Path | None = None) -> Model:
 
 
 def _settings(path: Path | None) -> dict[str, Any]:
-    """The trainer's settings beside the file, `.config.json` or `NAME_config.json`; empty where there are none."""
+    """Return the settings in `.config.json` or `NAME_config.json` beside the file; empty if there are none."""
     if path is None:
         return {}
     prefix = re.sub(r"_?model_\d+$", "", path.stem)
@@ -71,8 +76,8 @@ def _settings(path: Path | None) -> dict[str, Any]:
     return {}
 
 
-def _same(state: dict[Any, Any], second: str, first: str, where: str) -> None:
-    """Raise FigmentError where variables under two names differ."""
+def _check_equal(state: dict[Any, Any], second: str, first: str, where: str) -> None:
+    """Raise FigmentError if variables differ between the prefixes `first` and `second`."""
     for name in state:
         if isinstance(name, str) and name.startswith(second):
             twin = first + name[len(second) :]
@@ -95,13 +100,13 @@ def _generator(
     if not depth:
         raise FigmentError(f"{v.where}: missing {mapping}net.0.weight")
 
-    # The first picture, then the levels.
+    # The constant input, then the blocks.
     no_const = f"{synthesis}to_initial_block.weight" in v
     if no_const:
         tensors["to_const.weight"] = v.take(f"{synthesis}to_initial_block.weight")
     else:
         tensors["const"] = v.rank_one(f"{synthesis}initial_block", 4)
-    levels = len({m[1] for name in v.values if (m := re.match(rf"{synthesis}blocks\.(\d+)\.", name))})
+    blocks = len({m[1] for name in v.values if (m := re.match(rf"{synthesis}blocks\.(\d+)\.", name))})
     renamed = {
         "to_style1": "conv1.style",
         "to_noise1": "noise1",
@@ -111,17 +116,17 @@ def _generator(
     }
     for part in ("weight", "bias"):
         tensors[f"conv.{part}"] = v.take(f"{synthesis}initial_conv.{part}")
-        for k in range(levels):
+        for k in range(blocks):
             for theirs, ours in renamed.items():
                 tensors[f"blocks.{k}.{ours}.{part}"] = v.take(f"{synthesis}blocks.{k}.{theirs}.{part}")
-    for k in range(levels):
+    for k in range(blocks):
         for theirs, ours in (("conv1", "conv1"), ("conv2", "conv2"), ("to_rgb.conv", "rgb")):
             tensors[f"blocks.{k}.{ours}.weight"] = v.take(f"{synthesis}blocks.{k}.{theirs}.weight")
-    v.skip_filters(r"upsample\.1\.f$", SOFT_TAPS)
+    v.skip_filters(r"upsample\.1\.f$", FIR_121)
 
-    if not 1 <= levels <= 12:
-        raise FigmentError(f"{v.where}: {levels} levels")
-    resolution = 2 << levels
+    if not 1 <= blocks <= 12:
+        raise FigmentError(f"{v.where}: has {blocks} blocks, expected 1 to 12")
+    resolution = 2 << blocks
     z_dim = len(tensors["mapper.layers.0.bias"])
     tensors["w_avg"] = torch.zeros(z_dim)
     tensors["noise"] = torch.rand(resolution, resolution, generator=torch.Generator().manual_seed(0))
@@ -130,7 +135,7 @@ def _generator(
         "z_dim": z_dim,
         "resolution": resolution,
         "channels": len(tensors["blocks.0.rgb.weight"]),
-        "widths": [len(tensors[f"blocks.{k}.noise1.bias"]) for k in range(levels)],
+        "widths": [len(tensors[f"blocks.{k}.noise1.bias"]) for k in range(blocks)],
         "map_depth": depth,
         "map_lr_mul": float(lr_mul) if isinstance(lr_mul, int | float) else 0.1,
         "no_const": no_const,
@@ -139,23 +144,23 @@ def _generator(
 
 
 def _discriminator(v: Variables) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    levels = len({m[1] for name in v.values if (m := re.match(r"D\.blocks\.(\d+)\.", name))})
-    if not 2 <= levels <= 13:
-        raise FigmentError(f"{v.where}: {levels} levels")
+    blocks = len({m[1] for name in v.values if (m := re.match(r"D\.blocks\.(\d+)\.", name))})
+    if not 2 <= blocks <= 13:
+        raise FigmentError(f"{v.where}: has {blocks} blocks, expected 2 to 13")
     tensors: dict[str, Tensor] = {}
     for part in ("weight", "bias"):
-        for k in range(levels):
+        for k in range(blocks):
             names = {"conv_res": "skip", "net.0": "conv1", "net.2": "conv2"}
-            if k < levels - 1:
+            if k < blocks - 1:
                 names["downsample.1"] = "down"
             for theirs, ours in names.items():
                 tensors[f"blocks.{k}.{ours}.{part}"] = v.take(f"D.blocks.{k}.{theirs}.{part}")
         tensors[f"conv.{part}"] = v.take(f"D.final_conv.{part}")
         tensors[f"out.{part}"] = v.take(f"D.to_logit.{part}")
-    v.skip_filters(r"downsample\.0\.f$", SOFT_TAPS)
+    v.skip_filters(r"downsample\.0\.f$", FIR_121)
     config = {
-        "resolution": 1 << levels,
+        "resolution": 1 << blocks,
         "channels": tensors["blocks.0.conv1.weight"].shape[1],
-        "widths": [len(tensors[f"blocks.{k}.conv1.bias"]) for k in range(levels)],
+        "widths": [len(tensors[f"blocks.{k}.conv1.bias"]) for k in range(blocks)],
     }
     return config, tensors

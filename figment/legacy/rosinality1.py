@@ -1,8 +1,8 @@
-"""rosinality/style-based-gan-pytorch: StyleGAN in PyTorch, read and written.
+"""Files of rosinality/style-based-gan-pytorch: StyleGAN in PyTorch.
 
-Its networks always have nine levels, of which a file's name tells how many were trained. What it does otherwise than
-the original: the bias before the blur, 1e-5 in the instance norm, gain sqrt(2) in every layer, one noise map for
-both layers of a level, and enlarging kernels divided by four where fused.
+Its networks always have nine blocks; the file name says how many are trained. Differences from the original StyleGAN:
+the bias comes before the blur, the instance norm adds 1e-5, every layer has gain sqrt(2), both layers of a block share
+a noise map, and fused upsampling kernels are divided by four.
 """
 
 from __future__ import annotations
@@ -15,33 +15,40 @@ import torch
 from torch import Tensor
 
 from figment.base.errors import FigmentError
-from figment.legacy.variables import SOFT_TAPS, Variables, estimate_w_avg, listed
+from figment.legacy.variables import FIR_121, Variables, estimate_w_avg, listed
 from figment.nets.checkpoint import Model, fill_discriminator, fill_generator
 
 ORIGIN = "rosinality/style-based-gan-pytorch"
 SQRT2 = math.sqrt(2.0)
 DROPPED = ("g_optimizer", "d_optimizer")
+"""Entries of a checkpoint that are ignored."""
 TRANSPOSED = (1, 0, 2, 3)
+"""Axes that turn [in, out, h, w] into [out, in, h, w]."""
 
 
 def fits(value: Any) -> bool:
-    """Whether a file's content looks like this program's."""
+    """Return whether the content of a file looks like this program's."""
     inner = value.get("generator", value) if isinstance(value, dict) else None
     return isinstance(inner, dict) and "generator.progression.0.conv1.input" in inner
 
 
 def read(value: dict[str, Any], where: str, name: str = "") -> Model:
-    """The model in a checkpoint or an EMA file; `name` is the file's, which may tell how far training had come."""
+    """Return the model in a checkpoint or an EMA file.
+
+    `name` is the file name, which may say how far the network had grown. Raises FigmentError for left-over variables.
+    """
     model = Model(origin=ORIGIN)
     if "generator" in value:
-        strangers = sorted(set(value) - {"generator", "discriminator", "g_running", *DROPPED})
-        if strangers:
-            raise FigmentError(f"{where}: left over: {listed(strangers)}")
+        unknown = sorted(set(value) - {"generator", "discriminator", "g_running", *DROPPED})
+        if unknown:
+            raise FigmentError(f"{where}: left over: {listed(unknown)}")
         parts = {"g": value["generator"], "g_ema": value.get("g_running"), "d": value.get("discriminator")}
         model.config["dropped"] = [key for key in DROPPED if key in value]
     else:
         parts = {"g": None, "g_ema": value, "d": None}
-    model.config["notes"] = "w_avg from 4096 seeds and the noise maps from seed 0: the file has neither"
+    model.config["notes"] = (
+        "w_avg is estimated from 4096 latents and noise maps are drawn with seed 0: the file has neither"
+    )
 
     lod = None
     for part, values in parts.items():
@@ -62,27 +69,28 @@ def read(value: dict[str, Any], where: str, name: str = "") -> Model:
     return model
 
 
-def _lod(name: str, tensors: dict[str, Tensor], levels: int) -> float:
-    """How many levels are still to be grown: by the file's name, or by which colours were never trained."""
+def _lod(name: str, tensors: dict[str, Tensor], blocks: int) -> float:
+    """Return how many blocks are not grown yet, from the file name or else from the toRGB layers without training."""
     step = re.search(r"train_step-(\d+)", name)
     pixels = re.search(r"(\d+)px", name)
-    if step and int(step[1]) < levels:
-        return float(levels - 1 - int(step[1]))
-    if pixels and (found := math.log2(max(4, int(pixels[1]))) - 2) in range(levels):
-        return levels - 1 - found
-    trained = [k for k in range(levels) if tensors[f"blocks.{k}.rgb.bias"].abs().sum() > 0]
-    return float(levels - 1 - max(trained, default=levels - 1))
+    if step and int(step[1]) < blocks:
+        return float(blocks - 1 - int(step[1]))
+    if pixels and (found := math.log2(max(4, int(pixels[1]))) - 2) in range(blocks):
+        return blocks - 1 - found
+    trained = [k for k in range(blocks) if tensors[f"blocks.{k}.rgb.bias"].abs().sum() > 0]
+    return float(blocks - 1 - max(trained, default=blocks - 1))
 
 
-def _levels(v: Variables, pattern: str) -> int:
+def _count_blocks(v: Variables, pattern: str) -> int:
+    """Return how many blocks there are. `pattern` matches variables and captures the number of the block."""
     found = sorted({int(m[1]) for name in v.values if (m := re.match(pattern, name))})
     if not 1 <= len(found) <= 12 or found != list(range(len(found))):
-        raise FigmentError(f"{v.where}: its levels are {listed([str(k) for k in found])} and not 0, 1, 2 ...")
+        raise FigmentError(f"{v.where}: blocks are {listed([str(k) for k in found])}, expected 0, 1, 2 ...")
     return len(found)
 
 
 def _generator(v: Variables) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    # The mapping network: layers 1, 3, 5 ... of a sequence.
+    # Mapping network: layers 1, 3, 5 ... of a sequence.
     tensors: dict[str, Tensor] = {}
     depth = 0
     while f"style.{2 * depth + 1}.linear.weight_orig" in v:
@@ -92,23 +100,23 @@ def _generator(v: Variables) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not depth:
         raise FigmentError(f"{v.where}: missing style.1.linear.weight_orig")
 
-    # The levels. Noise maps are figment's own: the program draws new ones for each picture.
+    # Blocks. The program draws new noise for each image, so figment makes its own noise maps.
     random = torch.Generator().manual_seed(0)
-    levels = _levels(v, r"generator\.progression\.(\d+)\.")
+    blocks = _count_blocks(v, r"generator\.progression\.(\d+)\.")
     widths = []
-    for k in range(levels):
+    for k in range(blocks):
         path = f"generator.progression.{k}."
         noise = torch.randn(4 << k, 4 << k, generator=random)
         for j in (0, 1):
             to = f"blocks.{k}.layer{j}."
-            tensors[to + "noise_weight"] = _equal(v, f"{path}noise{j + 1}.weight_orig", (-1,), fan_axes=1)
+            tensors[to + "noise_weight"] = _equalized(v, f"{path}noise{j + 1}.weight_orig", (-1,), fan_axes=1)
             tensors[to + "style.weight"] = v.take(f"{path}adain{j + 1}.style.linear.weight_orig", scale=SQRT2)
             bias = v.take(f"{path}adain{j + 1}.style.linear.bias")
             bias[: len(bias) // 2] -= 1
             tensors[to + "style.bias"] = bias
             tensors[to + "noise"] = noise.clone()
         if k:
-            weight, tensors[f"blocks.{k}.layer0.bias"] = _enlarging(v, path + "conv1.")
+            weight, tensors[f"blocks.{k}.layer0.bias"] = read_upsampling_layer(v, path + "conv1.")
             tensors[f"blocks.{k}.layer0.conv.weight"] = weight
         else:
             tensors["const"] = v.take(path + "conv1.input")[0]
@@ -118,13 +126,13 @@ def _generator(v: Variables) -> tuple[dict[str, Any], dict[str, Tensor]]:
         tensors[f"blocks.{k}.rgb.weight"] = v.take(f"generator.to_rgb.{k}.conv.weight_orig", scale=SQRT2)
         tensors[f"blocks.{k}.rgb.bias"] = v.take(f"generator.to_rgb.{k}.conv.bias")
         widths.append(len(tensors[f"blocks.{k}.layer1.bias"]))
-    v.skip_filters(r"conv1\.[12]\.weight(_flip)?$", SOFT_TAPS)
+    v.skip_filters(r"conv1\.[12]\.weight(_flip)?$", FIR_121)
     w_dim, z_dim = tensors["mapper.layers.0.weight"].shape
     tensors["w_avg"] = torch.zeros(w_dim)
     config = {
         "z_dim": z_dim,
         "w_dim": w_dim,
-        "resolution": 4 << (levels - 1),
+        "resolution": 4 << (blocks - 1),
         "channels": len(tensors["blocks.0.rgb.bias"]),
         "widths": widths,
         "map_depth": depth,
@@ -135,25 +143,28 @@ def _generator(v: Variables) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return config, tensors
 
 
-def _equal(v: Variables, name: str, shape: tuple[int, ...], fan_axes: int) -> Tensor:
-    """A weight scaled by its own sqrt(2 / fan in), as a layer that figment stores plain."""
+def _equalized(v: Variables, name: str, shape: tuple[int, ...], fan_axes: int) -> Tensor:
+    """Take the weight of an equalized layer and multiply it by its constant, sqrt(2 / fan in)."""
     fan_in = v.shape(name, 4)[fan_axes]
     return v.take(name, shape=shape, scale=math.sqrt(2 / fan_in))
 
 
-def _enlarging(v: Variables, path: str) -> tuple[Tensor, Tensor]:
-    """Kernel and bias of a level's enlarging layer. Fused ones lie [in, out], turned, and count a quarter."""
+def read_upsampling_layer(v: Variables, path: str) -> tuple[Tensor, Tensor]:
+    """Read kernel and bias of an upsampling layer.
+
+    Fused kernels are stored as [in, out, h, w], rotated by 180 degrees, and four times as large.
+    """
     if path + "0.weight" in v:
-        return v.take(path + "0.weight", TRANSPOSED, scale=0.25, turn=True), v.take(path + "0.bias")
+        return v.take(path + "0.weight", TRANSPOSED, scale=0.25, rotate=True), v.take(path + "0.bias")
     return v.take(path + "1.conv.weight_orig"), v.take(path + "1.conv.bias")
 
 
 def _discriminator(v: Variables) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    levels = _levels(v, r"progression\.(\d+)\.")
+    blocks = _count_blocks(v, r"progression\.(\d+)\.")
     tensors: dict[str, Tensor] = {}
     activated = "from_rgb.0.0.conv.weight_orig" in v
-    for index in range(levels):
-        k = levels - 1 - index
+    for index in range(blocks):
+        k = blocks - 1 - index
         rgb = f"from_rgb.{index}.{'0.' if activated else ''}conv."
         tensors[f"from_rgb.{k}.weight"] = v.take(rgb + "weight_orig")
         tensors[f"from_rgb.{k}.bias"] = v.take(rgb + "bias")
@@ -174,11 +185,11 @@ def _discriminator(v: Variables) -> tuple[dict[str, Any], dict[str, Tensor]]:
             tensors["dense.bias"] = v.take(path + "conv2.0.conv.bias")
     tensors["out.weight"] = v.take("linear.linear.weight_orig", scale=SQRT2)
     tensors["out.bias"] = v.take("linear.linear.bias")
-    v.skip_filters(r"conv2\.0\.weight(_flip)?$", SOFT_TAPS)
+    v.skip_filters(r"conv2\.0\.weight(_flip)?$", FIR_121)
     config = {
-        "resolution": 4 << (levels - 1),
+        "resolution": 4 << (blocks - 1),
         "channels": tensors["from_rgb.0.weight"].shape[1],
-        "widths": [len(tensors[f"from_rgb.{k}.bias"]) for k in range(levels)],
+        "widths": [len(tensors[f"from_rgb.{k}.bias"]) for k in range(blocks)],
         "mbstd_group": 0,
         "mbstd_channels": tensors["conv.weight"].shape[1] - width,
         "narrow_first": True,

@@ -1,4 +1,4 @@
-"""rosinality/stylegan2-pytorch: StyleGAN2 in PyTorch, read and written."""
+"""Files of rosinality/stylegan2-pytorch, StyleGAN2 in PyTorch: reader and writer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from figment.base.errors import FigmentError
 from figment.base.files import atomic
-from figment.legacy.machine import Record
+from figment.legacy.pickle_vm import Record
 from figment.legacy.torchfile import as_array
 from figment.legacy.variables import Variables, estimate_w_avg, listed
 from figment.nets.base import Network
@@ -19,21 +19,23 @@ from figment.nets.checkpoint import Model, fill_discriminator, fill_generator
 
 ORIGIN = "rosinality/stylegan2-pytorch"
 DROPPED = ("g_optim", "d_optim")
+"""Entries of a checkpoint that are ignored."""
 NOTED = ("args", "ada_aug_p", "latent_avg")
+"""Entries of a checkpoint besides networks that are used."""
 
 
 def fits(value: Any) -> bool:
-    """Whether a file's content looks like this program's."""
+    """Return whether the content of a file looks like this program's."""
     if not isinstance(value, dict):
         return False
     return any(isinstance(part, dict) and "input.input" in part for part in (value.get("g_ema"), value.get("g")))
 
 
 def read(value: dict[str, Any], where: str) -> Model:
-    """The model in a training checkpoint or in a converted file."""
-    strangers = sorted(str(key) for key in set(value) - {"g", "g_ema", "d", *DROPPED, *NOTED})
-    if strangers:
-        raise FigmentError(f"{where}: left over: {listed(strangers)}")
+    """Return the model in a training checkpoint or a converted file. Raises FigmentError for left-over variables."""
+    unknown = sorted(str(key) for key in set(value) - {"g", "g_ema", "d", *DROPPED, *NOTED})
+    if unknown:
+        raise FigmentError(f"{where}: left over: {listed(unknown)}")
     model = Model(origin=ORIGIN)
     for part in ("g", "g_ema", "d"):
         values = value.get(part)
@@ -53,7 +55,7 @@ def read(value: dict[str, Any], where: str) -> Model:
         setattr(model, part, network)
 
     if "latent_avg" not in value:
-        model.config["notes"] = "w_avg from 4096 seeds: the file has none"
+        model.config["notes"] = "w_avg is estimated from 4096 latents: the file has none"
     model.config["dropped"] = [key for key in DROPPED if key in value]
     if isinstance(value.get("ada_aug_p"), float):
         model.config["ada_p"] = value["ada_aug_p"]
@@ -65,7 +67,7 @@ def read(value: dict[str, Any], where: str) -> Model:
 
 
 def _generator(v: Variables) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    # The mapping network: layers 1, 2, 3 ... behind the normalisation.
+    # Mapping network: layers 1, 2, 3 ... after the normalization.
     tensors: dict[str, Tensor] = {}
     depth = 0
     while f"style.{depth + 1}.weight" in v:
@@ -75,9 +77,9 @@ def _generator(v: Variables) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not depth:
         raise FigmentError(f"{v.where}: missing style.1.weight")
 
-    # The levels, named as one row of convolutions and one of colours.
-    levels = 1 + len({m[1] for name in v.values if (m := re.match(r"to_rgbs\.(\d+)\.", name))})
-    for path, to, number in _layers(levels):
+    # Blocks: the file numbers all convolutions in one list, and all toRGB layers in another.
+    blocks = 1 + len({m[1] for name in v.values if (m := re.match(r"to_rgbs\.(\d+)\.", name))})
+    for path, to, number in _layers(blocks):
         tensors[to + "weight"] = v.rank_one(path + "conv.weight", 5)
         tensors[to + "affine.weight"] = v.take(path + "conv.modulation.weight")
         tensors[to + "affine.bias"] = v.take(path + "conv.modulation.bias")
@@ -94,21 +96,21 @@ def _generator(v: Variables) -> tuple[dict[str, Any], dict[str, Tensor]]:
     config = {
         "z_dim": z_dim,
         "w_dim": w_dim,
-        "resolution": 4 << (levels - 1),
+        "resolution": 4 << (blocks - 1),
         "channels": len(tensors["blocks.0.rgb.bias"]),
-        "widths": [len(tensors[f"blocks.{k}.conv1.bias"]) for k in range(levels)],
+        "widths": [len(tensors[f"blocks.{k}.conv1.bias"]) for k in range(blocks)],
         "map_depth": depth,
     }
     return config, tensors
 
 
-def _layers(levels: int) -> list[tuple[str, str, int | None]]:
-    """The modulated layers: this program's name, figment's, and the number of its noise map (None for colours)."""
+def _layers(blocks: int) -> list[tuple[str, str, int | None]]:
+    """Return the modulated layers: foreign prefix, figment's prefix, number of the noise map (None for toRGB)."""
     layers: list[tuple[str, str, int | None]] = [
         ("conv1.", "blocks.0.conv1.", 0),
         ("to_rgb1.", "blocks.0.rgb.", None),
     ]
-    for k in range(1, levels):
+    for k in range(1, blocks):
         layers.append((f"convs.{2 * k - 2}.", f"blocks.{k}.conv0.", 2 * k - 1))
         layers.append((f"convs.{2 * k - 1}.", f"blocks.{k}.conv1.", 2 * k))
         layers.append((f"to_rgbs.{k - 1}.", f"blocks.{k}.rgb.", None))
@@ -130,7 +132,7 @@ def _discriminator(v: Variables) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _discriminator_names(count: int) -> list[tuple[str, str]]:
-    """The discriminator's variables that have the same layout in both: this program's name, and figment's."""
+    """Return the foreign name and figment's name of each variable of a discriminator; the layouts are the same."""
     names = [
         ("convs.0.0.weight", "from_rgb.weight"),
         ("convs.0.1.bias", "from_rgb.bias"),
@@ -154,10 +156,13 @@ def _discriminator_names(count: int) -> list[tuple[str, str]]:
 
 
 def write(path: Path, model: Model) -> None:
-    """Write `model` as this program's converted file: g_ema, g and d where present, and latent_avg."""
+    """Write `model` as a converted file of this program: g_ema, g and d if present, and latent_avg.
+
+    Raises FigmentError for a network that the program has no equivalent for.
+    """
     wrong = _differences(model)
     if wrong:
-        raise FigmentError(f"{path}: {ORIGIN} can't hold a network with {', '.join(wrong)}")
+        raise FigmentError(f"{path}: {ORIGIN} does not support a network with {', '.join(wrong)}")
     content: dict[str, Any] = {}
     for name, network in model.networks().items():
         content[name] = _foreign_discriminator(network) if name == "d" else _foreign_generator(network)
@@ -170,7 +175,7 @@ def write(path: Path, model: Model) -> None:
 
 
 def _differences(model: Model) -> list[str]:
-    """What keeps the networks from being this program's."""
+    """Return the settings that this program does not support, as `name=value`."""
     wanted = {"family": "stylegan2", "c_dim": 0, "channels": 3, "start": (4, 4), "map_lr_mul": 0.01, "label": "project"}
     wanted |= {"mbstd_group": 4, "mbstd_channels": 1}
     wrong: dict[str, None] = {}
@@ -186,19 +191,20 @@ def _differences(model: Model) -> list[str]:
 
 
 def _kernel(gain: float) -> Tensor:
+    """Return the constant 4x4 [1, 3, 3, 1] filter times `gain`."""
     line = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
     return line[:, None] * line * gain
 
 
 def _foreign_generator(network: Network) -> dict[str, Tensor]:
     ours = {key: value.detach().cpu() for key, value in network.state_dict().items()}
-    config, levels = network.settings(), len(network.widths)
+    config, blocks = network.settings(), len(network.widths)
     theirs: dict[str, Tensor] = {}
     for depth in range(config["map_depth"]):
         for part in ("weight", "bias"):
             theirs[f"style.{depth + 1}.{part}"] = ours[f"mapper.layers.{depth}.{part}"]
     theirs["input.input"] = ours["const"][None]
-    for path, to, number in _layers(levels):
+    for path, to, number in _layers(blocks):
         theirs[path + "conv.weight"] = ours[to + "weight"][None]
         theirs[path + "conv.modulation.weight"] = ours[to + "affine.weight"]
         theirs[path + "conv.modulation.bias"] = ours[to + "affine.bias"]

@@ -1,4 +1,7 @@
-"""NVIDIA's TensorFlow pickles `(G, D, Gs)`: ProGAN, StyleGAN and StyleGAN2, read without TensorFlow."""
+"""NVIDIA's TensorFlow pickles `(G, D, Gs)` of ProGAN, StyleGAN and StyleGAN2, read without TensorFlow.
+
+Karras et al. 2017 (arXiv 1710.10196), 2018 (arXiv 1812.04948) and 2019 (arXiv 1912.04958).
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,19 @@ from typing import Any
 from torch import Tensor
 
 from figment.base.errors import FigmentError
-from figment.legacy.machine import Record
+from figment.legacy.pickle_vm import Record
 from figment.legacy.variables import Variables, listed
 from figment.nets.checkpoint import Model, fill_discriminator, fill_generator
 
-FUSED_FROM = 128  # pixels: from here on StyleGAN fuses resizing with convolution unless told otherwise
-KERNEL = (3, 2, 0, 1)  # TensorFlow's [h, w, in, out] as [out, in, h, w]
-DENSE = (1, 0)  # [in, out] as [out, in]
+FUSED_FROM = 128
+"""Resolution from which StyleGAN fuses upsampling and convolution by default (`fused_scale="auto"`)."""
+KERNEL = (3, 2, 0, 1)
+"""Axes that turn TensorFlow's [h, w, in, out] into [out, in, h, w]."""
+DENSE = (1, 0)
+"""Axes that turn TensorFlow's [in, out] into [out, in]."""
 GENERATORS = {"G_style": "stylegan1", "G_paper": "progan", "G_main": "stylegan2"}
 DISCRIMINATORS = {"D_basic": "stylegan1", "D_paper": "progan", "D_stylegan2": "stylegan2"}
-# Settings of these programs with the values that figment computes; any other value is refused.
-USUAL: dict[str, tuple[Any, ...]] = {
+SUPPORTED: dict[str, tuple[Any, ...]] = {
     "use_wscale": (True,),
     "use_pixel_norm": (False,),
     "use_instance_norm": (True,),
@@ -38,26 +43,30 @@ USUAL: dict[str, tuple[Any, ...]] = {
     "fmap_decay": (1.0, 1),
     "dtype": ("float32",),
 }
+"""Settings and the values that figment implements. Any other value is rejected."""
 
 
 def read(value: Any, where: str) -> Model:
-    """The model in a tuple of networks; `where` names the file in messages."""
-    # Which network is which: by the function that built it.
+    """Return the model in a tuple of networks. `where` names the file in messages.
+
+    Raises FigmentError for left-over variables and for variants that figment does not implement.
+    """
+    # The function that built a network says what it is.
     networks = [part for part in value if isinstance(part, Record) and part.kind == "Network"]
     if len(networks) != len(value):
-        raise FigmentError(f"{where}: must hold networks only")
+        raise FigmentError(f"{where}: must contain networks only")
     model = Model(origin="")
     families = set()
     for position, network in enumerate(networks):
         function = network.state.get("build_func_name")
         settings = network.state.get("static_kwargs")
         if not isinstance(function, str) or not isinstance(settings, dict):
-            raise FigmentError(f"{where}: a network without its function and settings")
+            raise FigmentError(f"{where}: a network without build_func_name and static_kwargs")
         _check_settings(settings, f"{where}: {function[:40]!a}")
         variables = Variables(_all_variables(network), f"{where}: {function[:40]}")
         name = "d" if function in DISCRIMINATORS else "g" if position == 0 and len(networks) > 1 else "g_ema"
         if getattr(model, name) is not None:
-            raise FigmentError(f"{where}: two networks that are {name}")
+            raise FigmentError(f"{where}: more than one network for {name}")
         if function in GENERATORS:
             family = GENERATORS[function]
             config, tensors = READERS[family][0](variables, settings)
@@ -70,10 +79,10 @@ def read(value: Any, where: str) -> Model:
             model.d = fill_discriminator({"family": family, **config}, tensors)
         else:
             known = ", ".join([*GENERATORS, *DISCRIMINATORS])
-            raise FigmentError(f"{where}: built by {function[:40]!a}, and figment knows {known}")
+            raise FigmentError(f"{where}: built by {function[:40]!a}; figment can read {known}")
         families.add(family)
     if len(families) != 1:
-        raise FigmentError(f"{where}: networks of different families: {', '.join(sorted(families))}")
+        raise FigmentError(f"{where}: networks of several families: {', '.join(sorted(families))}")
     model.origin = {"stylegan1": "NVlabs/stylegan", "stylegan2": "NVlabs/stylegan2"}.get(
         families.pop(), "tkarras/progressive_growing_of_gans"
     )
@@ -81,44 +90,48 @@ def read(value: Any, where: str) -> Model:
 
 
 def _check_settings(settings: dict[str, Any], where: str) -> None:
-    wrong = [f"{name}={value!r}" for name, value in settings.items() if name in USUAL and value not in USUAL[str(name)]]
+    wrong = [
+        f"{name}={value!r}"
+        for name, value in settings.items()
+        if name in SUPPORTED and value not in SUPPORTED[str(name)]
+    ]
     if wrong:
-        raise FigmentError(f"{where}: a variant that figment does not compute: {listed(wrong)}")
+        raise FigmentError(f"{where}: a variant that figment does not implement: {listed(wrong)}")
 
 
 def _all_variables(network: Record, prefix: str = "", depth: int = 0) -> dict[str, Any]:
-    """A network's variables and those of its components, by path; `lod` of a component stands for its own."""
+    """Return the variables of a network and, with their names as prefixes, of its components."""
     pairs, components = network.state.get("variables"), network.state.get("components", {})
     if not isinstance(pairs, list) or not isinstance(components, dict) or depth > 2:
-        raise FigmentError("a network whose variables are no list")
+        raise FigmentError("a network whose variables are not a list")
     found: dict[str, Any] = {}
     for pair in pairs:
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], str):
-            raise FigmentError("a network whose variables have no names")
+            raise FigmentError("a network with unnamed variables")
         found[prefix + pair[0]] = pair[1]
     for name, part in components.items():
         if not isinstance(part, Record) or part.kind != "Network" or not isinstance(name, str):
-            raise FigmentError("a network whose components are none")
+            raise FigmentError("a network with invalid components")
         found.update(_all_variables(part, f"{prefix}{name}/", depth + 1))
     return found
 
 
-def _levels(variables: Variables, suffix: str) -> list[int]:
-    """The resolutions that have `RxR/` + `suffix`, all powers of two without a gap from 4 on."""
+def _resolutions(variables: Variables, suffix: str) -> list[int]:
+    """Return 4 and the resolutions R of the variables `RxR/` + `suffix`, which must be 8, 16, 32 ... without a gap."""
     found = sorted({int(m[1]) for name in variables.values if (m := re.fullmatch(rf"(\d{{1,5}})x\1/{suffix}", name))})
     if found != [8 << k for k in range(len(found))]:
-        raise FigmentError(f"{variables.where}: its levels are {found} and not 8, 16, 32 ...")
+        raise FigmentError(f"{variables.where}: block resolutions are {found}, expected 8, 16, 32 ...")
     return [4, *found]
 
 
-def _turned(settings: dict[str, Any], resolution: int) -> bool:
-    """Whether the level's enlarging kernel is stored the other way round: where it is fused (see growing.double)."""
+def _is_fused(settings: dict[str, Any], resolution: int) -> bool:
+    """Return whether a block fuses upsampling and convolution; its kernel is then stored rotated by 180 degrees."""
     fused = settings.get("fused_scale", "auto")
     return resolution >= FUSED_FROM if fused == "auto" else bool(fused)
 
 
 def _mapping(v: Variables, prefix: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The mapping network: its part of the configuration, and its tensors."""
+    """Read the mapping network: its settings and its tensors."""
     tensors: dict[str, Tensor] = {}
     depth = 0
     while f"{prefix}Dense{depth}/weight" in v:
@@ -142,16 +155,16 @@ def _mapping(v: Variables, prefix: str) -> tuple[dict[str, Any], dict[str, Tenso
 
 def _stylegan1_generator(v: Variables, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     config, tensors = _mapping(v, "mapping/")
-    levels = [4, *_levels_under(v, "synthesis/", "Conv1/weight")]
-    last = len(levels) - 1
+    resolutions = _synthesis_resolutions(v)
+    last = len(resolutions) - 1
     widths = []
-    for k, r in enumerate(levels):
+    for k, r in enumerate(resolutions):
         names = ("Const", "Conv") if k == 0 else ("Conv0_up", "Conv1")
         for j, name in enumerate(names):
             path, to = f"synthesis/{r}x{r}/{name}/", f"blocks.{k}.layer{j}."
             if name != "Const":
-                turn = name == "Conv0_up" and _turned(settings, r)
-                tensors[to + "conv.weight"] = v.take(path + "weight", KERNEL, turn=turn)
+                rotate = name == "Conv0_up" and _is_fused(settings, r)
+                tensors[to + "conv.weight"] = v.take(path + "weight", KERNEL, rotate=rotate)
             tensors[to + "noise_weight"] = v.take(path + "Noise/weight")
             tensors[to + "bias"] = v.take(path + "bias")
             tensors[to + "style.weight"] = v.take(path + "StyleMod/weight", DENSE)
@@ -164,7 +177,7 @@ def _stylegan1_generator(v: Variables, settings: dict[str, Any]) -> tuple[dict[s
     tensors["w_avg"] = v.take("dlatent_avg")
     v.skip(["lod"])
     config |= {
-        "resolution": levels[-1],
+        "resolution": resolutions[-1],
         "channels": len(tensors["blocks.0.rgb.bias"]),
         "widths": widths,
         "lod": v.number("synthesis/lod"),
@@ -172,19 +185,19 @@ def _stylegan1_generator(v: Variables, settings: dict[str, Any]) -> tuple[dict[s
     return config, tensors
 
 
-def _levels_under(v: Variables, prefix: str, suffix: str) -> list[int]:
-    inside = Variables(
-        {name[len(prefix) :]: 0 for name in v.values if name.startswith(prefix)}, f"{v.where}: {prefix.rstrip('/')}"
-    )
-    return _levels(inside, suffix)[1:]
+def _synthesis_resolutions(v: Variables) -> list[int]:
+    """Return the block resolutions of the synthesis network, from 4 up."""
+    prefix = "synthesis/"
+    inside = {name.removeprefix(prefix): 0 for name in v.values if name.startswith(prefix)}
+    return _resolutions(Variables(inside, f"{v.where}: synthesis"), "Conv1/weight")
 
 
 def _growing_discriminator(v: Variables, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    levels = _levels(v, "Conv0/weight")
-    last = len(levels) - 1
+    resolutions = _resolutions(v, "Conv0/weight")
+    last = len(resolutions) - 1
     tensors: dict[str, Tensor] = {}
     widths = []
-    for k, r in enumerate(levels):
+    for k, r in enumerate(resolutions):
         tensors[f"from_rgb.{k}.weight"] = v.take(f"FromRGB_lod{last - k}/weight", KERNEL)
         tensors[f"from_rgb.{k}.bias"] = v.take(f"FromRGB_lod{last - k}/bias")
         widths.append(len(tensors[f"from_rgb.{k}.bias"]))
@@ -194,7 +207,7 @@ def _growing_discriminator(v: Variables, settings: dict[str, Any]) -> tuple[dict
     tensors |= _last_block(v, "4x4/Dense1/")
     config = {
         "c_dim": int(settings.get("label_size", 0)),
-        "resolution": levels[-1],
+        "resolution": resolutions[-1],
         "channels": tensors["from_rgb.0.weight"].shape[1],
         "widths": widths,
         "mbstd_group": _group(settings),
@@ -205,11 +218,13 @@ def _growing_discriminator(v: Variables, settings: dict[str, Any]) -> tuple[dict
 
 
 def _group(settings: dict[str, Any]) -> int:
+    """Return the group size of the minibatch stddev layer."""
     group = settings.get("mbstd_group_size", 4)
     return group if isinstance(group, int) and 1 <= group <= 4096 else 4
 
 
 def _last_block(v: Variables, output: str) -> dict[str, Tensor]:
+    """Read the 4x4 block of a discriminator. `output` is the prefix of its last layer."""
     return {
         "conv.weight": v.take("4x4/Conv/weight", KERNEL),
         "conv.bias": v.take("4x4/Conv/bias"),
@@ -221,17 +236,17 @@ def _last_block(v: Variables, output: str) -> dict[str, Tensor]:
 
 
 def _progan_generator(v: Variables, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    levels = _levels(v, "Conv1/weight")
-    last = len(levels) - 1
+    resolutions = _resolutions(v, "Conv1/weight")
+    last = len(resolutions) - 1
     tensors = {"blocks.0.weight": v.take("4x4/Dense/weight", DENSE), "blocks.0.bias": v.take("4x4/Dense/bias")}
     widths = [len(tensors["blocks.0.bias"])]
-    for k, r in enumerate(levels):
-        # Fused kernels are stored turned, their file names say which they are.
+    for k, r in enumerate(resolutions):
+        # Kernels of fused layers, named Conv0_up, are stored rotated by 180 degrees.
         fused = f"{r}x{r}/Conv0_up/weight" in v
         names = (("Conv0_up" if fused else "Conv0", "conv0"), ("Conv1", "conv1")) if k else (("Conv", "conv1"),)
         for name, to in names:
-            turn = name == "Conv0_up"
-            tensors[f"blocks.{k}.{to}.weight"] = v.take(f"{r}x{r}/{name}/weight", KERNEL, turn=turn)
+            rotate = name == "Conv0_up"
+            tensors[f"blocks.{k}.{to}.weight"] = v.take(f"{r}x{r}/{name}/weight", KERNEL, rotate=rotate)
             tensors[f"blocks.{k}.{to}.bias"] = v.take(f"{r}x{r}/{name}/bias")
         tensors[f"blocks.{k}.rgb.weight"] = v.take(f"ToRGB_lod{last - k}/weight", KERNEL)
         tensors[f"blocks.{k}.rgb.bias"] = v.take(f"ToRGB_lod{last - k}/bias")
@@ -241,7 +256,7 @@ def _progan_generator(v: Variables, settings: dict[str, Any]) -> tuple[dict[str,
     config = {
         "z_dim": tensors["blocks.0.weight"].shape[1] - c_dim,
         "c_dim": c_dim,
-        "resolution": levels[-1],
+        "resolution": resolutions[-1],
         "channels": len(tensors["blocks.0.rgb.bias"]),
         "widths": widths,
         "lod": v.number("lod"),
@@ -251,14 +266,14 @@ def _progan_generator(v: Variables, settings: dict[str, Any]) -> tuple[dict[str,
 
 def _stylegan2_generator(v: Variables, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     config, tensors = _mapping(v, "mapping/")
-    levels = [4, *_levels_under(v, "synthesis/", "Conv1/weight")]
+    resolutions = _synthesis_resolutions(v)
     widths = []
-    for k, r in enumerate(levels):
+    for k, r in enumerate(resolutions):
         names = (("Conv0_up", "conv0"), ("Conv1", "conv1")) if k else (("Conv", "conv1"),)
         for name, to in names:
-            # Enlarging kernels are turned by the original before a transposed convolution.
+            # The original rotates the kernel of an upsampling layer before its transposed convolution.
             path, target = f"synthesis/{r}x{r}/{name}/", f"blocks.{k}.{to}."
-            tensors[target + "weight"] = v.take(path + "weight", KERNEL, turn=name == "Conv0_up")
+            tensors[target + "weight"] = v.take(path + "weight", KERNEL, rotate=name == "Conv0_up")
             tensors[target + "affine.weight"] = v.take(path + "mod_weight", DENSE)
             tensors[target + "affine.bias"] = v.take(path + "mod_bias") + 1
             tensors[target + "noise_strength"] = v.take(path + "noise_strength", shape=())
@@ -275,9 +290,9 @@ def _stylegan2_generator(v: Variables, settings: dict[str, Any]) -> tuple[dict[s
     tensors["w_avg"] = v.take("dlatent_avg")
     v.skip(["lod", "synthesis/lod"])
     if config.pop("map_hidden", config["w_dim"]) != config["w_dim"]:
-        raise FigmentError(f"{v.where}: mapping layers of different widths")
+        raise FigmentError(f"{v.where}: mapping layers have different widths")
     config |= {
-        "resolution": levels[-1],
+        "resolution": resolutions[-1],
         "channels": len(tensors["blocks.0.rgb.bias"]),
         "widths": widths,
         "map_norm": "joint",
@@ -286,13 +301,13 @@ def _stylegan2_generator(v: Variables, settings: dict[str, Any]) -> tuple[dict[s
 
 
 def _stylegan2_discriminator(v: Variables, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    levels = _levels(v, "Conv0/weight")
-    top = levels[-1]
+    resolutions = _resolutions(v, "Conv0/weight")
+    top = resolutions[-1]
     tensors = {
         "from_rgb.weight": v.take(f"{top}x{top}/FromRGB/weight", KERNEL),
         "from_rgb.bias": v.take(f"{top}x{top}/FromRGB/bias"),
     }
-    for k, r in enumerate(levels[1:]):
+    for k, r in enumerate(resolutions[1:]):
         for name, to in (("Conv0", "conv0"), ("Conv1_down", "conv1")):
             tensors[f"blocks.{k}.{to}.weight"] = v.take(f"{r}x{r}/{name}/weight", KERNEL)
             tensors[f"blocks.{k}.{to}.bias"] = v.take(f"{r}x{r}/{name}/bias")
@@ -303,7 +318,7 @@ def _stylegan2_discriminator(v: Variables, settings: dict[str, Any]) -> tuple[di
         "c_dim": int(settings.get("label_size", 0)),
         "resolution": top,
         "channels": tensors["from_rgb.weight"].shape[1],
-        "widths": [first, *(len(tensors[f"blocks.{k}.conv0.bias"]) for k in range(len(levels) - 1))],
+        "widths": [first, *(len(tensors[f"blocks.{k}.conv0.bias"]) for k in range(len(resolutions) - 1))],
         "mbstd_group": _group(settings),
         "mbstd_channels": tensors["conv.weight"].shape[1] - first,
         "label": "select",
@@ -316,3 +331,4 @@ READERS = {
     "progan": (_progan_generator, _growing_discriminator),
     "stylegan2": (_stylegan2_generator, _stylegan2_discriminator),
 }
+"""Readers of the generator and the discriminator of each family."""

@@ -1,4 +1,4 @@
-"""What torch.save wrote: the zip of today, the stream of before 1.6, and storages inside other pickles."""
+"""Files of torch.save: zip files, the older stream format (before PyTorch 1.6), and storages within other pickles."""
 
 from __future__ import annotations
 
@@ -12,52 +12,56 @@ from typing import Any
 import numpy as np
 
 from figment.legacy.classes import BUILDERS, STORAGES, Storage
-from figment.legacy.machine import MOST_OPCODES, Builder, Damaged, Name, Refused
-from figment.legacy.unpickle import Interpreter
+from figment.legacy.pickle_vm import MAX_OPCODES, Builder, Damaged, Name, PickleVM, Refused
 
 MAGIC = 0x1950A86A20F9469CFC6C
-INNER_OPCODES = 2_000_000  # of all storages inside another pickle
-MOST_STORAGES = 200_000
+"""First value of the stream format."""
+MAX_INNER_OPCODES = 2_000_000
+"""Opcodes of all storages within one pickle, together."""
+MAX_STORAGES = 200_000
 
 
 def read(path: Path) -> Any:
-    """What the pickle, or the file of torch.save, at `path` holds: plain values and views of its bytes."""
+    """Return the content of a pickle or a torch.save file as plain values, with arrays as views of its bytes.
+
+    Never executes code from the file. Raises Damaged or Refused, without the path.
+    """
     data = memoryview(path.read_bytes())
     if not len(data):
-        raise Damaged("it is empty")
+        raise Damaged("the file is empty")
     if data[:4].tobytes() == b"PK\x03\x04":
         return _read_zip(data)
-    builders: dict[Name, Builder] = {**BUILDERS, Name("torch.storage", "_load_from_bytes"): _Inner()}
+    builders: dict[Name, Builder] = {**BUILDERS, Name("torch.storage", "_load_from_bytes"): _InnerStorages()}
     if struct.pack("<Q", MAGIC & (2**64 - 1)) in data[:16].tobytes():
         return _read_stream(data, builders)[0]
-    return Interpreter(data, builders).load()
+    return PickleVM(data, builders).load()
 
 
 class _Storages:
-    """The storages that persistent ids name, made when first named."""
+    """Resolve persistent ids to storages; the same key always gives the same storage."""
 
     def __init__(self) -> None:
         self.by_key: dict[str, Storage] = {}
 
     def __call__(self, identity: tuple[Any, ...]) -> Storage:
-        """The storage of ("storage", class, key, device, count, ...)."""
+        """Return the storage of ("storage", class, key, device, count[, view])."""
         if len(identity) not in (5, 6) or identity[0] != "storage":
-            raise Damaged("a persistent id that is no storage")
+            raise Damaged("a persistent id that is not a storage")
         kind, key, count = identity[1], identity[2], identity[4]
         if not isinstance(kind, Name) or kind.name not in STORAGES or not isinstance(key, str):
-            raise Damaged("a persistent id that is no storage")
+            raise Damaged("a persistent id that is not a storage")
         if type(count) is not int or not 0 <= count < 2**48:
-            raise Damaged("a storage of impossible size")
+            raise Damaged("a storage with an invalid size")
         if len(identity) == 6 and identity[5] is not None:
-            raise Refused("it holds a storage that is a view of another, which torch no longer writes")
-        if len(self.by_key) >= MOST_STORAGES:
-            raise Refused("it holds more storages than a checkpoint needs")
+            raise Refused("the file holds a storage that is a view of another, which torch no longer writes")
+        if len(self.by_key) >= MAX_STORAGES:
+            raise Refused("the file holds more storages than a checkpoint needs")
         return self.by_key.setdefault(key, Storage(STORAGES[kind.name], count))
 
 
 def _read_zip(data: memoryview) -> Any:
-    """The zip that torch.save writes since 1.6: ROOT/data.pkl and ROOT/data/KEY, stored and not compressed."""
-    # The list of contents; every entry must lie in the file as it is.
+    """Read a zip file of torch.save: ROOT/data.pkl and ROOT/data/KEY, uncompressed."""
+    # Find the entries.
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         entries = {info.filename: info for info in archive.infolist()}
@@ -65,15 +69,15 @@ def _read_zip(data: memoryview) -> Any:
         raise Damaged(f"a damaged zip file ({error})") from None
     pickles = [name for name in entries if name.endswith("data.pkl") and name.count("/") <= 1]
     if len(pickles) != 1:
-        raise Damaged("a zip file that torch.save did not write")
+        raise Damaged("a zip file that is not from torch.save")
     root = pickles[0][: -len("data.pkl")]
     order = entries.get(root + "byteorder")
     if order is not None and _entry(data, order).tobytes() != b"little":
-        raise Refused("it was written on a big-endian machine")
+        raise Refused("the file was written on a big-endian machine")
 
-    # The pickle first, which says which storages there are; then their bytes.
+    # Run the pickle, which names the storages, then attach their bytes.
     storages = _Storages()
-    value = Interpreter(_entry(data, entries[pickles[0]]), BUILDERS, storages).load()
+    value = PickleVM(_entry(data, entries[pickles[0]]), BUILDERS, storages).load()
     rest = len(data)
     for key, storage in storages.by_key.items():
         name = f"{root}data/{key}"
@@ -81,15 +85,15 @@ def _read_zip(data: memoryview) -> Any:
             raise Damaged(f"the storage {ascii(key)[:40]} is missing")
         rest -= entries[name].file_size
         if rest < 0:
-            raise Damaged("its entries overlap")
+            raise Damaged("entries of the zip file overlap")
         storage.data = _entry(data, entries[name])
     return value
 
 
 def _entry(data: memoryview, info: zipfile.ZipInfo) -> memoryview:
-    """The bytes of a stored entry, its checksum verified, not copied."""
+    """Return the bytes of an uncompressed entry without copying them, after checking the checksum."""
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
-        raise Refused("its entries are compressed, which torch.save never does")
+        raise Refused("entries of the zip file are compressed, which torch.save never does")
     header = data[info.header_offset : info.header_offset + 30]
     if len(header) < 30 or header[:4].tobytes() != b"PK\x03\x04":
         raise Damaged("an entry of the zip file is missing")
@@ -104,61 +108,61 @@ def _entry(data: memoryview, info: zipfile.ZipInfo) -> memoryview:
 def _read_stream(
     data: memoryview,
     builders: dict[Name, Builder],
-    opcodes: int = MOST_OPCODES,  # for all pickles in it
+    opcodes: int = MAX_OPCODES,  # budget for all its pickles
 ) -> tuple[Any, int]:
-    """The stream that torch.save wrote before 1.6: magic, version, system, the pickle, keys, then the storages.
+    """Read the older stream format: five pickles (magic, version, system, value, storage keys), then the storages.
 
-    Gives the value, and the opcodes not used.
+    Returns the value and the opcodes that are left.
     """
     storages = _Storages()
     position = 0
     values = []
     for _ in range(5):
-        machine = Interpreter(data, builders, storages, position, opcodes)
+        machine = PickleVM(data, builders, storages, position, opcodes)
         values.append(machine.load())
         position, opcodes = machine.position, machine.opcodes
     magic, version, _, value, keys = values
     if magic != MAGIC or version != 1001:
-        raise Damaged("not the stream that torch.save wrote")
+        raise Damaged("not a file of torch.save")
     if not isinstance(keys, list) or {key for key in keys if isinstance(key, str)} != storages.by_key.keys():
-        raise Damaged("its list of storages does not fit its tensors")
+        raise Damaged("the list of storages does not match the tensors")
 
-    # Each storage: its count of numbers, then the numbers.
+    # Each storage is its count as int64, followed by its numbers.
     for key in keys:
         storage = storages.by_key[key]
-        size = 2 if storage.code == "bf16" else np.dtype(storage.code).itemsize
+        size = storage.count * storage.itemsize
         head = data[position : position + 8]
         if len(head) < 8 or struct.unpack("<q", head)[0] != storage.count:
             raise Damaged("a storage is cut off")
-        position += 8 + storage.count * size
+        position += 8 + size
         if position > len(data):
             raise Damaged("a storage is cut off")
-        storage.data = data[position - storage.count * size : position]
+        storage.data = data[position - size : position]
     return value, opcodes
 
 
-class _Inner:
-    """Storages that another pickle holds as bytes: a stream within, read by the same interpreter, one level deep."""
+class _InnerStorages:
+    """Read storages that another pickle holds as bytes in the stream format, without further nesting."""
 
     def __init__(self) -> None:
-        self.opcodes = INNER_OPCODES
+        self.opcodes = MAX_INNER_OPCODES
 
     def __call__(self, arguments: tuple[Any, ...]) -> Storage:
-        """The storage in the bytes that are the only argument."""
+        """Return the storage in the bytes that are the only argument."""
         inner = arguments[0] if arguments else None
         if not isinstance(inner, bytes | memoryview):
             raise Damaged("a storage without bytes")
         storage, self.opcodes = _read_stream(memoryview(inner), BUILDERS, self.opcodes)
         if not isinstance(storage, Storage):
-            raise Damaged("a storage that is none")
+            raise Damaged("an invalid storage")
         return storage
 
 
 def as_array(value: Any) -> np.ndarray:
-    """`value` as an array of numbers, a view of the file's bytes where it can be."""
+    """Return a stored tensor, array or number as a numpy array, if possible as a view of the file."""
     if hasattr(value, "array"):
         array: np.ndarray = value.array()
         return array
     if isinstance(value, np.ndarray | np.generic):
         return np.asarray(value)
-    raise Damaged(f"a {type(value).__name__} where an array should be")
+    raise Damaged(f"a {type(value).__name__} instead of an array")

@@ -1,4 +1,4 @@
-"""Every test of foreign checkpoints runs without gradients."""
+"""Fixtures: the folder of reference files; no gradients."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.legacy.reference import DATA
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """The folder of reference files."""
+    """Return the folder of reference files."""
     return DATA
 
 

@@ -1,4 +1,4 @@
-"""Where the reference files lie, and how close to them is close enough."""
+"""Reference files and comparisons with them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ DATA = Path(__file__).parents[1] / "data"
 
 
 def close(ours: torch.Tensor, theirs: np.ndarray, relative: float = 1e-4) -> None:
-    """Assert that no number differs by more than `relative` times the largest."""
+    """Assert that no number differs by more than `relative` times the largest one."""
     found = ours.detach().numpy()
     assert found.shape == theirs.shape
     assert np.abs(found - theirs).max() <= relative * np.abs(theirs).max()
 
 
 def arrays(name: str) -> dict[str, np.ndarray]:
-    """The reference arrays `name`.npz."""
+    """Return the reference arrays in `name`.npz."""
     with np.load(DATA / f"{name}.npz") as loaded:
         return dict(loaded)
 
 
 def tensor(array: np.ndarray) -> torch.Tensor:
-    """`array` as a tensor."""
+    """Return `array` as a tensor."""
     return torch.from_numpy(array)

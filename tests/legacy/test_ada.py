@@ -1,4 +1,4 @@
-"""Snapshots of stylegan2-ada-pytorch and the stylegan3 repository draw what those programs drew."""
+"""Snapshots of stylegan2-ada-pytorch and the stylegan3 repository draw the images that those programs drew."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.legacy.reference import arrays, close, tensor
 
 
 @pytest.mark.parametrize("name", ["ada_tiny", "ada_tiny_cond", "sg3repo_tiny"])
-def test_latents_pictures_and_scores(data, name):
+def test_latents_images_and_logits(data, name):
     model, known = load(data / f"{name}.pkl"), arrays(name)
     z, c = tensor(known["z"]), tensor(known["c"])
     for part, g in (("G", model.g), ("G_ema", model.g_ema)):
@@ -26,22 +26,22 @@ def test_latents_pictures_and_scores(data, name):
         close(model.d(tensor(known[f"{part}_img_const"]), c), known[f"{part}_D"])
 
 
-def test_seeds_mean_what_they_mean_in_the_origins_tools():
+def test_seeds_give_the_latents_of_the_original_tools():
     np.testing.assert_array_equal(seeds_to_z([0, 1, 2, 3], 16), arrays("ada_tiny")["z"])
 
 
-def test_labels_change_the_picture(data):
+def test_labels_change_the_image(data):
     model, known = load(data / "ada_tiny_cond.pkl"), arrays("ada_tiny_cond")
     z, c = tensor(known["z"]), tensor(known["c"])
     assert model.g_ema.c_dim == 5
     assert (model.g_ema(z, c) - model.g_ema(z, c.flip(1))).abs().max() > 0.01
 
 
-def test_the_training_sets_settings_are_kept(data):
+def test_settings_of_the_training_set_are_kept(data):
     assert load(data / "ada_tiny.pkl").config["data"]["resolution"] == 32
 
 
-def test_activations_are_clamped_where_the_snapshot_says_so(data):
+def test_activations_are_clamped_if_the_snapshot_says_so(data):
     assert load(data / "sg3repo_tiny.pkl").g_ema.config.clamp == 256
     assert load(data / "ada_tiny.pkl").g_ema.config.clamp is None
 

@@ -1,4 +1,4 @@
-"""lucidrains' networks draw what the original program drew; its 0 to 1 is figment's -1 to 1."""
+"""lucidrains' networks draw the images that the original program drew, with [0, 1] mapped to [-1, 1]."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from figment.legacy.formats import load
 from tests.legacy.reference import arrays, close, tensor
 
 
-def test_latents_pictures_and_scores(data):
+def test_latents_images_and_logits(data):
     model, known = load(data / "luc_tiny_model_1.pt"), arrays("luc_tiny")
     g, z = model.g_ema, tensor(known["z"])
     close(g.mapping(z)[:, 0], known["w"])
@@ -30,14 +30,14 @@ def test_the_settings_beside_the_file_are_read(data, tmp_path):
     assert load(data / "luc_tiny_model_1.pt").g_ema.config.map_lr_mul == 0.1
 
 
-def test_a_discriminator_under_two_names_must_be_one(data):
+def test_a_discriminator_under_two_names_must_be_the_same(data):
     value = torchfile.read(data / "luc_tiny_model_1.pt")
     value["GAN"]["D_aug.D.to_logit.bias"] = value["GAN"]["D.final_conv.bias"]
     with pytest.raises(FigmentError, match=r"D_aug\.D\.to_logit\.bias, which differs"):
         lucidrains.read(value, "model.pt")
 
 
-def test_attention_is_left_over(data):
+def test_attention_is_refused_as_left_over(data):
     value = torchfile.read(data / "luc_tiny_model_1.pt")
     value["GAN"]["G.attns.0.fn.g"] = value["GAN"]["D.to_logit.bias"]
     with pytest.raises(FigmentError, match=r"left over: G\.attns\.0\.fn\.g$"):

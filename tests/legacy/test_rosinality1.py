@@ -1,4 +1,4 @@
-"""rosinality's StyleGAN draws what the original program drew, at every step and alpha."""
+"""rosinality's StyleGAN draws the images that the original program drew, at every step and alpha."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STEPS = [(step, alpha) for step in (2, 3, 4) for alpha in ("full", "a04", "psi07
 
 
 @pytest.mark.parametrize(("step", "alpha"), STEPS)
-def test_pictures_and_scores(data, step, alpha):
+def test_images_and_logits(data, step, alpha):
     known = arrays("ros1_tiny")
     model = load(data / "ros1_tiny_train_step-4.model")
     g, d, z = model.g_ema, model.d, tensor(known["z"])
@@ -25,7 +25,7 @@ def test_pictures_and_scores(data, step, alpha):
     w = g.mapping(z, truncation_psi=0.7 if alpha == "psi07" else 1)
     drawn = known[f"img_step{step}_{alpha}"]
     for n in range(2):
-        # The program's noise is another map for every sample, the same for both layers of a level.
+        # The program draws a noise map for each sample and uses it in both layers of a block.
         for level in range(5):
             for layer in (g.blocks[level].layer0, g.blocks[level].layer1):
                 layer.noise.copy_(tensor(known[f"noise{level}"][n, 0]))
@@ -39,12 +39,12 @@ def test_latents(data):
     close(load(data / "ros1_tiny.model").g_ema.mapping(tensor(known["z"]))[:, 0], known["w"])
 
 
-def test_a_files_name_tells_how_far_training_had_come(data):
+def test_the_file_name_says_how_far_training_had_come(data):
     assert load(data / "ros1_tiny_train_step-4.model").g_ema.lod == 4
     assert load(data / "ros1_tiny.model").g_ema.lod == 0
 
 
-def test_the_mean_generator_alone_is_that_of_the_checkpoint(data):
+def test_an_ema_file_holds_the_averaged_generator_of_the_checkpoint(data):
     alone, whole = load(data / "ros1_tiny.model"), load(data / "ros1_tiny_train_step-4.model")
     assert alone.g is None and alone.d is None and whole.g is not None
     assert all(
@@ -53,7 +53,7 @@ def test_the_mean_generator_alone_is_that_of_the_checkpoint(data):
     )
 
 
-def test_fused_enlarging_is_the_programs_transposed_convolution():
+def test_fused_upsampling_is_the_programs_transposed_convolution():
     # The program: pad, sum of four shifts, a quarter of it, transposed convolution of stride 2.
     random = np.random.RandomState(0)
     weight, bias = random.randn(6, 5, 3, 3).astype(np.float32), random.randn(5).astype(np.float32)
@@ -63,7 +63,7 @@ def test_fused_enlarging_is_the_programs_transposed_convolution():
     wanted = F.conv_transpose2d(x, kernel, torch.from_numpy(bias), stride=2, padding=1)
 
     variables = Variables({"0.weight": weight, "0.bias": bias}, "test")
-    ours, ours_bias = rosinality1._enlarging(variables, "")
+    ours, ours_bias = rosinality1.read_upsampling_layer(variables, "")
     assert ours.shape == (5, 6, 3, 3)
     enlarged = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), ours, ours_bias, padding=1)
     close(enlarged, wanted.numpy(), 1e-5)

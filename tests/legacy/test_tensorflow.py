@@ -1,4 +1,4 @@
-"""NVIDIA's TensorFlow pickles draw what the original programs drew."""
+"""NVIDIA's TensorFlow pickles draw the images that the original programs drew."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 from figment.base.errors import FigmentError
 from figment.legacy import tensorflow, torchfile
 from figment.legacy.formats import load
-from figment.legacy.machine import Record
+from figment.legacy.pickle_vm import Record
 from tests.legacy.reference import arrays, close, tensor
 
 LODS = {"0": 0.0, "04": 0.4, "1": 1.0, "17": 1.7, "3": 3.0}
 
 
-def test_stylegan1_latents_pictures_and_scores(data):
+def test_stylegan1_latents_images_and_logits(data):
     model, known = load(data / "sg1_tiny.pkl"), arrays("sg1_tiny")
     g, d, z = model.g_ema, model.d, tensor(known["z"])
     assert model.origin == "NVlabs/stylegan"
@@ -33,7 +33,7 @@ def test_stylegan1_latents_pictures_and_scores(data):
         close(d(tensor(known[f"img_{name}"])), known[f"d_{name}"])
 
 
-def test_stylegan1_scores_depend_on_the_batch_as_in_the_original(data):
+def test_stylegan1_logits_depend_on_the_batch_as_in_the_original(data):
     model, known = load(data / "sg1_tiny.pkl"), arrays("sg1_tiny")
     both = tensor(np.concatenate([known["img_psi1"], known["img_psi05_all"]]))
     close(model.d(both), known["d_batch8"])
@@ -88,7 +88,7 @@ def test_a_missing_variable_is_named(data):
         tensorflow.read(networks, "net.pkl")
 
 
-def test_other_settings_than_figment_computes_are_refused(data):
+def test_unsupported_settings_are_refused(data):
     networks = torchfile.read(data / "sg1_tiny.pkl")
     networks[0].state["static_kwargs"]["use_pixel_norm"] = True
     with pytest.raises(FigmentError, match="use_pixel_norm=True"):
@@ -111,7 +111,7 @@ def label_variables(network: Record, rng: np.random.RandomState) -> None:
     mapping["variables"] = list(variables.items())
 
 
-def test_labels_stand_beside_z_and_are_normalised_with_it(data):
+def test_labels_are_concatenated_with_z_and_normalized_with_it(data):
     networks = torchfile.read(data / "sg1_tiny.pkl")
     label_variables(networks[2], np.random.RandomState(1))
     g = tensorflow.read((copy.deepcopy(networks[2]),), "net.pkl").g_ema

@@ -1,4 +1,4 @@
-"""No opcode of a pickle can run anything; what checkpoints need comes out as plain values."""
+"""No opcode of a pickle can execute anything, and what checkpoints need becomes plain values."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ import pytest
 
 from figment.base.errors import FigmentError
 from figment.legacy import torchfile
-from figment.legacy.classes import BUILDERS
-from figment.legacy.machine import Damaged, Refused
-from figment.legacy.unpickle import Interpreter
+from figment.legacy.classes import BUILDERS, Storage, StoredTensor
+from figment.legacy.pickle_vm import Damaged, PickleVM, Refused
 
 COMMAND = "touch /tmp/figment-was-here"
 
 
 def run(data: bytes) -> object:
-    """What the interpreter makes of a pickle."""
-    return Interpreter(memoryview(data), BUILDERS).load()
+    """Run a pickle and return its value."""
+    return PickleVM(memoryview(data), BUILDERS).load()
 
 
 def word(text: str) -> bytes:
@@ -56,13 +55,13 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_what_calls_is_refused(name):
+def test_calls_are_refused(name):
     with pytest.raises(Refused):
         run(HOSTILE[name])
 
 
-def test_refusals_name_what_was_asked_for():
-    with pytest.raises(Refused, match=r"it names os\.system, which no checkpoint needs; nothing was run"):
+def test_refusals_name_the_function():
+    with pytest.raises(Refused, match=r"the pickle names os\.system, which no checkpoint needs; nothing was run"):
         run(HOSTILE["REDUCE"])
 
 
@@ -76,7 +75,7 @@ def test_real_pickles_of_code_are_refused():
             run(pickle.dumps({"G": [Bomb()]}, protocol=protocol))
 
 
-def test_a_pickle_within_a_pickle_is_read_as_safely(tmp_path):
+def test_a_pickle_within_a_pickle_is_read_by_the_same_rules(tmp_path):
     inner = HOSTILE["REDUCE"]
     outer = b"\x80\x04" + word("torch.storage") + word("_load_from_bytes") + b"\x93"
     path = tmp_path / "net.pkl"
@@ -114,7 +113,7 @@ def test_arrays_of_objects_are_refused():
         run(pickle.dumps(np.array([{}], dtype=object), protocol=4))
 
 
-def test_deep_nesting_neither_crashes_nor_is_hashed():
+def test_deep_nesting_does_not_crash_and_is_not_hashed():
     deep = b"\x80\x04" + b"]" * 200_000 + b"a" * 199_999 + b"."
     assert isinstance(run(deep), list)
     tuples = b"\x80\x04)" + b"\x85" * 200_000
@@ -123,7 +122,7 @@ def test_deep_nesting_neither_crashes_nor_is_hashed():
         run(b"\x80\x04}" + tuples[2:] + b"K\x01s.")
 
 
-def test_a_list_within_itself_is_no_trap():
+def test_a_list_may_contain_itself():
     assert isinstance(run(b"\x80\x04]\x94h\x00a."), list)
 
 
@@ -133,13 +132,13 @@ def test_a_huge_memo_and_too_many_opcodes_end():
     assert run(b"\x80\x04K\x01r\xff\xff\xff\xff.") == 1
 
 
-def test_lengths_beyond_the_file_are_damage():
+def test_lengths_beyond_the_end_of_the_file_are_refused():
     for opcode in (b"\x8e", b"\x8d", b"\x96"):
         with pytest.raises(Damaged, match="ends too early"):
             run(b"\x80\x04" + opcode + struct.pack("<Q", 2**62) + b"x.")
 
 
-def test_copying_the_same_value_again_and_again_is_charged():
+def test_copying_the_same_value_repeatedly_is_charged():
     pairs = b"](" + b"".join(word(f"{k:06d}") + b"K\x01\x86" for k in range(1000)) + b"e\x94"
     again = b"0" + b"\x80\x04" + word("collections") + word("OrderedDict") + b"\x93\x94"
     with pytest.raises(Refused, match="more opcodes"):
@@ -153,8 +152,6 @@ def test_wide_text_does_not_grow_in_memory():
 
 
 def test_a_tensor_cannot_be_larger_than_its_storage():
-    from figment.legacy.classes import Storage, StoredTensor
-
     storage = Storage("f4", 4, memoryview(bytes(16)))
     for shape, stride, offset in (((1000, 1000), (0, 0), 0), ((2, 2), (2, 1), 1), ((5,), (1,), 0)):
         with pytest.raises(Damaged):
