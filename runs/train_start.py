@@ -1,9 +1,9 @@
 """Train the start network that figment ships: 64x64 heads of DiceBear's styles, grown from 16 to 64 pixels.
 
     python runs/train_start.py /tmp/start --hours 1
-    python runs/train_start.py /tmp/start --hours 1 --resume       # an hour more
+    python runs/train_start.py /tmp/start --hours 1 --resume       # another hour
 
-`figment make` and `figment train --init start` begin from it, so that a small collection needs minutes, not days.
+`figment make` and `figment train --init start` start from it, so a small collection trains in minutes, not days.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from figment.train.state import State, checkpoints, load_newest, new_state, save
 from figment.train.step import train_step
 
 SEED = 1000
-"""Far from the seeds that people give to demo-art."""
+"""Unlike the small seeds that people pass to demo-art."""
 WIDTHS = [96, 96, 64, 32, 16]
-"""Feature maps at 4, 8, 16, 32 and 64 pixels: wide where a face is laid out, narrow where every map costs most."""
+"""Channels at 4, 8, 16, 32 and 64 pixels: more at low resolutions, fewer where each channel is expensive."""
 STAGES = ((16, 0.12), (32, 0.23), (64, 0.65))
-"""Resolution and its share of the time."""
+"""Resolutions, and each one's share of the training time."""
 
 
 def draw_heads(count: int, cache: Path) -> np.ndarray:
-    """`count` square heads with a margin, cut out of composed scenes: uint8 [N, 3, 64, 64]."""
+    """Return `count` square heads with a margin, cropped from composed scenes: uint8 [N, 3, 64, 64]."""
     if cache.exists():
         return np.load(cache)
     rng, heads = np.random.default_rng(SEED), []
@@ -57,14 +57,14 @@ def draw_heads(count: int, cache: Path) -> np.ndarray:
 
 
 def shrink(images: np.ndarray, side: int) -> np.ndarray:
-    """uint8 [N, C, 64, 64] averaged down to [N, C, side, side]."""
+    """Return uint8 [N, C, 64, 64] downscaled to [N, C, side, side] by averaging."""
     n, c, height, _ = images.shape
     cells = images.reshape(n, c, side, height // side, side, height // side)
     return np.round(cells.mean((3, 5))).astype(np.uint8)
 
 
 def configure(side: int) -> TrainConfig:
-    """The configuration of the stage that draws `side` pixels."""
+    """Return the configuration of the stage at resolution `side`."""
     shared = {"family": "stylegan2", "resolution": side, "channels": 3, "widths": WIDTHS[: side.bit_length() - 2]}
     mapping = {"z_dim": 64, "w_dim": 64, "map_depth": 2}
     return resolve(
@@ -81,7 +81,7 @@ def configure(side: int) -> TrainConfig:
 
 
 def grow(state: State, small: State) -> None:
-    """Give `state` the weights of `small`, at twice its resolution: at first it draws and scores as `small` did."""
+    """Copy the weights of `small` to `state`, at twice the resolution: at first its outputs are those of `small`."""
     grown, _ = adapt(Model(g_ema=small.g_ema, g=small.g, d=small.d), resolution=2 * small.g.resolution)
     for name, network in grown.networks().items():
         getattr(state, name).load_state_dict(network.state_dict())
@@ -89,7 +89,7 @@ def grow(state: State, small: State) -> None:
 
 
 def train_stage(config: TrainConfig, state: State, images: np.ndarray, sec: float, out: Path) -> None:
-    """Train for `sec` seconds, with a grid and a model file every 300 steps."""
+    """Train for `sec` seconds; write a grid and a model file every 300 steps."""
     world, sampler = World(0, 1, torch.device("cpu")), EndlessSampler(len(images), SEED, True)
     data, start = torch.from_numpy(images), time.monotonic()
     while time.monotonic() - start < sec:
@@ -102,7 +102,7 @@ def train_stage(config: TrainConfig, state: State, images: np.ndarray, sec: floa
 
 
 def write_model(config: TrainConfig, state: State, out: Path) -> None:
-    """The networks in half precision, a grid and a checkpoint."""
+    """Write the model file, a grid of fakes and a checkpoint."""
     write_png(out / f"grid{config.networks.resolution}.png", make_grid(draw_fakes(state, 64), 8))
     model = Model(
         g_ema=state.g_ema,
@@ -123,11 +123,11 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder for grids and start.safetensors")
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--heads", type=int, default=5000)
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUT")
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in OUT")
     options = parser.parse_args()
 
     images = draw_heads(options.heads, options.out / "heads.npy")
-    # A resumed run begins at its finest checkpoint; the stages share the hours by their weights.
+    # A resumed run starts from the checkpoint of the highest resolution; the remaining stages share the time.
     stages, small = list(STAGES), None
     while options.resume and len(stages) > 1 and checkpoints(options.out / str(stages[1][0])):
         del stages[0]
@@ -138,7 +138,7 @@ def main() -> None:
             grow(state, small)
         elif options.resume:
             passed = load_newest(options.out / str(side), state, torch.device("cpu"))
-            print(*passed, f"going on from image {state.nimg}", sep="\n", flush=True)
+            print(*passed, f"continuing from image {state.nimg}", sep="\n", flush=True)
         sec = options.hours * 3600 * share / sum(weight for _, weight in stages)
         train_stage(config, state, shrink(images, side), sec, options.out)
         small = state

@@ -1,7 +1,7 @@
-"""Scenes to train on out of labelled cut-outs: painted characters with alpha, laid over other pictures.
+"""Compose training scenes from labeled cut-outs: painted characters with alpha, pasted over other images.
 
-cutouts = read_cutouts(art, labels)                  # PNGs with alpha, and the boxes of their heads by file name
-for image, boxes in scenes(cutouts, ground, things, seed=0): ...     # without end
+cutouts = read_cutouts(art, labels)                  # images with alpha and their head boxes
+for image, boxes in scenes(cutouts, ground, things, seed=0): ...     # endless
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from figment.base.records import Box
 from figment.heads.views import Scene
 
 Ground = Callable[[np.random.Generator], Image.Image]
-"""Draws a picture without heads to lay things over: RGB, any size."""
-LARGEST = 720
+"""Draws a background without heads: RGB, any size."""
+MAX_SIDE = 720
 """Longest side of a scene."""
 ALIKE = {"marshal": "general", "young": "ogre"}
-"""Families of Wesnoth's portraits under two names: one drawing with other details."""
+"""Aliases of Wesnoth portrait families: the same drawing with other details under another name."""
 HELD_OUT = 5
-"""One family in so many is kept for scoring."""
+"""One family in HELD_OUT is reserved for scoring."""
 
 
 @dataclass(frozen=True)
 class Cutout:
-    """A picture whose transparent parts show what is behind it, and the heads in it."""
+    """A character with a transparent background, and the boxes of its heads."""
 
     name: str
     image: Image.Image
@@ -41,10 +41,10 @@ class Cutout:
 
 
 def read_cutouts(
-    folder: Path,  # where the names in `labels` are relative to
+    folder: Path,  # folder that names in `labels` are relative to
     labels: Mapping[str, Sequence[Sequence[float]]],  # name -> [[x0, y0, x1, y1], ...]
 ) -> list[Cutout]:
-    """Every labelled picture, with its alpha (opaque where it has none)."""
+    """Return every labeled image as RGBA; images without alpha are opaque."""
     return [
         Cutout(name, open_image(folder / name, keep_alpha=True).convert("RGBA"), tuple(Box(*b) for b in boxes))
         for name, boxes in sorted(labels.items())
@@ -52,26 +52,26 @@ def read_cutouts(
 
 
 def family(name: str) -> str:
-    """What a file shows, whatever its variant: `humans/mage-red+female-2.png` and `humans/mage.png` are `mage`."""
+    """Return the character family of a file: `mage` for `humans/mage-red+female-2.png` and `humans/mage.png`."""
     first = re.split(r"[-+_ \d]", PurePosixPath(name).stem)[0].lower()
     return ALIKE.get(first, first)
 
 
 def held_out(name: str) -> bool:
-    """Whether a labelled picture is kept for scoring; all variants of one character fall on the same side."""
+    """Return whether a labeled image is reserved for scoring. All variants of a character give the same answer."""
     return int(hashlib.sha256(family(name).encode()).hexdigest(), 16) % HELD_OUT == 0
 
 
 def scenes(
     cutouts: Sequence[Cutout],
     ground: Ground,
-    things: Sequence[Image.Image],  # RGBA pictures without heads: clutter
+    things: Sequence[Image.Image],  # RGBA clutter without heads
     seed: int,
     *,
-    plain: float = 0.6,  # share of scenes that are one cut-out as it is
+    plain: float = 0.6,  # share of scenes with one cut-out that fills the image
     empty: float = 0.1,  # share of scenes without any head
 ) -> Iterator[Scene]:
-    """Endless scenes, the same for the same seed: a cut-out by itself, several in one picture, or none."""
+    """Yield scenes without end, the same ones for the same seed: one cut-out alone, several composed, or none."""
     rng = np.random.default_rng(seed)
     while True:
         kind = rng.random()
@@ -90,7 +90,7 @@ def alone(
     cutout: Cutout,
     ground: Ground,
 ) -> Scene:
-    """One cut-out as its file shows it: mostly over white, as open_image lays it, else over anything."""
+    """Return a scene with one cut-out at its own size, mostly on white as `open_image` composites it."""
     kind = rng.random()
     untouched = kind < 0.35
     image, boxes = (cutout.image, list(cutout.boxes)) if untouched else vary(rng, cutout.image, cutout.boxes)
@@ -108,9 +108,9 @@ def compose(
     ground: Ground,
     things: Sequence[Image.Image],
 ) -> Scene:
-    """Cut-outs of any size beside, behind and in front of one another and of things; no head is hidden by much."""
+    """Return a scene with cut-outs and clutter of any size that may overlap, with heads mostly visible."""
     picture = ground(rng)
-    scale = float(rng.uniform(0.55, 1.0)) * LARGEST / max(picture.size)
+    scale = float(rng.uniform(0.55, 1.0)) * MAX_SIDE / max(picture.size)
     picture = picture.resize(
         (max(round(picture.width * scale), 64), max(round(picture.height * scale), 64)),
         Image.Resampling.BILINEAR,
@@ -132,7 +132,7 @@ def compose(
         image = image.resize(shape, Image.Resampling.BILINEAR, reducing_gap=2.0)
         first = heads[0]
 
-        # A few tries to find room: the first head wholly inside, no earlier head hidden by this figure.
+        # Up to six attempts: the first head must lie inside the image, and earlier heads must stay visible.
         solid = np.asarray(image.getchannel("A")) > 128  # [h, w]
         for _ in range(6):
             x = int(rng.uniform(-first.x0 * factor, max(picture.width - first.x1 * factor, 1 - first.x0 * factor)))
@@ -154,7 +154,10 @@ def vary(
     image: Image.Image,  # RGBA
     boxes: Sequence[Box],
 ) -> tuple[Image.Image, list[Box]]:
-    """A cut-out mirrored, stretched, leaning and recoloured, and its heads, as ellipses that lean along."""
+    """Return a randomly mirrored, stretched, rotated and recolored cut-out and its head boxes.
+
+    Rotated boxes bound the ellipse inscribed in the original box.
+    """
     found = list(boxes)
     if rng.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -170,34 +173,34 @@ def vary(
     if rng.random() < 0.5:
         angle = float(np.clip(rng.normal(0, 9), -25, 25))
         turned = image.rotate(angle, Image.Resampling.BILINEAR, expand=True)
-        found = [_turn(box, angle, image.size, turned.size) for box in found]
+        found = [_rotate_box(box, angle, image.size, turned.size) for box in found]
         image = turned
-    return (recolour(rng, image) if rng.random() < 0.6 else image), found
+    return (recolor(rng, image) if rng.random() < 0.6 else image), found
 
 
-def recolour(
+def recolor(
     rng: np.random.Generator,
     image: Image.Image,  # RGBA
 ) -> Image.Image:
-    """Other hues, saturation and lightness under the same alpha."""
+    """Return the image with random changes of hue, saturation and lightness; alpha stays."""
     parts = np.asarray(image.convert("RGB").convert("HSV")).astype(np.float64)  # [h, w, 3]
     if rng.random() < 0.5:
         parts[..., 0] = (parts[..., 0] + rng.uniform(0, 256)) % 256
     parts[..., 1] = np.clip(parts[..., 1] * rng.uniform(0.4, 1.6), 0, 255)
     parts[..., 2] = 255 * (parts[..., 2] / 255) ** rng.uniform(0.6, 1.7)
-    recoloured = Image.merge("HSV", [Image.fromarray(part) for part in np.moveaxis(parts.astype(np.uint8), 2, 0)])
-    recoloured = recoloured.convert("RGB")
-    recoloured.putalpha(image.getchannel("A"))
-    return recoloured
+    recolored = Image.merge("HSV", [Image.fromarray(part) for part in np.moveaxis(parts.astype(np.uint8), 2, 0)])
+    recolored = recolored.convert("RGB")
+    recolored.putalpha(image.getchannel("A"))
+    return recolored
 
 
-def _turn(
+def _rotate_box(
     box: Box,
-    angle: float,  # degrees, counter-clockwise as PIL turns
-    size: tuple[int, int],  # before
-    turned: tuple[int, int],  # after, with the corners kept
+    angle: float,  # degrees counter-clockwise, as in PIL
+    size: tuple[int, int],  # image size before
+    turned: tuple[int, int],  # image size after, with expand=True
 ) -> Box:
-    """The box around the ellipse that `box` holds, after its picture was turned about its middle."""
+    """Return the bounding box of the ellipse inscribed in `box` after rotating the image about its center."""
     sine, cosine = math.sin(math.radians(angle)), math.cos(math.radians(angle))
     x, y = (box.x0 + box.x1 - size[0]) / 2, (box.y0 + box.y1 - size[1]) / 2
     middle = (cosine * x + sine * y + turned[0] / 2, -sine * x + cosine * y + turned[1] / 2)
@@ -207,19 +210,19 @@ def _turn(
 
 
 def _covered(
-    solid: np.ndarray,  # [h, w] where a figure is opaque
-    x: int,
-    y: int,  # where its corner is
+    solid: np.ndarray,  # bool [h, w]: the opaque pixels of a figure
+    x: int,  # left edge of the figure
+    y: int,  # top edge of the figure
     box: Box,
 ) -> float:
-    """The share of `box` that the figure would hide."""
+    """Return the share of `box` that the figure would cover."""
     x0, y0, x1, y1 = (round(value) for value in box)
     part = solid[max(y0 - y, 0) : max(y1 - y, 0), max(x0 - x, 0) : max(x1 - x, 0)]
     return float(part.sum()) / max((x1 - x0) * (y1 - y0), 1)
 
 
 def _inside(box: Box, size: tuple[int, int]) -> Box | None:
-    """The part of `box` in the picture, or None where less than two thirds of it are seen."""
+    """Return the part of `box` inside the image, or None if that is less than two thirds of it."""
     seen = Box(max(box.x0, 0.0), max(box.y0, 0.0), min(box.x1, float(size[0])), min(box.y1, float(size[1])))
     if seen.width <= 0 or seen.height <= 0 or seen.width * seen.height < 0.66 * box.width * box.height:
         return None
@@ -230,9 +233,9 @@ def _paste_thing(
     rng: np.random.Generator,
     picture: Image.Image,
     things: Sequence[Image.Image],
-    boxes: Sequence[Box],  # heads that it may hide a little of, no more
+    boxes: Sequence[Box],  # heads that must stay mostly visible
 ) -> None:
-    """Lay a thing somewhere; where it would hide a quarter of a head, nowhere."""
+    """Paste one piece of clutter at a random place, unless it would cover a quarter of a head there."""
     if not things:
         return
     thing = things[int(rng.integers(len(things)))]

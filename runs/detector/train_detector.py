@@ -1,14 +1,16 @@
-"""Train the head detector that figment ships: boxes on drawn and painted art, then headness and embedding.
+"""Train the head detector that figment ships: boxes on drawn and painted art, then headness and embedding of crops.
 
-    python runs/train_detector.py --wesnoth /usr/share/games/wesnoth/1.16/data --renpy /usr/share/games/renpy
-    python runs/train_detector.py --start figment/heads/weights/detector.safetensors --steps 2300 --rate 1e-3 ...
-    python runs/train_detector.py --start boxes.safetensors --steps 500 --rate 3e-4 --everything ...    # a last round
-    python runs/train_detector.py --start boxes.safetensors --steps 0 --describe-steps 800 ...   # the second part alone
-    python runs/train_detector.py --wesnoth ... --score              # train nothing: score the weights on held-out art
-    python runs/train_detector.py --steps 200 --describe-steps 50 -o /tmp/quick.safetensors        # demo art alone
+    cd runs/detector
+    art="--wesnoth /usr/share/games/wesnoth/1.16/data --renpy /usr/share/games/renpy"
+    python train_detector.py $art                                               # from random weights
+    python train_detector.py $art --start old.safetensors --steps 2300 --rate 1e-3
+    python train_detector.py $art --start boxes.safetensors --steps 500 --rate 3e-4 --everything     # last round
+    python train_detector.py $art --start boxes.safetensors --steps 0           # headness and embedding only
+    python train_detector.py $art --score                                       # score the weights on held-out art
+    python train_detector.py --steps 200 --describe-steps 50 -o /tmp/quick.safetensors               # demo art only
 
---wesnoth is the data folder of Debian's wesnoth-1.16-data; its boxes are figment/heads/labels/wesnoth.json and it is
-read under core/ alone. --renpy is where renpy-demo and renpy-thequestion lie. Both are optional.
+--wesnoth is the data folder of Debian's wesnoth-1.16-data, of which only core/ is read; the boxes are in
+labels/wesnoth.json. --renpy is the folder of renpy-demo and renpy-thequestion. Both are optional.
 """
 
 from __future__ import annotations
@@ -24,20 +26,20 @@ from typing import Any
 import numpy as np
 import torch
 from detector_art import Sources, crops_without_heads, endless_scenes, known_heads, mistaken_crops
+from likeness import Batch, Known, draw_batch, no_head, train_likeness, view_of
 from PIL import Image
 
 from figment.base.device import keep_freed_memory
 from figment.base.records import Box
 from figment.heads.describe import Describer
 from figment.heads.detect import SHIPPED, Detector
-from figment.heads.likeness import Batch, Known, draw_batch, no_head, train_likeness, view_of
 from figment.heads.network import HeadNet, NetConfig, grow, load_net, save_net
 from figment.heads.score import Scores, Truth, score_boxes
 from figment.heads.squares import cut_square, square_around
 from figment.heads.train import Step, TrainConfig, train_detector
 
 IDENTITIES = 16
-"""Heads in a batch of crops, each seen twice."""
+"""Identities in a batch of crops, with two views each."""
 NOTE = {
     "trained_on": "figment demo art, drawn endlessly; portraits under core/ of Battle for Wesnoth 1.16; Ren'Py's demo "
     "characters; see MODEL_CARD.md",
@@ -45,18 +47,18 @@ NOTE = {
 }
 
 
-# ---------------------------------------------------------------------- work that another process does meanwhile
+# --- Data from other processes
 
 
 def draw_scenes(queue: Queue[Any], sources: Sources, seed: int) -> None:
-    """Draw scenes into `queue` for ever, politely."""
+    """Put scenes into `queue` without end, at a lower priority."""
     os.nice(2)
     for image, boxes in endless_scenes(sources, seed):
         queue.put((np.asarray(image), boxes))
 
 
 def draw_crops(queue: Queue[Any], sources: Sources, seed: int, mistakes: list[np.ndarray], count: int) -> None:
-    """Draw batches of crops into `queue` for ever, politely."""
+    """Put batches of crops into `queue` without end, at a lower priority."""
     os.nice(2)
     rng = np.random.default_rng(seed)
     identities = known_heads(sources, seed)
@@ -65,8 +67,8 @@ def draw_crops(queue: Queue[Any], sources: Sources, seed: int, mistakes: list[np
         queue.put(draw_batch(rng, identities, strangers, count))
 
 
-def elsewhere(work: Any, *inputs: Any) -> Iterator[Any]:
-    """What `work` puts into a queue, done by another process while this one trains."""
+def in_background(work: Any, *inputs: Any) -> Iterator[Any]:
+    """Run `work` in another process and yield what it puts into its queue."""
     context = multiprocessing.get_context("spawn")
     queue: Queue[Any] = context.Queue(maxsize=32)
     context.Process(target=work, args=(queue, *inputs), daemon=True).start()
@@ -74,11 +76,11 @@ def elsewhere(work: Any, *inputs: Any) -> Iterator[Any]:
         yield queue.get()
 
 
-# ---------------------------------------------------------------------- scores on what training never sees
+# --- Scores on held-out art
 
 
 def score_boxes_held_out(sources: Sources, detector: Detector, kind: str = "core/") -> Scores:
-    """The detector's scores on the pictures held out whose names begin so, over white as `figment crop` opens them."""
+    """Return the scores on held-out images whose names begin with `kind`, on white as `figment crop` opens them."""
     found, heads = {}, {}
     for name, picture, boxes in held_pictures(sources):
         if not name.startswith(kind):
@@ -89,7 +91,7 @@ def score_boxes_held_out(sources: Sources, detector: Detector, kind: str = "core
 
 
 def held_pictures(sources: Sources) -> Iterator[tuple[str, Image.Image, list[Box]]]:
-    """The pictures held out, over white, with their heads."""
+    """Yield name, image on white and head boxes of every held-out image."""
     for cutout in sources.cutouts(held=True):
         white = Image.new("RGB", cutout.image.size, (255, 255, 255))
         white.paste(cutout.image, mask=cutout.image.getchannel("A"))
@@ -97,7 +99,7 @@ def held_pictures(sources: Sources) -> Iterator[tuple[str, Image.Image, list[Box
 
 
 def score_describer(sources: Sources, describer: Describer) -> str:
-    """Headness of held-out heads against pieces of the same pictures, and whether a spoilt head is found again."""
+    """Return one line: how well headness and embeddings do on held-out heads, parts of them and corrupted copies."""
     rng = np.random.default_rng(5)
     heads, pieces, again = [], [], []
     for name, picture, boxes in held_pictures(sources):
@@ -111,20 +113,21 @@ def score_describer(sources: Sources, describer: Describer) -> str:
     right = float((sure[:, None] > unsure).mean())
     nearest = float(((second @ first.T).argmax(1) == np.arange(len(first))).mean())
     return (
-        f"headness: a head above a piece {right:.3f}; a spoilt head's nearest is itself {nearest:.3f} of {len(heads)}"
+        f"headness: AUC of heads against parts of heads {right:.3f}; "
+        f"nearest neighbor of a corrupted head is its original: {nearest:.3f} of {len(heads)}"
     )
 
 
-def tell(scores: Scores) -> str:
-    """Scores as one line."""
+def format_scores(scores: Scores) -> str:
+    """Return the scores as one line."""
     return f"held out: AP50 {scores.ap50:.3f}  recall at precision 0.9 {scores.recall_at_90:.3f}  {scores.heads} heads"
 
 
-# ---------------------------------------------------------------------- training
+# --- Training
 
 
 def start_net(path: Path | None) -> HeadNet:
-    """The network to begin with: the one in `path`, grown where it is smaller, or an empty one."""
+    """Return the network in `path`, grown if it has no embedding, or a new one."""
     if path is None:
         return HeadNet(NetConfig(deep=2, embed=128))
     net = load_net(path)
@@ -132,7 +135,7 @@ def start_net(path: Path | None) -> HeadNet:
 
 
 def train_boxes(options: argparse.Namespace, sources: Sources, net: HeadNet) -> HeadNet:
-    """The first part: backbone and boxes."""
+    """Train backbone and boxes."""
     losses: list[tuple[float, float]] = []
 
     def report(step: Step) -> None:
@@ -144,9 +147,9 @@ def train_boxes(options: argparse.Namespace, sources: Sources, net: HeadNet) -> 
             save_net(options.output, step.net, NOTE)
             if sources.wesnoth:
                 scores = score_boxes_held_out(sources, Detector.load(options.output))
-                print(f"step {step.number:5d}  {tell(scores)}", flush=True)
+                print(f"step {step.number:5d}  {format_scores(scores)}", flush=True)
 
-    drawn = ((Image.fromarray(pixels), boxes) for pixels, boxes in elsewhere(draw_scenes, sources, options.seed))
+    drawn = ((Image.fromarray(pixels), boxes) for pixels, boxes in in_background(draw_scenes, sources, options.seed))
     config = TrainConfig(
         steps=options.steps,
         rate=options.rate,
@@ -159,7 +162,7 @@ def train_boxes(options: argparse.Namespace, sources: Sources, net: HeadNet) -> 
 
 
 def train_describer(options: argparse.Namespace, sources: Sources, net: HeadNet) -> HeadNet:
-    """The second part: headness and embedding, on the finished backbone."""
+    """Train headness and embedding on the frozen backbone."""
     losses: list[tuple[float, float]] = []
 
     def report(number: int, near: float, sure: float, sec: float) -> None:
@@ -169,34 +172,34 @@ def train_describer(options: argparse.Namespace, sources: Sources, net: HeadNet)
             print(f"crops {number:5d}  contrast {near:.3f}  headness {sure:.3f}  {sec:.0f} s", flush=True)
 
     mistakes = [np.asarray(crop) for crop in mistaken_crops(sources, Detector.load(options.output))]
-    print(f"{len(mistakes)} crops that the detector takes for heads on the art to train on", flush=True)
-    batches: Iterator[Batch] = elsewhere(draw_crops, sources, options.seed + 1, mistakes, IDENTITIES)
+    print(f"{len(mistakes)} false positives of the detector on the training art", flush=True)
+    batches: Iterator[Batch] = in_background(draw_crops, sources, options.seed + 1, mistakes, IDENTITIES)
     return train_likeness(net, batches, steps=options.describe_steps, rate=options.describe_rate, on_step=report)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, default=SHIPPED, help="where the weights go")
+    parser.add_argument("-o", "--output", type=Path, default=SHIPPED, help="output file")
     parser.add_argument("--wesnoth", type=Path, help="data folder of wesnoth-1.16-data")
     parser.add_argument("--renpy", type=Path, help="folder of renpy-demo and renpy-thequestion")
-    parser.add_argument("--start", type=Path, help="go on from these weights instead of from nothing")
-    parser.add_argument("--steps", type=int, default=6000, help="batches for the boxes; 0: they stay as they are")
+    parser.add_argument("--start", type=Path, help="start from these weights (default: random)")
+    parser.add_argument("--steps", type=int, default=6000, help="batches for the boxes; 0 leaves them unchanged")
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--describe-steps", type=int, default=800, help="batches for headness and embedding")
     parser.add_argument("--describe-rate", type=float, default=1e-3)
     parser.add_argument("--fresh", type=int, default=4, help="new scenes for each batch")
-    parser.add_argument("--seed", type=int, default=1000, help="demo art for scoring uses other seeds")
+    parser.add_argument("--seed", type=int, default=1000, help="seed of the training data")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--boxes-only", action="store_true", help="leave backbone, headness and embedding")
-    parser.add_argument("--score", action="store_true", help="score -o or --start on the held-out pictures and stop")
-    parser.add_argument("--everything", action="store_true", help="a last round, on the held-out pictures too")
+    parser.add_argument("--boxes-only", action="store_true", help="freeze backbone, headness and embedding")
+    parser.add_argument("--score", action="store_true", help="only score --start or -o on the held-out images")
+    parser.add_argument("--everything", action="store_true", help="last round: also train on the held-out images")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     sources = Sources(options.wesnoth, options.renpy, options.everything)
     if options.score:
         path = options.start or options.output
         for kind in (["core/"] if sources.wesnoth else []) + (["demo/"] if sources.renpy else []):
-            print(kind, tell(score_boxes_held_out(sources, Detector.load(path), kind)))
+            print(kind, format_scores(score_boxes_held_out(sources, Detector.load(path), kind)))
         print(score_describer(sources, Describer.load(path)))
         return
 

@@ -1,6 +1,6 @@
-"""Training what describes a crop, headness and embedding, on a finished detector's features, which stay as they are.
+"""Train headness and embedding of crops on the frozen features of a trained detector.
 
-train_likeness(net, identities, strangers, steps=800)    # net from figment.heads.network.grow, trained for boxes
+train_likeness(net, batches, steps=800)    # net from figment.heads.network.grow, already trained for boxes
 """
 
 from __future__ import annotations
@@ -26,38 +26,41 @@ from figment.heads.views import View, damage
 HEAT = 0.1
 """Temperature of the contrastive loss."""
 WEAK = 0.03
-"""How much another head with all the same attributes counts as a positive, against 1 for the same head."""
+"""Weight of another head with exactly the same attributes as a positive; the same head has weight 1."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """A head in a picture, and who it is."""
+    """A head in an image, and whose it is."""
 
     image: Image.Image
     """RGB."""
     box: Box
     identity: str
     attributes: tuple[str, ...] = ()
-    """What it shares with others: style, colour of skin and hair..."""
+    """What it shares with other heads: style, color of skin and hair ..."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Crops, and what is known of them."""
+    """Crops and their labels."""
 
     pixels: np.ndarray
-    """uint8 [N, CROP, CROP, 3]: first the heads, each identity twice in a row, then what is no head."""
+    """uint8 [N, CROP, CROP, 3]: first the heads, two crops per identity, then crops without heads."""
     identities: list[str]
-    """Of the heads."""
+    """One per head crop."""
     attributes: list[frozenset[str]]
-    """Of the heads."""
+    """One per head crop."""
 
 
 def view_of(
     rng: np.random.Generator,
     known: Known,
 ) -> np.ndarray:
-    """The head cut out as the crop stage would, more or less: off the mark, mirrored, recoloured, blurred, damaged."""
+    """Return a crop of the head as the crop stage makes it, with a random offset and random corruptions.
+
+    uint8 [CROP, CROP, 3].
+    """
     box, longer = known.box, max(known.box.width, known.box.height)
     dx, dy = (float(value) * longer for value in np.clip(rng.normal(0, 0.05, 2), -0.15, 0.15))
     moved = Box(box.x0 + dx, box.y0 + dy, box.x1 + dx, box.y1 + dy)
@@ -69,7 +72,7 @@ def spoil(
     rng: np.random.Generator,
     crop: Image.Image,
 ) -> np.ndarray:
-    """A crop as uint8 [CROP, CROP, 3], mirrored, leaning, of less detail, in other colours, noisy or as a poor JPEG."""
+    """Return a randomly mirrored, rotated, downscaled, recolored, noisy or compressed crop: uint8 [CROP, CROP, 3]."""
     if rng.random() < 0.5:
         crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if rng.random() < 0.3:
@@ -93,17 +96,17 @@ def no_head(
     image: Image.Image,  # RGB
     boxes: Sequence[Box],  # every head in it
 ) -> Image.Image | None:
-    """A square of a picture that a cropper should not have cut: half a head, a piece of one, or none; None: no luck."""
+    """Return a random square that shows half a head, a part of one or none; None if the draw shows a head."""
     kind = rng.random()
     if boxes and kind < 0.35:
-        # Half a head: the square moved off, so that a fifth to a half of the box is seen.
+        # Half a head: a square whose offset leaves a fifth to a half of the box visible.
         box = boxes[int(rng.integers(len(boxes)))]
         longer, angle = max(box.width, box.height), rng.uniform(0, 2 * np.pi)
         off = longer * float(rng.uniform(0.7, 1.3))
         middle = ((box.x0 + box.x1) / 2 + off * np.cos(angle), (box.y0 + box.y1) / 2 + off * np.sin(angle))
         side = longer * float(rng.uniform(1.0, 1.6))
     elif boxes and kind < 0.45:
-        # Less than the head: an eye, a cheek, an ear.
+        # A part of a head: an eye, a cheek, an ear.
         box = boxes[int(rng.integers(len(boxes)))]
         side = max(box.width, box.height) * float(rng.uniform(0.25, 0.5))
         middle = (rng.uniform(box.x0, box.x1), rng.uniform(box.y0, box.y1))
@@ -120,7 +123,7 @@ def no_head(
 
 
 def shows(square: Box, head: Box) -> bool:
-    """Whether a square shows more than half of a head, at a size that counts."""
+    """Return whether a square shows more than half of a head that fills over 12% of its height."""
     across = max(0.0, min(square.x1, head.x1) - max(square.x0, head.x0))
     down = max(0.0, min(square.y1, head.y1) - max(square.y0, head.y0))
     return across * down > 0.5 * head.width * head.height and head.height > 0.12 * square.height
@@ -128,11 +131,11 @@ def shows(square: Box, head: Box) -> bool:
 
 def draw_batch(
     rng: np.random.Generator,
-    identities: Iterator[list[Known]],  # endless: one list an identity, of one or two pictures of it
-    strangers: Iterator[Image.Image],  # endless: crops that are no heads
-    count: int,  # identities in the batch; half as many crops that are no heads
+    identities: Iterator[list[Known]],  # endless: one or two images of each identity
+    negatives: Iterator[Image.Image],  # endless: crops without heads
+    count: int,  # identities, and crops without heads
 ) -> Batch:
-    """The next batch: two views of each identity, and strangers."""
+    """Return a batch of two views of each identity and `count` crops without heads."""
     heads: list[np.ndarray] = []
     names: list[str] = []
     attributes: list[frozenset[str]] = []
@@ -143,15 +146,15 @@ def draw_batch(
             heads.append(view_of(rng, known))
             names.append(known.identity)
             attributes.append(frozenset(known.attributes))
-    others = [spoil(rng, next(strangers)) for _ in range(count)]
+    others = [spoil(rng, next(negatives)) for _ in range(count)]
     return Batch(np.stack(heads + others), names, attributes)
 
 
 def contrast(
     embedding: torch.Tensor,  # [N, D] of length 1
-    wanted: torch.Tensor,  # [N, N]: how much j is a positive of i, 0 on the diagonal
+    wanted: torch.Tensor,  # [N, N]: weight of j as a positive of i, 0 on the diagonal
 ) -> torch.Tensor:
-    """The supervised contrastive loss (Khosla 2020, equation 2) with positives that weigh differently."""
+    """Return the supervised contrastive loss with weighted positives (Khosla et al. 2020, arXiv 2004.11362, eq. 2)."""
     near = embedding @ embedding.T / HEAT  # [N, N]
     near = near.masked_fill(torch.eye(len(near), dtype=torch.bool), -1e4)
     share = wanted / wanted.sum(1, keepdim=True).clamp(min=1e-9)
@@ -159,7 +162,7 @@ def contrast(
 
 
 def positives(batch: Batch) -> torch.Tensor:
-    """float32 [N, N]: 1 for two views of one head, up to WEAK for heads that share attributes."""
+    """Return float32 [N, N]: 1 for two views of one head, up to WEAK for heads that share attributes."""
     count = len(batch.identities)
     wanted = torch.zeros(count, count)
     for i in range(count):
@@ -173,14 +176,17 @@ def positives(batch: Batch) -> torch.Tensor:
 
 
 def train_likeness(
-    net: HeadNet,  # trained for boxes; its `portrait` learns, in place, and nothing else
+    net: HeadNet,  # trained for boxes; only its `portrait` is trained, in place
     batches: Iterator[Batch],  # endless
     *,
     steps: int = 800,
     rate: float = 1e-3,  # highest learning rate
-    on_step: Callable[[int, float, float, float], None] | None = None,  # number, contrast, headness, seconds
+    on_step: Callable[[int, float, float, float], None] | None = None,  # step, contrastive loss, headness loss, seconds
 ) -> HeadNet:
-    """Teach the describing part of `net`; the backbone stays in evaluation, so boxes stay as they are to the bit."""
+    """Train headness and embedding of `net` and return it. The backbone is frozen, so boxes stay bit-identical.
+
+    Raises ValueError if `net` has no embedding.
+    """
     portrait = net.portrait
     if portrait is None:
         raise ValueError("net: needs an embedding; see figment.heads.network.grow")
@@ -217,7 +223,7 @@ def _average(
     portrait: Portrait,
     decay: float,
 ) -> None:
-    """Move `kept` a little towards the part that learns."""
+    """Update the moving average `kept` with the current weights."""
     for name, new in portrait.state_dict().items():
         if new.is_floating_point():
             kept[name].lerp_(new, 1 - decay)

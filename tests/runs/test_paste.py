@@ -1,14 +1,14 @@
-"""Scenes out of cut-outs."""
+"""Scenes composed of cut-outs."""
 
 import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
+from paste import Cutout, alone, compose, family, held_out, read_cutouts, recolor, scenes, vary
 from PIL import Image, ImageDraw
 
 from figment.base.records import Box
-from figment.heads.paste import Cutout, alone, compose, family, held_out, read_cutouts, recolour, scenes, vary
 
 
 def figure() -> Cutout:
@@ -74,8 +74,8 @@ def test_composed_heads_lie_where_they_are_said_to() -> None:
     assert found >= 2
 
 
-def test_recolouring_keeps_the_alpha() -> None:
-    image = recolour(np.random.default_rng(0), figure().image)
+def test_recoloring_keeps_the_alpha() -> None:
+    image = recolor(np.random.default_rng(0), figure().image)
     assert np.array_equal(np.asarray(image)[..., 3], np.asarray(figure().image)[..., 3])
     assert not np.array_equal(np.asarray(image)[..., :3], np.asarray(figure().image)[..., :3])
 

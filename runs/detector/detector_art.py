@@ -1,6 +1,6 @@
-"""The art that the shipped detector learns from: where it lies, scenes and crops composed of it, without end.
+"""Training data of the shipped detector: art sources, and endless scenes and crops composed of them.
 
-Sources(Path("/usr/share/games/wesnoth/1.16/data"), None).cutouts(held=True)     # what training never sees
+Sources(Path("/usr/share/games/wesnoth/1.16/data"), None).cutouts(held=True)     # reserved for scoring
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from likeness import Known, no_head, shows
+from paste import Cutout, alone, held_out, read_cutouts, scenes, vary
 from PIL import Image
 
 from figment.base.errors import UnreadableImage
@@ -21,32 +23,30 @@ from figment.demo.scenes import EVERYONE, Cast, compose, wear
 from figment.demo.styles import HEADS, draw_head, parts
 from figment.heads.crop import MARGIN
 from figment.heads.detect import Detector
-from figment.heads.likeness import Known, no_head, shows
-from figment.heads.paste import Cutout, alone, held_out, read_cutouts, scenes, vary
 from figment.heads.squares import cut_square, square_around
 
-LARGEST = 720
-"""Scenes are held at this longer side at most: no view needs more."""
-LABELS = Path(__file__).parents[1] / "figment" / "heads" / "labels"
+MAX_SIDE = 720
+"""Longest side of a scene in pixels; training views are smaller."""
+LABELS = Path(__file__).parent / "labels"
 PAINTED = 0.6
-"""Share of scenes with painted characters, where there are any."""
+"""Share of scenes with painted characters, if painted art is available."""
 CHARACTERS = 80
-"""How many characters of each drawn style the crops show; few enough to keep their drawings."""
+"""Number of characters per drawn style in the crops, few enough to cache their drawings."""
 PEOPLED = ("landscape-battlefield.jpg",)
-"""Story pictures with people in them."""
+"""Story images with people in them."""
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the painted art lies; None leaves it out."""
+    """Folders of the painted art; None leaves that source out."""
 
     wesnoth: Path | None
     renpy: Path | None
     everything: bool = False
-    """Train on what is held out too: for a last round after the scores were taken."""
+    """Also train on the held-out images: for a last round after scoring."""
 
     def cutouts(self, held: bool) -> list[Cutout]:
-        """The labelled characters, those held out for scoring or those to train on."""
+        """Return the labeled characters that are held out for scoring, or those for training."""
         found = []
         for folder, name in ((self.wesnoth, "wesnoth.json"), (self.renpy, "renpy.json")):
             if folder is not None:
@@ -61,7 +61,7 @@ class Sources:
         return [Cutout(name, image, tuple(boxes)) for name, image, boxes in fitting]
 
     def grounds(self) -> list[Image.Image]:
-        """Pictures without heads to lay characters over: landscapes, maps, terrain."""
+        """Return backgrounds without heads: landscapes and maps."""
         if self.wesnoth is None:
             return []
         images = self.wesnoth / "core" / "images"
@@ -70,15 +70,15 @@ class Sources:
         return [shrink(open_image(path))[0] for path in files if path.is_file()]
 
     def tiles(self) -> list[Image.Image]:
-        """Terrain, to be repeated over a picture."""
+        """Return terrain tiles, RGBA."""
         return self._small("terrain", 400)
 
     def things(self) -> list[Image.Image]:
-        """Things without heads: weapons, fists, items, buildings."""
+        """Return clutter without heads, RGBA: weapons, fists, items, buildings."""
         return self._small("attacks", 400) + self._small("items", 400) + self._small("scenery", 400)
 
     def _small(self, folder: str, most: int) -> list[Image.Image]:
-        """Up to `most` pictures of a folder of Wesnoth's, evenly taken, RGBA."""
+        """Return about `most` evenly spaced images of one of Wesnoth's image folders, RGBA."""
         if self.wesnoth is None:
             return []
         files = sorted((self.wesnoth / "core" / "images" / folder).rglob("*.png"))
@@ -95,15 +95,15 @@ class Sources:
 
 
 def shrink(image: Image.Image, boxes: Sequence[Box] = ()) -> tuple[Image.Image, list[Box]]:
-    """A picture and its boxes, its longer side at most LARGEST."""
-    scale = min(1.0, LARGEST / max(image.size))
+    """Return an image and its boxes, downscaled so that the longer side is at most MAX_SIDE."""
+    scale = min(1.0, MAX_SIDE / max(image.size))
     if scale < 1:
         image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BOX)
     return image, [Box(*(value * scale for value in box)) for box in boxes]
 
 
 class Ground:
-    """Draws grounds: a landscape's part, repeated terrain, a scene of demo art without heads, a colour, a fade."""
+    """Draw random backgrounds: part of a landscape, repeated terrain, demo art without heads, one color, a gradient."""
 
     def __init__(self, pictures: list[Image.Image], tiles: list[Image.Image]) -> None:
         self.pictures, self.tiles = pictures, tiles
@@ -131,7 +131,7 @@ class Ground:
         return Image.fromarray(cells).resize(size, Image.Resampling.BICUBIC)
 
     def _tiled(self, rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
-        """One tile of terrain, over and over, at odd steps."""
+        """Return one terrain tile repeated over the image, every other column shifted."""
         tile = self.tiles[int(rng.integers(len(self.tiles)))]
         factor = float(rng.uniform(0.6, 3.0))
         tile = tile.resize((max(int(tile.width * factor), 8), max(int(tile.height * factor), 8)))
@@ -144,7 +144,7 @@ class Ground:
 
 
 def demo_scenes(seed: int) -> Iterator[tuple[Image.Image, list[Box]]]:
-    """Demo scenes without end, the same ones for the same seed; one in eight holds no head."""
+    """Yield demo scenes without end, the same ones for the same seed; one in eight has no head."""
     rng = np.random.default_rng(seed)
     crowd, nobody = Cast(EVERYONE.styles), Cast(EVERYONE.styles, heads=(0, 0))
     while True:
@@ -153,7 +153,7 @@ def demo_scenes(seed: int) -> Iterator[tuple[Image.Image, list[Box]]]:
 
 
 def endless_scenes(sources: Sources, seed: int) -> Iterator[tuple[Image.Image, list[Box]]]:
-    """Painted and demo scenes in turn, without end."""
+    """Yield painted and demo scenes without end."""
     rng = np.random.default_rng(seed)
     drawn = demo_scenes(seed)
     cutouts = sources.cutouts(held=False)
@@ -165,7 +165,7 @@ def endless_scenes(sources: Sources, seed: int) -> Iterator[tuple[Image.Image, l
 
 
 def known_heads(sources: Sources, seed: int) -> Iterator[list[Known]]:
-    """Heads by identity without end: a drawn character on two grounds, or a painted one; in runs of one style."""
+    """Yield one or two images of one head without end, drawn or painted, three heads of one kind in a row."""
     rng = np.random.default_rng(seed)
     ground = Ground(sources.grounds(), sources.tiles())
     painted = [cutout for cutout in sources.cutouts(held=False) if cutout.boxes]
@@ -181,7 +181,7 @@ def known_heads(sources: Sources, seed: int) -> Iterator[list[Known]]:
 
 
 def painted_head(rng: np.random.Generator, cutout: Cutout, ground: Ground) -> list[Known]:
-    """One head of a painted cut-out over two grounds, at times the same."""
+    """Return one head of a painted cut-out, on two backgrounds or one."""
     which = int(rng.integers(len(cutout.boxes)))
     box = cutout.boxes[which]
     room = 0.8 * max(box.width, box.height)
@@ -198,7 +198,7 @@ def painted_head(rng: np.random.Generator, cutout: Cutout, ground: Ground) -> li
 
 
 def drawn_head(rng: np.random.Generator, style: str, ground: Ground) -> list[Known]:
-    """A character of a drawn style over two grounds, at times the same, with what it was drawn from."""
+    """Return a character of a drawn style with its attributes, on two backgrounds or one."""
     seed = int(rng.integers(CHARACTERS))
     drawing, box = draw_head(style, seed, 192)
     found = []
@@ -212,14 +212,14 @@ def drawn_head(rng: np.random.Generator, style: str, ground: Ground) -> list[Kno
 
 @functools.cache
 def attributes_of(style: str, seed: int) -> tuple[str, ...]:
-    """The parts and colours that DiceBear chose for a seed: `hairVariant=long03`, `skinColor=['#9e5622']`..."""
+    """Return the parts and colors that DiceBear chose for a seed: `hairVariant=long03`, `skinColor=['#9e5622']`..."""
     chosen = parts(style, seed)
     wanted = ("hairVariant", "hairColor", "skinColor", "topVariant", "headVariant", "faceVariant", "baseColor")
     return tuple(f"{style} {name}={chosen[name]}" for name in wanted if chosen.get(name))
 
 
 def crops_without_heads(sources: Sources, seed: int, mistakes: Sequence[Image.Image]) -> Iterator[Image.Image]:
-    """Squares that show no head, or less than half of one, without end; one in five is a mistake of the detector's."""
+    """Yield crops without a head, or with less than half of one, without end; one in five is from `mistakes`."""
     rng = np.random.default_rng(seed)
     pictures = endless_scenes(sources, seed)
     held: list[tuple[Image.Image, list[Box]]] = []
@@ -235,7 +235,7 @@ def crops_without_heads(sources: Sources, seed: int, mistakes: Sequence[Image.Im
 
 
 def mistaken_crops(sources: Sources, detector: Detector) -> list[Image.Image]:
-    """What a detector takes for heads on the art to train on, and is none, even at scores that crop would not heed."""
+    """Return crops of false positives of a detector on the training art, at a low threshold."""
     found = []
     for cutout in sources.cutouts(held=False):
         picture = Image.new("RGB", cutout.image.size, (255, 255, 255))

@@ -5,10 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
-
-from figment.base.records import Box
-from figment.heads.likeness import (
+from likeness import (
     WEAK,
     Batch,
     Known,
@@ -20,6 +17,9 @@ from figment.heads.likeness import (
     train_likeness,
     view_of,
 )
+from PIL import Image, ImageDraw
+
+from figment.base.records import Box
 from figment.heads.network import CROP, HeadNet, NetConfig
 
 BOX = Box(40, 40, 100, 100)
