@@ -11,10 +11,23 @@ import resource
 import time
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from figment.curate.index import group_hashes, near_embeddings
+from figment.curate.index import near_embeddings, near_pairs
 
 FLIPS = (0, 2, 4, 6, 8, 10, 12)
+
+
+def group_hashes(
+    hashes: np.ndarray,  # uint64 [N]
+    radius: int,  # bits that may differ between neighbors in a group
+    mirrors: np.ndarray | None = None,  # uint64 [N]; None: mirror images don't count as copies
+) -> np.ndarray:
+    """Return the group of each hash, int64 [N]: the connected components of pairs within `radius`."""
+    pairs = near_pairs(hashes, radius, mirrors)
+    links = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(len(hashes), len(hashes)))
+    return np.asarray(connected_components(links, directed=False)[1], np.int64)
 
 
 def planted(count: int, equal: int, rng: np.random.RandomState) -> tuple[np.ndarray, ...]:

@@ -57,20 +57,6 @@ def near_pairs(
     return np.asarray(pairs[_nearest(pairs, count, most)])
 
 
-def group_hashes(
-    hashes: np.ndarray,  # uint64 [N]
-    radius: int,  # bits that may differ between neighbours of a group
-    mirrors: np.ndarray | None = None,  # uint64 [N]; None: mirror images are no copies
-) -> np.ndarray:
-    """The group of each hash, int64 [N], by what hangs together within `radius`."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    pairs = near_pairs(hashes, radius, mirrors)
-    links = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(len(hashes), len(hashes)))
-    return np.asarray(connected_components(links, directed=False)[1], np.int64)
-
-
 def near_embeddings(
     units: np.ndarray,  # float32 [N, D], rows of unit length
     least: float,  # cosine of the angle

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from benchmarks.group_hashes import group_hashes
 from figment.curate import index
-from figment.curate.index import group_hashes, near_embeddings, near_pairs
+from figment.curate.index import near_embeddings, near_pairs
 
 
 def random_hashes(count, seed=0):
