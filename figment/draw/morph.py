@@ -7,13 +7,12 @@ figment morph runs/00000-heads -o morph.webp --keys keys.json
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from figment.base.errors import FigmentError
 from figment.base.files import write_json
@@ -21,11 +20,8 @@ from figment.base.progress import track
 from figment.draw.blend import Blend, load_blended
 from figment.draw.characters import Characters, characters
 from figment.draw.grid import make_grid
-from figment.draw.latents import closed_spline
 from figment.draw.paths import closed_path, draw_path
-from figment.draw.render import render_each
 from figment.draw.video import film_fps, need_film, write_film
-from figment.nets.base import Generator
 
 SMALLEST = 384
 """Videos are at least this many pixels wide: players blur smaller ones."""
@@ -177,19 +173,11 @@ class _Kept:
             yield image
 
 
-def even_loop(
-    g: Generator,
-    keys: Tensor,  # [K, L, D]
-    frames: int,
-) -> tuple[np.ndarray, Pace]:
-    """The pictures of a closed spline through `keys`, uint8 [frames, C, H, W], and its pace."""
-    loop = even_positions(lambda at: render_each(g, closed_spline(keys, at)), frames)
-    images = loop.images or list(render_each(g, closed_spline(keys, loop.at)))
-    return np.stack(images), loop.pace
-
-
 def loop_changes(images: Iterable[np.ndarray]) -> np.ndarray:
-    """`changes` of pictures that come one by one: three of them are held."""
+    """The root mean square change from each picture to the next, the last to the first: [C, H, W] each -> [N].
+
+    Holds three pictures at a time.
+    """
     found: list[float] = []
     first = before = None
     for image in images:
@@ -200,11 +188,6 @@ def loop_changes(images: Iterable[np.ndarray]) -> np.ndarray:
         before = image
     assert first is not None and before is not None
     return np.array([*found, _distance(before, first)])
-
-
-def changes(images: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
-    """The root mean square change from each picture to the next, the last to the first: [N, C, H, W] -> [N]."""
-    return loop_changes(images)
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> float:

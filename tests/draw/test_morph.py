@@ -5,14 +5,14 @@ import pytest
 from figment.base.errors import FigmentError
 from figment.draw.characters import Characters
 from figment.draw.latents import closed_spline, seeds_to_w
-from figment.draw.morph import changes, even_loop, even_positions, key_marks, morph, respace
+from figment.draw.morph import even_positions, key_marks, loop_changes, morph, respace
 from figment.draw.render import load_generator, render_each
 
 
 def test_changes_close_the_loop():
     images = np.zeros((3, 1, 2, 2), np.uint8)
     images[1], images[2] = 10, 40
-    assert changes(images).tolist() == [10, 30, 40]
+    assert loop_changes(images).tolist() == [10, 30, 40]
 
 
 def test_respacing_divides_the_measured_length():
@@ -22,10 +22,12 @@ def test_respacing_divides_the_measured_length():
 
 def test_the_pace_becomes_even_and_the_loop_closes(model):
     g, _ = load_generator(model)
-    images, pace = even_loop(g, seeds_to_w(g, [0, 1, 2], psi=1.0), 60)
+    keys = seeds_to_w(g, [0, 1, 2], psi=1.0)
+    loop = even_positions(lambda at: render_each(g, closed_spline(keys, at)), 60)
+    images = list(render_each(g, closed_spline(keys, loop.at)))
     assert len(images) == 60
-    assert pace.after < 1.15 < pace.before
-    assert changes(images)[-1] < 1.15 * changes(images).mean()
+    assert loop.pace.after < 1.15 < loop.pace.before
+    assert loop_changes(images)[-1] < 1.15 * loop_changes(images).mean()
 
 
 def test_the_video_has_its_length_and_even_sides(tmp_path, model):
