@@ -1,4 +1,4 @@
-"""One thread: the networks here are too small for more, and sums come out in one order. A visitor of our servers."""
+"""Fixtures for all tests, and one thread: networks are tiny and sums must be reproducible."""
 
 import asyncio
 import os
@@ -8,11 +8,11 @@ import torch
 
 torch.set_num_threads(1)
 if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # what a GPU would run is interpreted; read when Triton is imported
+    os.environ["TRITON_INTERPRET"] = "1"  # run Triton kernels in its interpreter; read when Triton is imported
 
 
 class Visitor:
-    """Asks an ASGI application without a network, one request at a time, keeping cookies."""
+    """Send requests to an ASGI application without a network, one at a time, keeping cookies."""
 
     def __init__(self, app, base_url="http://localhost:8400"):
         self.app, self.base_url, self.cookies = app, base_url, {}
@@ -41,6 +41,6 @@ class Visitor:
 
 @pytest.fixture(scope="session")
 def visitor():
-    """What makes a visitor of an ASGI application."""
-    pytest.importorskip("httpx", reason="these tests ask with httpx")
+    """Return the class of a client for ASGI applications."""
+    pytest.importorskip("httpx", reason="these tests need httpx")
     return Visitor

@@ -1,1 +1,1 @@
-"""What every stage shares: errors, files, pixels, the catalog, seeds, runs, ranks and progress."""
+"""Shared by every stage: errors, files, pixels, the catalog, seeds, durations, devices, workers and progress."""

@@ -1,4 +1,4 @@
-"""catalog.db: one SQLite row per picture, head, measure and verdict. A rejected item keeps its row and its reason."""
+"""catalog.db: SQLite rows for pictures, heads, measures and verdicts. Rejected items keep their row and the reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from figment.base.errors import FigmentError
 from figment.base.records import Box, Head, Picture, Verdict
 
 SAME_PLACE = 0.6
-"""Overlap (IoU) from which a newly found head is the one that was there before."""
+"""Overlap (IoU) from which a head found again is the same head as before."""
 SCHEMA_VERSION = 1
 SCHEMA = """
 CREATE TABLE pictures (
@@ -33,17 +33,20 @@ CREATE TABLE verdicts (
 
 
 class Catalog:
-    """The catalog of one heads folder; use it as a context manager."""
+    """The catalog of one heads folder, a context manager.
+
+    Raises FigmentError for a missing or damaged file and for a schema version that this figment does not read.
+    """
 
     def __init__(
         self,
-        folder: Path,  # the heads folder; its catalog is folder/catalog.db
+        folder: Path,  # heads folder; the file is folder/catalog.db
         *,
-        create: bool = False,  # True: make an empty catalog where there is none
+        create: bool = False,  # True: create an empty catalog if the file is missing
     ) -> None:
         path = folder / "catalog.db"
         if not path.exists() and not create:
-            raise FigmentError(f"{folder}: holds no catalog.db; make one with `figment crop PICTURES -o {folder}`")
+            raise FigmentError(f"{folder}: holds no catalog.db; create one with `figment crop PICTURES -o {folder}`")
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.db = sqlite3.connect(path)
@@ -68,24 +71,24 @@ class Catalog:
     ) -> None:
         self.db.close()
 
-    # ------------------------------------------------------------------ pictures and heads
+    # --- Pictures and heads
 
     def stamps(self) -> dict[str, str]:
-        """Every catalogued picture's path and the stamp it had when it was read."""
+        """Return path -> stamp (size and modification time) of every picture in the catalog."""
         return {row["path"]: row["stamp"] for row in self.db.execute("SELECT path, stamp FROM pictures")}
 
     def put_picture(
         self,
         picture: Picture,
         heads: Iterable[Head] = (),
-        measures: Iterable[Mapping[str, float | str]] = (),  # of each head; may be left out
+        measures: Iterable[Mapping[str, float | str]] = (),  # one mapping per head; may be shorter
     ) -> None:
-        """Write a picture with all its heads in one transaction; an older row of the same path gives way.
+        """Write a picture and its heads in one transaction, replacing an older row of the same path.
 
-        What a person said of an older head goes to the new one in its place.
+        A verdict that a person gave to an older head moves to the new head at the same place.
         """
         with self.db:
-            said = self._forget_picture(picture.path)
+            kept = self._forget_picture(picture.path)
             cursor = self.db.execute(
                 "INSERT INTO pictures (path, stamp, width, height, status, reason, message) VALUES (?,?,?,?,?,?,?)",
                 (
@@ -108,16 +111,16 @@ class Catalog:
                     "INSERT INTO measures VALUES (?, ?, ?)",
                     [(row.lastrowid, name, value) for name, value in dict(values).items()],
                 )
-                old = max(said, key=lambda pair: pair[0].iou(head.box), default=None)
+                old = max(kept, key=lambda pair: pair[0].iou(head.box), default=None)
                 if old and old[0].iou(head.box) >= SAME_PLACE:
                     self.db.execute(
                         "INSERT INTO verdicts (head_id, verdict, reason, detail, by, at) VALUES (?,?,?,?,?,?)",
                         (row.lastrowid, *old[1]),
                     )
-                    said.remove(old)
+                    kept.remove(old)
 
     def _forget_picture(self, path: str) -> list[tuple[Box, tuple[str, ...]]]:
-        """Drop the rows of a picture that changed and of its heads; returns boxes and people's verdicts on them."""
+        """Delete a picture and its heads; return box and verdict of the heads that a person judged."""
         old = self.db.execute("SELECT id FROM pictures WHERE path = ?", (path,)).fetchone()
         if old is None:
             return []
@@ -135,7 +138,7 @@ class Catalog:
         return [(Box(*row[:4]), tuple(row[4:])) for row in rows]
 
     def pictures(self) -> list[Picture]:
-        """Every picture, by path."""
+        """Return every picture, ordered by path."""
         rows = self.db.execute("SELECT * FROM pictures ORDER BY path")
         return [
             Picture(
@@ -145,7 +148,7 @@ class Catalog:
         ]
 
     def heads(self) -> list[Head]:
-        """Every head, by file name; `id` and `picture` are filled."""
+        """Return every head, ordered by file name, with `id` and `picture` filled in."""
         rows = self.db.execute(
             "SELECT heads.*, pictures.path FROM heads JOIN pictures ON pictures.id = picture_id ORDER BY file"
         )
@@ -161,14 +164,14 @@ class Catalog:
             for row in rows
         ]
 
-    # ------------------------------------------------------------------ measures and verdicts
+    # --- Measures and verdicts
 
     def put_measures(self, head_id: int, values: dict[str, float | str]) -> None:
-        """Write the measures of one head (numbers; hashes as hex text), replacing those of the same names."""
+        """Write measures of one head (numbers, or hashes as hex text), replacing older values of the same names."""
         self.put_many_measures([(head_id, values)])
 
     def put_many_measures(self, rows: Iterable[tuple[int, Mapping[str, float | str]]]) -> None:
-        """`put_measures` for many heads in one transaction."""
+        """Write measures of many heads in one transaction; see `put_measures`."""
         with self.db:
             self.db.executemany(
                 "INSERT OR REPLACE INTO measures VALUES (?, ?, ?)",
@@ -177,9 +180,12 @@ class Catalog:
 
     def measures(
         self,
-        names: Sequence[str] | None = None,  # the measures that are wanted; None: all
+        names: Sequence[str] | None = None,  # names of measures; None: all
     ) -> dict[int, dict[str, float | str]]:
-        """Measures: head id -> name -> value. Of many heads ask for what is needed: thumbnails fill the memory."""
+        """Return measures as head id -> name -> value.
+
+        For large catalogs pass `names`: thumbnails are measures too and take much memory.
+        """
         found: dict[int, dict[str, float | str]] = {}
         marks = "" if names is None else f" WHERE name IN ({','.join('?' * len(names))})"
         for row in self.db.execute(f"SELECT head_id, name, value FROM measures{marks}", tuple(names or ())):
@@ -190,13 +196,13 @@ class Catalog:
         self,
         head_ids: Iterable[int],
     ) -> Iterator[dict[str, float | str]]:
-        """All measures of one head after another."""
+        """Yield all measures of each head, one head at a time."""
         for head_id in head_ids:
             rows = self.db.execute("SELECT name, value FROM measures WHERE head_id = ?", (head_id,))
             yield {row["name"]: row["value"] for row in rows}
 
     def put_verdicts(self, verdicts: Iterable[Verdict]) -> None:
-        """Write verdicts in one transaction. A person's word is replaced only by a person's."""
+        """Write verdicts in one transaction. A verdict by a person is only replaced by another one by a person."""
         with self.db:
             self.db.executemany(
                 "INSERT INTO verdicts (head_id, verdict, reason, detail, by) VALUES (?,?,?,?,?)"
@@ -210,7 +216,7 @@ class Catalog:
             )
 
     def verdicts(self) -> dict[int, Verdict]:
-        """All verdicts: head id -> verdict."""
+        """Return all verdicts by head id."""
         rows = self.db.execute("SELECT * FROM verdicts")
         return {
             row["head_id"]: Verdict(row["head_id"], row["verdict"], row["reason"], row["detail"], row["by"], row["at"])
@@ -218,13 +224,13 @@ class Catalog:
         }
 
     def kept(self) -> list[Head]:
-        """The heads whose verdict is keep, by file name."""
+        """Return the heads whose verdict is `keep`, ordered by file name."""
         verdicts = self.verdicts()
         return [head for head in self.heads() if head.id in verdicts and verdicts[head.id].verdict == "keep"]
 
 
 def count_reasons(folder: Path) -> dict[str, int]:
-    """How many pictures are bad or empty and how many heads are rejected, by `stage:reason`, most frequent first."""
+    """Return counts of bad or empty pictures and of rejected heads by `stage:reason`, most frequent first."""
     with closing(Catalog(folder).db) as db:
         rows = db.execute(
             "SELECT 'crop:' || reason AS name, count(*) AS n FROM pictures WHERE status != 'heads' GROUP BY reason"

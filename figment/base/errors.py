@@ -9,14 +9,14 @@ from collections.abc import Callable
 
 
 class FigmentError(Exception):
-    """A user's mistake or a damaged input, told in one line: the flag or file, the value, the rule.
+    """A user's mistake or a damaged input. The message is one line with the flag or file, the value and the rule.
 
-    The command line prints the message and exits with code 2; it is never a traceback.
+    The command line prints the message without a traceback and exits with code 2.
     """
 
 
 class UnreadableImage(FigmentError):
-    """A picture that can't be used. `reason` is a short slug for the catalog, the message is for people.
+    """An image that can't be used. `reason` is a short slug for the catalog; the message is for people.
 
     Reasons: `not-an-image`, `truncated`, `too-large`, `unreadable`, `empty-file`, `too-small`.
     """
@@ -31,7 +31,10 @@ class UnreadableImage(FigmentError):
 
 
 def run_told(command: Callable[[], object]) -> None:
-    """Run `command`; a mistake of the user's is one line on stderr and exit code 2, Ctrl-C is 130."""
+    """Run `command` and turn expected errors into one line on stderr and an exit code.
+
+    2 for a FigmentError, a full disk and files without access; 130 for Ctrl-C. Other exceptions pass through.
+    """
     try:
         command()
     except FigmentError as error:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, checks that name a bad path, and run folders."""
+"""Atomic writes, path checks with clear messages, and run folders."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from typing import Any
 from figment.base.errors import FigmentError
 
 PARTIAL = ".partial"
-NO_ROOM = 64 * 1024
-"""With fewer free bytes than this, what went wrong while writing was the full disk: codecs and torch don't say so."""
+"""Part of the name of a file that is being written."""
+DISK_FULL_BYTES = 64 * 1024
+"""With fewer free bytes than this, a failed write counts as a full disk: codecs and torch don't report the cause."""
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes the name `path`, on any error it is removed.
+    """Yield a temporary path beside `path`, which is renamed to `path` on success and removed on any error.
 
-    The temporary name depends on `path` alone and keeps its suffix, so a killed writer's leftover is
-    overwritten by the next writer of the same file.
+    The temporary name depends only on `path` and keeps its suffix, so the next writer of the same file overwrites
+    what a killed process left behind. Raises OSError (ENOSPC) with the name of the file if the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}{PARTIAL}{path.suffix}")
@@ -35,7 +36,7 @@ def atomic(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except BaseException as error:
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-        full |= isinstance(error, Exception) and shutil.disk_usage(path.parent).free < NO_ROOM
+        full |= isinstance(error, Exception) and shutil.disk_usage(path.parent).free < DISK_FULL_BYTES
         temporary.unlink(missing_ok=True)
         if full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
@@ -43,23 +44,23 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all."""
+    """Write `data` to `path` atomically."""
     with atomic(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8 to `path`, whole or not at all."""
+    """Write `text` as UTF-8 to `path` atomically."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON to `path`, whole or not at all."""
+    """Write `value` as indented JSON to `path` atomically."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in `path`; raises FigmentError that names the file where it is damaged."""
+    """Return the JSON value in `path`. Raises FigmentError if the file is missing or damaged."""
     try:
         return json.loads(path.read_text())
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -67,11 +68,11 @@ def read_json(path: Path) -> Any:
 
 
 def need_folder(path: Path, flag: str) -> Path:
-    """`path` if it is a folder that can be listed; raises FigmentError that names `flag` otherwise."""
+    """Return `path` if it is a readable folder. Raises FigmentError that names `flag` otherwise."""
     if not path.exists():
         raise FigmentError(f"{flag} {path}: no such folder")
     if not path.is_dir():
-        raise FigmentError(f"{flag} {path}: must be a folder, but this is a file")
+        raise FigmentError(f"{flag} {path}: must be a folder, not a file")
     try:
         with os.scandir(path) as entries:
             next(entries, None)
@@ -81,11 +82,11 @@ def need_folder(path: Path, flag: str) -> Path:
 
 
 def need_file(path: Path, flag: str) -> Path:
-    """`path` if it is a file that can be opened; raises FigmentError that names `flag` otherwise."""
+    """Return `path` if it is a readable file. Raises FigmentError that names `flag` otherwise."""
     if not path.exists():
         raise FigmentError(f"{flag} {path}: no such file")
     if path.is_dir():
-        raise FigmentError(f"{flag} {path}: must be a file, but this is a folder")
+        raise FigmentError(f"{flag} {path}: must be a file, not a folder")
     try:
         path.open("rb").close()
     except OSError as error:
@@ -94,7 +95,7 @@ def need_file(path: Path, flag: str) -> Path:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Every visible file below `folder`, sorted by relative path; hidden names are skipped."""
+    """Return all files below `folder`, sorted by relative path, without hidden files and folders."""
     found = []
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -103,19 +104,19 @@ def list_files(folder: Path) -> list[Path]:
 
 
 def new_run(runs: Path, name: str) -> Path:
-    """The path of the next free run below `runs`, e.g. runs/00003-heads; the folder is not made yet."""
+    """Return the path of the next run below `runs`, such as runs/00003-heads, without creating it."""
     numbers = [int(path.name[:5]) for path in runs.glob("[0-9][0-9][0-9][0-9][0-9]-*")] if runs.is_dir() else []
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-") or "run"
     return runs / f"{max(numbers, default=-1) + 1:05d}-{slug}"
 
 
 def is_run(path: Path) -> bool:
-    """Whether `path` is a run's folder."""
+    """Return whether `path` is the folder of a run."""
     return (path / "config.json").is_file()
 
 
 def find_run(path: Path, flag: str) -> Path:
-    """`path` itself if it is a run, or the newest run below it; raises FigmentError that names `flag`."""
+    """Return `path` if it is a run, else the newest run below it. Raises FigmentError that names `flag` without one."""
     if is_run(path):
         return path
     runs = sorted(child for child in path.glob("[0-9][0-9][0-9][0-9][0-9]-*") if is_run(child)) if path.is_dir() else []

@@ -1,10 +1,10 @@
-"""Many processes: workers on this machine, or a Ray cluster (extra `ray`).
+"""Parallel processes: workers on this machine, or a Ray cluster (extra `ray`).
 
     figment crop pictures/ -o heads/ --engine ray
     RAY_ADDRESS=auto figment curate heads/ --engine ray
 
-With Ray, folders must lie where every machine of the cluster finds them. Without RAY_ADDRESS the cluster is this
-machine.
+With Ray, all folders must be on storage that every machine of the cluster shares. Without RAY_ADDRESS, Ray runs on
+this machine only.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from figment.base.errors import FigmentError
 
 
 def start_workers(count: int) -> ProcessPoolExecutor:
-    """Fresh processes that wait for work; close it with `shutdown(cancel_futures=True)`."""
+    """Start a pool of `count` fresh processes. Close it with `shutdown(cancel_futures=True)`."""
     return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), end_with_parent)
 
 
 def end_with_parent() -> None:
-    """Let this worker end when its parent does, however that ends: it would wait for work for ever otherwise."""
+    """Make this worker exit when its parent process ends for any reason; otherwise it would wait forever."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -42,19 +42,23 @@ def end_with_parent() -> None:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 ENGINES = ("local", "ray")
+"""Values of --engine."""
 
 
 def check_engine(engine: str) -> None:
-    """Raise FigmentError where there is no such engine."""
+    """Raise FigmentError for an unknown engine."""
     if engine not in ENGINES:
         raise FigmentError(f"--engine {engine}: must be {' or '.join(ENGINES)}")
 
 
 def run_on_ray(
-    function: Callable[[Item], Result],  # of a module, or a partial of one: it runs in other processes
+    function: Callable[[Item], Result],  # a function of a module, or a partial of one, so that it can be pickled
     items: Sequence[Item],
 ) -> Iterator[Result]:
-    """What `function` makes of every item, in their order."""
+    """Yield `function(item)` for every item, in order, computed by a Ray cluster.
+
+    Raises FigmentError if Ray is not installed.
+    """
     try:
         import ray
         import ray.data

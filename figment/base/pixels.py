@@ -1,4 +1,4 @@
-"""The one place that opens and writes images, and the one that turns uint8 into [-1, 1] and back."""
+"""Read and write images, and convert uint8 to [-1, 1] and back. No other module does either."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     import torch
 
 MAX_PIXELS = 120_000_000
-"""Pictures above this many pixels are refused before they are decoded (a decompression bomb's guard)."""
+"""Images with more pixels are refused before decoding, as a guard against decompression bombs."""
 
 BACKGROUND = (255, 255, 255)
-"""What transparent pixels are laid over where a stage wants RGB."""
+"""Default color behind transparent pixels."""
 
 
 def open_image(
     path: Path,
     *,
-    keep_alpha: bool = False,  # True: return RGBA where the file has alpha; False: composite on `background`
+    keep_alpha: bool = False,  # True: return RGBA for files with alpha; False: composite on `background`
     background: tuple[int, int, int] = BACKGROUND,
     max_pixels: int = MAX_PIXELS,  # refuse larger pictures before decoding
 ) -> Image.Image:
-    """The picture in `path` as an upright 8-bit sRGB image of mode RGB (or RGBA with `keep_alpha`).
+    """Return the image in `path` as upright 8-bit sRGB of mode RGB (or RGBA with `keep_alpha`).
 
-    Animated files give their first frame; EXIF orientation is applied; embedded ICC profiles, CMYK, 16-bit,
-    palette and grey files are converted. Raises UnreadableImage with a reason and never anything else.
+    Animations give their first frame. EXIF orientation is applied; embedded ICC profiles, CMYK, 16-bit, palette and
+    gray images are converted. Raises UnreadableImage with a reason, and nothing else.
     """
     try:
         data = path.read_bytes()
@@ -46,29 +46,29 @@ def open_image(
 
 def decode_image(
     data: bytes,
-    name: str,  # what to call the picture in messages
+    name: str,  # for messages
     *,
     keep_alpha: bool = False,
     background: tuple[int, int, int] = BACKGROUND,
     max_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
-    """`open_image` for bytes that are already in memory."""
+    """Return the image in `data`, the content of an image file; see `open_image`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             image = Image.open(io.BytesIO(data))
         except Exception as error:
             if "DecompressionBomb" in type(error).__name__:
-                raise UnreadableImage("too-large", f"{name}: more pixels than are safe to decode") from None
-            raise UnreadableImage("not-an-image", f"{name}: not a picture in any known format") from None
+                raise UnreadableImage("too-large", f"{name}: too many pixels to decode safely") from None
+            raise UnreadableImage("not-an-image", f"{name}: not an image in a known format") from None
         width, height = image.size
         if width * height > max_pixels:
-            raise UnreadableImage("too-large", f"{name}: {width}x{height} is over {max_pixels} pixels")
+            raise UnreadableImage("too-large", f"{name}: {width}x{height} is more than {max_pixels} pixels")
         try:
             image.load()
             return _to_srgb(image, keep_alpha, background)
         except Exception as error:
-            raise UnreadableImage("truncated", f"{name}: damaged picture data ({error})") from None
+            raise UnreadableImage("truncated", f"{name}: damaged image data ({error})") from None
 
 
 def _to_srgb(
@@ -76,18 +76,18 @@ def _to_srgb(
     keep_alpha: bool,
     background: tuple[int, int, int],
 ) -> Image.Image:
-    """Orientation, depth, colour space and alpha of a decoded image, in that order."""
+    """Normalize orientation, bit depth, color space and alpha of a decoded image, in this order."""
     profile = image.info.get("icc_profile")
     image = ImageOps.exif_transpose(image)
 
-    # 16-bit and float greys: scale to 8 bits instead of clipping, which Pillow's own conversion does.
+    # 16-bit and float gray: scale to 8 bits. Pillow's own conversion clips instead.
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image).astype(np.float64)
         top = 65535.0 if image.mode.startswith("I") else max(float(values.max()), 1e-9)
         image = Image.fromarray(np.clip(values / top * 255 + 0.5, 0, 255).astype(np.uint8))
         profile = None
 
-    # Split off alpha first: colour management is for the colours alone.
+    # Split off alpha: color management applies to the color channels only.
     alpha = None
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -111,7 +111,7 @@ def _to_srgb(
 
 
 def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
-    """Convert from the embedded ICC profile to sRGB; a broken profile is ignored, as viewers do."""
+    """Convert from the embedded ICC profile to sRGB. A broken profile is ignored, as in image viewers."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
@@ -121,7 +121,7 @@ def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
 
 
 def write_png(path: Path, image: Image.Image | np.ndarray) -> None:
-    """Write a PNG (mode L, RGB or RGBA; arrays uint8 [H, W] or [H, W, C]) to `path`, whole or not at all."""
+    """Write a PNG atomically. Images are of mode L, RGB or RGBA; arrays are uint8 [H, W] or [H, W, C]."""
     if isinstance(image, np.ndarray):
         image = Image.fromarray(image)
     with atomic(path) as temporary:
@@ -129,26 +129,26 @@ def write_png(path: Path, image: Image.Image | np.ndarray) -> None:
 
 
 def png_bytes(image: Image.Image) -> bytes:
-    """`image` as the bytes of a PNG file."""
+    """Return `image` as the bytes of a PNG file."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", compress_level=6)
     return buffer.getvalue()
 
 
 def resize_square(image: Image.Image, size: int) -> Image.Image:
-    """`image` resampled to `size` x `size` pixels by Lanczos (antialiased when it shrinks)."""
+    """Return `image` resized to `size` x `size` pixels with an antialiased Lanczos filter."""
     return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.LANCZOS)
 
 
 def to_unit(images: torch.Tensor) -> torch.Tensor:
-    """uint8 [..., C, H, W] in 0..255 to float32 in [-1, 1]."""
+    """Convert uint8 images [..., C, H, W] to float32 in [-1, 1]."""
     import torch
 
     return images.to(torch.float32) / 127.5 - 1
 
 
 def to_uint8(images: torch.Tensor) -> torch.Tensor:
-    """Float images in [-1, 1] (values outside are clamped) to uint8 in 0..255, rounded as StyleGAN's tools do."""
+    """Convert float images in [-1, 1] to uint8, rounding and clamping as StyleGAN's tools do."""
     import torch
 
     return (images * 127.5 + 128).clamp(0, 255).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""Progress bars for long work, and one way to print a result."""
+"""Progress bars, and printing of results."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Item = TypeVar("Item")
 
 def track(
     items: Iterable[Item],
-    label: str,  # what is being done, e.g. "cropping"
-    total: int | None = None,  # how many there are; None asks `items`
+    label: str,  # activity, such as "cropping"
+    total: int | None = None,  # number of items; None: len(items) if it has one
 ) -> Iterator[Item]:
-    """Yield `items` behind a progress bar with a count and the time left; silent where nobody watches."""
+    """Yield `items` and show a progress bar on stderr if it is a terminal."""
     if not sys.stderr.isatty():
         yield from items
         return
@@ -35,30 +35,30 @@ def track(
 
 
 class LiveBar:
-    """A bar at the terminal's bottom for work of hours, moved by hand; nothing where nobody watches."""
+    """A progress bar at the bottom of the terminal that is updated explicitly, if stderr is a terminal."""
 
     def __init__(
         self,
-        label: str,  # what is being done
-        total: float,  # where the work ends
-        unit: str,  # that both numbers count
+        label: str,  # activity, such as "training"
+        total: float,  # value of `done` at the end
+        unit: str,  # unit of `done` and `total`
     ) -> None:
         self.label, self.total, self.unit = label, total, unit
         self._progress: Progress | None = None
 
     def move(
         self,
-        done: float,  # how far the work is
-        note: str,  # what else is worth knowing now
+        done: float,  # progress
+        note: str,  # text beside the bar
     ) -> None:
-        """Show this state; draws the bar anew where `clear` took it away."""
+        """Show this state, and the bar again if `clear` removed it."""
         if self._progress is None and sys.stderr.isatty():
             self._progress = self._draw()
         if self._progress is not None:
             self._progress.update(self._progress.task_ids[0], completed=done, note=note)
 
     def clear(self) -> None:
-        """Take the bar away, so that lines can be printed."""
+        """Remove the bar, so that lines can be printed."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
@@ -90,5 +90,5 @@ class LiveBar:
 
 
 def say(text: str) -> None:
-    """Print one line of result, at once."""
+    """Print one line and flush."""
     print(text, flush=True)

@@ -1,4 +1,4 @@
-"""The frozen rows that stages hand to each other."""
+"""Frozen records that stages exchange: boxes, pictures, heads and verdicts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Box(NamedTuple):
-    """A rectangle in pixels of the upright picture: left and top inclusive, right and bottom exclusive."""
+    """A rectangle in pixels of the upright picture; left and top inclusive, right and bottom exclusive."""
 
     x0: float
     y0: float
@@ -23,7 +23,7 @@ class Box(NamedTuple):
         return self.y1 - self.y0
 
     def iou(self, other: Box) -> float:
-        """Intersection over union with `other`, 0 to 1."""
+        """Return the intersection over union with `other`, 0 to 1."""
         across = max(0.0, min(self.x1, other.x1) - max(self.x0, other.x0))
         down = max(0.0, min(self.y1, other.y1) - max(self.y0, other.y0))
         union = self.width * self.height + other.width * other.height - across * down
@@ -32,52 +32,52 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True)
 class Picture:
-    """A file of the user's folder and what became of it."""
+    """A file of the pictures folder and its status."""
 
     path: str
     """Relative to the pictures folder, with forward slashes."""
     stamp: str
-    """Size and modification time, to notice that a file changed."""
+    """Size and modification time of the file, to detect changes."""
     width: int | None
     height: int | None
     status: str
     """`heads` (at least one head), `empty` (read, but no head) or `bad` (unusable)."""
     reason: str = ""
-    """A slug; empty for status `heads`."""
+    """Short slug; empty for status `heads`."""
     message: str = ""
-    """One line for people."""
+    """One-line explanation for people."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """A head found in a picture and cropped to a file."""
+    """A head that was found in a picture and cropped to a file."""
 
     file: str
-    """The crop's PNG, relative to the heads folder."""
+    """PNG file of the crop, relative to the heads folder."""
     box: Box
-    """The head in its picture."""
+    """Box of the head in the picture."""
     score: float
-    """The detector's confidence, 0 to 1."""
+    """Confidence of the detector, 0 to 1."""
     crop: tuple[int, int, int, int]
-    """The square that was cut out of the picture."""
+    """Square that was cropped: x0, y0, x1, y1."""
     id: int = 0
-    """The row in the catalog; 0 before it is written."""
+    """Row id in the catalog; 0 before it is written."""
     picture: str = ""
-    """The path of its picture, relative to the pictures folder."""
+    """Path of the picture, relative to the pictures folder."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a head goes into the data set, and who said so."""
+    """Whether a head goes into the data set, and who decided it."""
 
     head_id: int
     verdict: str
     """`keep` or `reject`."""
     reason: str = ""
-    """A slug: `too-small`, `blurred`, `duplicate`, `not-a-head`...; empty for keep."""
+    """Short slug: `too-small`, `blurred`, `duplicate`, `not-a-head`...; empty for keep."""
     detail: str = ""
-    """The figure against the threshold, or the file that it duplicates."""
+    """The measure and the threshold, or the file that it duplicates."""
     by: str = "rule"
     """`rule`, `model` or `person`."""
     at: str = field(default="", compare=False)
-    """When, in UTC, as the catalog wrote it; empty before that."""
+    """UTC time written by the catalog; empty before that."""

@@ -1,0 +1,1 @@
+"""Shared by both web servers."""

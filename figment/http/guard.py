@@ -1,8 +1,8 @@
-"""What stands before a page's server: who may ask, how much, and what the browser may load.
+"""ASGI middleware that protects a local web server: who may send requests, how large, and what the page may load.
 
-Host is checked (another site's name that resolves to this machine is refused: DNS rebinding), Origin and Sec-Fetch-Site
-on everything that changes something, a token where the page is open to the network, the sizes of addresses and
-bodies before they are read. Every refusal is one line of JSON.
+It checks the Host header (against DNS rebinding), Origin and Sec-Fetch-Site (against requests by other sites), a token
+if the page is open to the network, and the size of addresses and bodies before they are read. Every refusal is one line
+of JSON.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_ADDRESS = 16_000
-"""Characters of a path with its query."""
+"""Characters in path and query."""
 MAX_BODY = 32 << 20
+"""Bytes in the body of a request."""
 MAX_ACTIVE = 700
-"""Requests at a time."""
+"""Concurrent requests."""
 RETRY_SEC = 2
-"""When to try again after a refusal for too much at a time."""
+"""Retry-After of a response 503, too many concurrent requests."""
 BODY_SEC = 60.0
-"""A body must have arrived by then."""
+"""Seconds within which a body must arrive."""
 COOKIE = "figment"
 COOKIE_SEC = 30 * 24 * 3600
 CSP = (
@@ -49,7 +50,7 @@ HEADERS = [
 
 
 class Refused(Exception):
-    """A request that goes no further: its status and why."""
+    """A refused request, with its HTTP status."""
 
     def __init__(
         self,
@@ -61,17 +62,17 @@ class Refused(Exception):
 
 
 class Guard:
-    """ASGI middleware; see the file's first lines."""
+    """ASGI middleware that refuses requests; see the docstring of the module."""
 
     def __init__(
         self,
         app: App,
         *,
-        hosts: frozenset[str] = frozenset(),  # names besides localhost and the loopback addresses
-        addresses: bool = False,  # True: any IP address as Host too, for a page open to the network
-        token: str | None = None,  # what a visitor must bring; None asks for nothing
+        hosts: frozenset[str] = frozenset(),  # accepted Host names besides localhost and the loopback addresses
+        addresses: bool = False,  # True: also accept any IP address as Host, for a page open to the network
+        token: str | None = None,  # required of every client; None: no token
         max_body: int = MAX_BODY,
-        json_only: bool = False,  # what is posted must say that it is JSON, as no form can
+        json_only: bool = False,  # True: POST requires Content-Type application/json, which HTML forms cannot send
     ) -> None:
         self.app, self.token, self.max_body, self.json_only, self.active = app, token, max_body, json_only, 0
         self.hosts, self.addresses = hosts | {"localhost", "127.0.0.1", "::1"}, addresses
@@ -94,7 +95,7 @@ class Guard:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         try:
             if self.active > MAX_ACTIVE:
-                raise Refused(503, f"too many requests at a time; try again in {RETRY_SEC} s")
+                raise Refused(503, f"too many concurrent requests; try again in {RETRY_SEC} s")
             self._check_address(scope)
             self._check_host(headers)
             self._check_origin(scope, headers)
@@ -112,26 +113,26 @@ class Guard:
         finally:
             self.active -= 1
 
-    # ------------------------------------------------------------------ checks
+    # --- Checks
 
     def _check_address(self, scope: Scope) -> None:
         if len(scope["path"]) + len(scope["query_string"]) > MAX_ADDRESS:
-            raise Refused(414, f"the address is over {MAX_ADDRESS} characters")
+            raise Refused(414, f"the address is longer than {MAX_ADDRESS} characters")
 
     def _check_host(self, headers: dict[str, str]) -> None:
         name = host_name(headers.get("host", ""))
         if name in self.hosts or (self.addresses and is_address(name)):
             return
-        raise Refused(421, f"Host {name[:80]!r}: this page does not go by that name")
+        raise Refused(421, f"Host {name[:80]!r}: this server does not answer to that name")
 
     def _check_origin(self, scope: Scope, headers: dict[str, str]) -> None:
-        """Another site's page may neither change anything nor make this machine draw."""
+        """Refuse requests by pages of other sites, apart from following a link."""
         site, origin = headers.get("sec-fetch-site", ""), headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
-            raise Refused(403, f"Origin {origin[:80]!r}: only the page itself may ask")
+            raise Refused(403, f"Origin {origin[:80]!r}: only this page may send requests")
         visit = scope["method"] in ("GET", "HEAD") and headers.get("sec-fetch-mode") == "navigate"
         if site in ("cross-site", "same-site") and not visit:
-            raise Refused(403, f"Sec-Fetch-Site {site}: only the page itself may ask")
+            raise Refused(403, f"Sec-Fetch-Site {site}: only this page may send requests")
 
     def _check_type(self, headers: dict[str, str]) -> None:
         if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
@@ -142,10 +143,10 @@ class Guard:
         if not (length.isascii() and length.isdigit()) or len(length) > 18:
             raise Refused(400, "Content-Length: must be a number")
         if int(length) > self.max_body:
-            raise Refused(413, f"the body is {int(length)} bytes; at most {self.max_body}")
+            raise Refused(413, f"the body has {int(length)} bytes; the limit is {self.max_body}")
 
     def _bounded(self, receive: Receive) -> Receive:
-        """`receive` that stops a body which tells no length, and one that never ends."""
+        """Wrap `receive` to refuse a body that is too large or too slow, whatever its Content-Length says."""
         seen, until = 0, time.monotonic() + BODY_SEC
 
         async def bounded() -> Message:
@@ -154,14 +155,14 @@ class Guard:
             if message["type"] == "http.request" and (body := message.get("body")):
                 seen += len(body)
                 if seen > self.max_body:
-                    raise Refused(413, f"the body is over {self.max_body} bytes")
+                    raise Refused(413, f"the body has more than {self.max_body} bytes")
                 if time.monotonic() > until:
-                    raise Refused(408, f"the body took over {BODY_SEC:g} s")
+                    raise Refused(408, f"the body took longer than {BODY_SEC:g} s")
             return message
 
         return bounded
 
-    # ------------------------------------------------------------------ the token
+    # --- Token
 
     def _has_token(self, headers: dict[str, str]) -> bool:
         brought = headers.get("authorization", "").removeprefix("Bearer ")
@@ -172,11 +173,11 @@ class Guard:
         return same_text(brought, self.token or "") or same_text(cookie.value if cookie else "", seal(self.token or ""))
 
     async def _ask_token(self, scope: Scope, send: Send) -> None:
-        """A right ?token= becomes a cookie and leaves the address; anything else is 401."""
+        """Answer a correct ?token= with a cookie and a redirect to the address without it; anything else with 401."""
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         brought = next((value for name, value in query if name == "token"), "")
         if scope["method"] != "GET" or not same_text(brought, self.token or ""):
-            raise Refused(401, "this studio asks for its token: open the address that figment serve printed")
+            raise Refused(401, "a token is required: open the address that figment serve printed")
         rest = urlencode([(name, value) for name, value in query if name != "token"])
         cookie = f"{COOKIE}={seal(self.token or '')}; Path=/; Max-Age={COOKIE_SEC}; HttpOnly; SameSite=Strict"
         place = "/" + scope["path"].lstrip("/\\") + (f"?{rest}" if rest else "")
@@ -197,17 +198,17 @@ class Guard:
 
 
 def seal(token: str) -> str:
-    """What the cookie holds: it opens the studio and does not tell the token."""
+    """Return the value of the cookie: a hash that grants access without revealing the token."""
     return hashlib.sha256(b"figment studio " + token.encode()).hexdigest()
 
 
 def same_text(one: str, other: str) -> bool:
-    """Whether two texts are equal, in a time that does not tell how much of them is."""
+    """Return whether two texts are equal, in constant time."""
     return hmac.compare_digest(hashlib.sha256(one.encode()).digest(), hashlib.sha256(other.encode()).digest())
 
 
 def host_name(host: str) -> str:
-    """The name in a Host header, without its port and brackets."""
+    """Return the name in a Host header, without port and brackets."""
     name = host.strip().lower()
     if name.startswith("["):
         return name[1:].partition("]")[0]
@@ -215,7 +216,7 @@ def host_name(host: str) -> str:
 
 
 def is_address(name: str) -> bool:
-    """Whether `name` is an IP address, which no one can rebind."""
+    """Return whether `name` is an IP address, which DNS rebinding cannot affect."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -224,7 +225,7 @@ def is_address(name: str) -> bool:
 
 
 async def refuse(send: Send, status: int, message: str) -> None:
-    """Answer with one line of JSON."""
+    """Send `message` as one line of JSON."""
     body = json.dumps({"error": message}).encode()
     await send(
         {

@@ -24,7 +24,7 @@ def test_rows_come_back(tmp_path):
     assert count_reasons(tmp_path) == {"crop:truncated": 1}
 
 
-def test_a_changed_picture_replaces_its_heads_and_what_hangs_on_them(tmp_path):
+def test_a_changed_picture_replaces_its_heads_with_measures_and_verdicts(tmp_path):
     with Catalog(tmp_path, create=True) as catalog:
         catalog.put_picture(PICTURE, HEADS)
         head_id = catalog.heads()[0].id
@@ -36,7 +36,7 @@ def test_a_changed_picture_replaces_its_heads_and_what_hangs_on_them(tmp_path):
         assert catalog.measures() == {} and catalog.verdicts() == {}
 
 
-def test_a_persons_word_is_never_overwritten_by_a_rule(tmp_path):
+def test_a_persons_verdict_is_never_overwritten_by_a_rule(tmp_path):
     with Catalog(tmp_path, create=True) as catalog:
         catalog.put_picture(PICTURE, HEADS)
         first, second = [head.id for head in catalog.heads()]
@@ -52,12 +52,12 @@ def test_a_persons_word_is_never_overwritten_by_a_rule(tmp_path):
 def test_a_missing_or_damaged_catalog_is_one_line(tmp_path):
     with pytest.raises(FigmentError, match="figment crop"):
         Catalog(tmp_path)
-    (tmp_path / "catalog.db").write_bytes(b"this is no database at all" * 100)
+    (tmp_path / "catalog.db").write_bytes(b"this is not a database" * 100)
     with pytest.raises(FigmentError, match="not a readable catalog"):
         Catalog(tmp_path)
 
 
-def test_a_persons_word_follows_the_head_into_a_new_crop(tmp_path):
+def test_a_persons_verdict_follows_the_head_into_a_new_crop(tmp_path):
     with Catalog(tmp_path, create=True) as catalog:
         catalog.put_picture(PICTURE, HEADS)
         catalog.put_verdicts([Verdict(head.id, "reject", "ugly", "", "person") for head in catalog.heads()[:1]])

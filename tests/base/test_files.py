@@ -27,7 +27,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert [child.name for child in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_a_leftover_of_a_killed_writer_is_overwritten(tmp_path):
+def test_the_leftover_of_a_killed_writer_is_overwritten(tmp_path):
     with atomic(tmp_path / "a.png") as temporary:
         leftover = temporary
         temporary.write_text("whole")
@@ -36,7 +36,7 @@ def test_a_leftover_of_a_killed_writer_is_overwritten(tmp_path):
     assert [child.name for child in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_a_full_disk_names_the_file_whatever_the_writer_raised(tmp_path, monkeypatch):
+def test_a_full_disk_names_the_file_whatever_the_writer_raises(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space") as caught, atomic(tmp_path / "a.mp4"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.filename == str(tmp_path / "a.mp4")

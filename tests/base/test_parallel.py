@@ -22,7 +22,7 @@ if __name__ == "__main__":
 """
 
 
-def test_work_is_done_elsewhere():
+def test_work_is_done_in_another_process():
     pool = start_workers(1)
     try:
         assert pool.submit(os.getpid).result() != os.getpid()
@@ -30,7 +30,7 @@ def test_work_is_done_elsewhere():
         pool.shutdown(cancel_futures=True)
 
 
-def test_workers_of_a_killed_process_end(tmp_path):
+def test_workers_of_a_killed_process_exit(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
     parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
@@ -51,7 +51,7 @@ def _runs(pid):
 
 
 class Rows:
-    """What of ray.data is used: rows, a function over them, and an iterator."""
+    """The part of ray.data that is used: rows, map and an iterator."""
 
     def __init__(self, rows):
         self.rows = rows
@@ -92,7 +92,7 @@ def test_without_the_extra_one_line_says_so(monkeypatch):
         list(run_on_ray(str, [1]))
 
 
-def test_engines_have_names():
+def test_unknown_engines_are_refused():
     check_engine("ray")
     with pytest.raises(FigmentError, match="--engine spark"):
         check_engine("spark")

@@ -5,7 +5,7 @@ from figment.base.errors import FigmentError
 from figment.base.parse import clock, parse_duration, parse_seeds, seeds_to_z
 
 
-def test_a_seed_is_what_the_fields_tools_draw():
+def test_a_seed_gives_the_latent_of_stylegans_tools():
     assert np.array_equal(seeds_to_z([3], 16)[0], np.random.RandomState(3).randn(16))
 
 

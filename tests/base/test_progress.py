@@ -1,4 +1,4 @@
-"""Bars for those who watch, silence for those who don't."""
+"""Progress bars appear on a terminal only."""
 
 import io
 import sys
@@ -11,14 +11,14 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_nobody_watches_a_file(capsys):
+def test_there_is_no_bar_in_a_file(capsys):
     with LiveBar("training", 10, "kimg") as bar:
         bar.move(1, "2 s/kimg")
     assert list(track([1, 2], "counting")) == [1, 2]
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_terminal_shows_where_the_work_is(monkeypatch):
+def test_a_terminal_shows_the_progress(monkeypatch):
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
