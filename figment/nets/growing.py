@@ -26,7 +26,7 @@ from figment.nets.layers import (
     leaky_relu,
     minibatch_stddev,
 )
-from figment.nets.ops import FIR_121, full_precision, upfirdn2d
+from figment.nets.ops import FIR_121, conv2d, conv_transpose2d, full_precision, upfirdn2d
 from figment.nets.surgery import Surgery
 
 # Schedules -------------------------------------------------------------------------------------------------------
@@ -134,13 +134,13 @@ def upsample_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
     The original programs fuse the two from 128 pixels on and store such kernels turned by 180 degrees. The readers of
     their files turn them back, so that here a kernel always has the orientation of an ordinary convolution.
     """
-    x = F.conv_transpose2d(x, resampling_kernel(weight.flip(2, 3)).transpose(0, 1), stride=2, padding=1)
+    x = conv_transpose2d(x, resampling_kernel(weight.flip(2, 3)).transpose(0, 1), stride=2, padding=1)
     return x if bias is None else x + bias[:, None, None]
 
 
 def conv_downsample(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Convolve `x` with the 3x3 kernel `weight` and average 2x2 pixels in one step: [N, C, H/2, W/2]."""
-    return F.conv2d(x, resampling_kernel(weight) * 0.25, bias, stride=2, padding=1)
+    return conv2d(x, resampling_kernel(weight) * 0.25, bias, stride=2, padding=1)
 
 
 def repeat_pixels(x: Tensor, times: int) -> Tensor:
