@@ -147,3 +147,10 @@ def cpu_has(
     """Whether the processor has it; False where PyTorch (before 2.10) cannot tell."""
     capabilities = getattr(torch.cpu, "get_capabilities", None)
     return capabilities is not None and bool(capabilities().get(feature))
+
+
+def has_fast_bf16(device_type: str) -> bool:
+    """Return whether bfloat16 is computed in hardware: by the GPU, or by a CPU with Intel's AMX or AVX-512 BF16."""
+    if device_type == "cpu":
+        return cpu_has("amx_bf16") or cpu_has("avx512_bf16")
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)

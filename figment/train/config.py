@@ -1,134 +1,210 @@
 """Configuration of a training run: three frozen dataclasses, presets as one table, and what `auto` picks.
 
-figment train heads.zip -o runs --preset auto --kimg 2500 --dry-run
+    figment train heads.zip -o runs --preset auto --kimg 2500 --dry-run
+
+A new setting is one field of `Networks`, `Recipe` or `Schedule` with its type, its default and a docstring: the option
+of `figment train` and its help text follow from it, as does its rule if the type carries one.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_type_hints
 
 from figment.base.errors import FigmentError
 from figment.base.files import read_json
-from figment.nets.registry import families, get_family
+from figment.nets.registry import NAMES, families, get_family
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from figment.nets.base import Family
+    from figment.nets.growing import GrowthSchedule
+
+
+# Rules for values ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
+class Rule:
+    """What a value must be; part of a field's type."""
+
+    text: str
+    """Completes "must be ..."."""
+    holds: Callable[[Any], bool]
+    zero_if_growing: bool = False
+    """0 is allowed too if the networks grow: the growing schedule decides."""
+    choices: tuple[str, ...] = ()
+    """All allowed values, for the help text; empty if they can't be listed."""
+
+
+def one_of(*choices: str) -> Rule:
+    """Return the rule that a value is one of these."""
+    text = " or ".join(choices) if len(choices) == 2 else f"one of {', '.join(choices)}"
+    return Rule(text, lambda value: value in choices, choices=choices)
+
+
+POSITIVE = Rule("above 0", lambda value: value > 0)
+POSITIVE_OR_GROWING = Rule("above 0", lambda value: value > 0, zero_if_growing=True)
+NOT_NEGATIVE = Rule("0 or more", lambda value: value >= 0)
+AT_LEAST_1 = Rule("1 or more", lambda value: value >= 1)
+PROBABILITY = Rule("from 0 to 1", lambda value: 0 <= value <= 1)
+SEED = Rule("from 0 to 2147483647", lambda value: 0 <= value < 2**31)
+LEARNING_RATE = Rule("above 0 and below 1", lambda value: 0 < value < 1, zero_if_growing=True)
+FAMILY = Rule(f"one of {', '.join(NAMES)}", lambda value: value in families(), choices=NAMES)
+
+NO_OPTION = {"option": False}
+"""Metadata of a field without a command-line option: the data or the family decides."""
+PATH = {"path": True}
+"""Metadata of a field that holds a path."""
+
+
+# The configuration -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
 class Networks:
     """The generator and the discriminator."""
 
-    family: str
-    """Network family: stylegan2, stylegan1, progan or lucidrains."""
-    resolution: int
-    """Side of the pictures in pixels; taken from the data."""
-    channels: int
+    family: Annotated[str, FAMILY]
+    """Network family. Unset: the preset's."""
+    resolution: int = field(metadata=NO_OPTION)
+    """Side of the images in pixels; taken from the data."""
+    channels: int = field(metadata=NO_OPTION)
     """3 for RGB, 4 for RGBA; taken from the data."""
-    z_dim: int
+    z_dim: Annotated[int, AT_LEAST_1]
     """Length of the latent z."""
-    w_dim: int
-    """Length of the latent w."""
-    map_depth: int
-    """Layers of the mapping network."""
+    w_dim: Annotated[int, AT_LEAST_1]
+    """Length of the latent w. Unset: the same as --z-dim if that is set."""
+    map_depth: Annotated[int, AT_LEAST_1]
+    """Number of layers of the mapping network."""
     channel_base: int
-    """Feature maps times resolution: a block at resolution r has channel_base / r. Unset: what memory allows."""
-    channel_max: int
-    """Most feature maps of any block."""
+    """Channels times resolution: a block at resolution r has channel_base / r channels. Unset: what memory allows."""
+    channel_max: Annotated[int, AT_LEAST_1]
+    """Largest number of channels of a block."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How the weights learn."""
+    """How the networks are trained."""
 
-    loss: str
-    """logistic (non-saturating, Goodfellow 2014) or wgan-gp (Gulrajani 2017)."""
+    loss: Annotated[str, one_of("logistic", "wgan-gp")] = field(metadata=NO_OPTION)
+    """Non-saturating logistic loss (Goodfellow 2014) or WGAN-GP (Gulrajani 2017); taken from the family."""
     batch: int
-    """Images per step, over all ranks; 0: the growing schedule's, by resolution. Unset: by resolution and memory."""
-    lr: float
-    """Learning rate of both Adam optimizers; 0 takes the growing schedule's, by resolution."""
-    gamma: float
-    """Weight of the gradient penalty: R1 (Mescheder 2018), or WGAN-GP's."""
-    r1_interval: int
-    """Steps between R1 penalties (lazy regularisation, Karras 2020)."""
-    path_weight: float
-    """Weight of path length regularisation (Karras 2020); 0 switches it off."""
-    augment: str
-    """ada (adaptive augmentation, Karras 2020) or none. Unset: ada for fewer than 50,000 pictures."""
-    augment_kinds: str
-    """What ADA does: b flips, quarter turns, shifts; g sizes, any turn; c colour; f filtering; n noise; x cut-outs."""
-    ada_target: float
-    """How sure of the reals D should be: more augmentation above, less below."""
-    ada_kimg: float
-    """Thousands of images in which augmentation can rise from nothing to always."""
-    freeze_d: int
-    """Layers of D, from the picture on, that do not learn (FreezeD, Mo 2020): for fine-tuning on few pictures."""
-    precision: str
-    """fp32 or bf16, of convolutions; R1 and weights are fp32 (on GPUs TensorFloat-32). Unset: bf16 where it is fast."""
-    mixing: float
+    """Images per step over all ranks; 0 follows the growing schedule. Unset: by resolution and memory."""
+    lr: Annotated[float, LEARNING_RATE]
+    """Learning rate of both Adam optimizers; 0 follows the growing schedule."""
+    gamma: Annotated[float, NOT_NEGATIVE]
+    """Weight of the gradient penalty: R1 (Mescheder 2018), or that of WGAN-GP."""
+    r1_interval: Annotated[int, AT_LEAST_1]
+    """Steps between R1 penalties (lazy regularization, Karras 2020)."""
+    path_weight: Annotated[float, NOT_NEGATIVE]
+    """Weight of path length regularization (Karras 2020); 0 switches it off."""
+    augment: Annotated[str, one_of("ada", "none")]
+    """Augmentation of what D sees: ada is adaptive (Karras 2020). Unset: ada below 50,000 images."""
+    augment_kinds: str = "bgc"
+    """Augmentations of ADA: b flips, 90 degree rotations and shifts; g scaling and any rotation; c color;
+    f filtering; n noise; x cutout."""
+    ada_target: float = 0.6
+    """ADA target for r_t = E[sign(D(real))]: augmentation gets stronger above it and weaker below."""
+    ada_kimg: Annotated[float, POSITIVE] = 500.0
+    """ADA speed: thousands of images in which the augmentation probability can go from 0 to 1."""
+    freeze_d: Annotated[int, NOT_NEGATIVE] = 0
+    """Number of D's layers, from the image on, that are not trained (FreezeD, Mo 2020); for fine-tuning on few
+    images."""
+    precision: Annotated[str, one_of("fp32", "bf16")]
+    """Number format of convolutions; R1 and weights stay fp32 (TF32 on GPUs). Unset: bf16 if it is fast here."""
+    mixing: Annotated[float, PROBABILITY]
     """Probability of style mixing (Karras 2019)."""
-    ema_kimg: float
-    """Half-life of the generator's moving average, in thousands of images."""
+    ema_kimg: Annotated[float, NOT_NEGATIVE]
+    """Half-life of the generator's exponential moving average (EMA), in thousands of images."""
     noise: bool
-    """Per-pixel noise in the generator; small networks lean on it and draw speckles instead of features."""
-    mirror: bool
-    """Show each picture mirrored half of the time."""
+    """Add per-pixel noise in the generator. Small networks tend to draw speckles with it instead of features."""
+    mirror: bool = True
+    """Mirror each image left to right half of the time."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How long, how often, and from what."""
+    """Length of the run, how often it reports, and what it starts from."""
 
-    kimg: float
+    kimg: Annotated[float, POSITIVE] = 2500.0
     """Length of the run, in thousands of images shown to the discriminator."""
-    tick_kimg: float
-    """Thousands of images between progress lines, grids of fakes and checkpoints; 0: by resolution, as it grows."""
-    growing: bool
-    """Grow the networks while they train (Karras 2017): stylegan1 and progan."""
-    start_kimg: float
-    """Where in the schedule to begin, as if so many thousands of images had been shown."""
-    keep: int
-    """Newest checkpoints to keep; of older ones the best scored one and the last of each day stay."""
-    seed: int
-    """Every random number of the run follows from it."""
-    init: str | None
-    """Any checkpoint that networks and weights start from; `start` is the shipped one; None: random weights."""
-    adapt: bool
-    """Fit the networks of `init` to the data: grow or cut levels, change colours, drop labels."""
-    score_ticks: int = 1
-    """Ticks between quick scores, which take 5% of the time at most and keep the best model; 0: none."""
+    tick_kimg: Annotated[float, POSITIVE_OR_GROWING]
+    """Thousands of images between status lines, grids of fakes and checkpoints; 0 follows the growing schedule."""
+    growing: bool = field(metadata=NO_OPTION)
+    """Grow the networks while they train (Karras 2017); taken from the family."""
+    start_kimg: Annotated[float, NOT_NEGATIVE]
+    """Position in the schedule to start at, as if that many thousands of images had been shown."""
+    keep: Annotated[int, AT_LEAST_1] = 2
+    """Number of newest checkpoints to keep; the best scored one and the last of each day stay too."""
+    seed: Annotated[int, SEED] = 0
+    """Random seed of the run."""
+    init: str | None = field(default=None, metadata=PATH)
+    """Checkpoint to start from, in any format that figment reads, or `start` for the one that figment ships. Unset:
+    random weights."""
+    adapt: bool = False
+    """Fit the networks of --init to the data: add or remove blocks, change the image channels, drop labels."""
+    score_ticks: Annotated[int, NOT_NEGATIVE] = 1
+    """Ticks between quick scores, which select the best model and take at most 5% of the time; 0 for none."""
     tensorboard: bool = False
-    """Write curves and fakes for TensorBoard too, into the run's folder `tensorboard`."""
+    """Also write curves and fakes for TensorBoard, into the run's folder `tensorboard`."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that a run needs beside its data, as written to config.json."""
+    """Everything that a run needs apart from its data, as written to config.json."""
 
     data: str
-    """The data set's path."""
+    """Path of the data set."""
     digest: str
-    """The data set's digest; a resumed run checks it."""
+    """Digest of the data set; a resumed run compares it."""
     networks: Networks
     recipe: Recipe
     schedule: Schedule
     generator: dict[str, Any]
-    """What the generator is built from: its family and its constructor's arguments."""
+    """Settings of the generator, for `registry.build_generator`."""
     discriminator: dict[str, Any]
-    """The same of the discriminator."""
+    """Settings of the discriminator, for `registry.build_discriminator`."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for config.json."""
+        """Return plain values for config.json."""
         return asdict(self)
 
 
-DEFAULT_KIMG = 2500.0
-"""The length of the story's run."""
+GROUPS: Mapping[str, type[Networks | Recipe | Schedule]] = {
+    "networks": Networks,
+    "recipe": Recipe,
+    "schedule": Schedule,
+}
+"""The dataclasses that hold the settings, by their field of `TrainConfig`."""
+
+
+def settings() -> dict[str, Field[Any]]:
+    """Return all settings by name, in the order of their fields."""
+    return {each.name: each for kind in GROUPS.values() for each in fields(kind)}
+
+
+def rules(kind: type) -> dict[str, Rule]:
+    """Return the rules in the types of a dataclass's fields, by the field's name."""
+    found = {}
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        for extra in get_args(hint)[1:]:
+            if isinstance(extra, Rule):
+                found[name] = extra
+    return found
+
+
+# Presets ---------------------------------------------------------------------------------------------------------
 
 # Presets fill only what the user left unset. `auto` follows the heuristics of StyleGAN2-ADA (Karras 2020, its
-# train.py); `paper` is StyleGAN2's config F; `cpu` is a small network for two cores, at a high rate as its hours are
-# few; `stylegan1` and `progan` are as their authors trained them; `story` is a StyleGAN fine-tuned on one card from a
-# network of anime faces, at 512 pixels.
-# None is left to the heuristics, 0 to the growing schedule.
+# train.py); `paper` is configuration F of StyleGAN2; `cpu` is a small network for two cores, at a high learning rate
+# since its runs are short; presets named after a family are as its authors trained it; `story` fine-tunes a StyleGAN
+# on one GPU from a network of anime faces, at 512 pixels.
+# None leaves a value to the heuristics, 0 to the growing schedule.
 #
 # fmt: off
 #              z_dim w_dim depth base   max  batch lr      gamma r1 path mix  noise  augment ema   tick start family
@@ -162,125 +238,144 @@ COLUMNS = (
     "family",
 )
 
-PLENTY = 50_000
-"""From so many pictures on nothing is augmented (Karras 2020, figure 7: no gain from 70,000 mirrored ones)."""
+MANY_IMAGES = 50_000
+"""Data sets of this size and larger are not augmented (Karras 2020, figure 7: no gain with 70,000 mirrored images)."""
 MEMORY_SHARE = 0.65
-"""Share of a GPU's memory that a step may be planned to fill; the data may take 0.3."""
-MAPS = 24
-"""How many times the largest level's feature maps, `resolution * channel_base` numbers a picture, a step with R1 holds
-at most: 20 on an H100 at 512 pixels with a batch of 8, and some in reserve."""
-LEAST_BATCH = 4
-"""A GPU must hold so many pictures at once, a group of the minibatch deviation; more are done one after the other."""
-
-COMMON: dict[str, Any] = {
-    "augment_kinds": "bgc",
-    "ada_target": 0.6,
-    "ada_kimg": 500.0,
-    "freeze_d": 0,
-    "mirror": True,
-    "precision": None,
-    "loss": None,
-    "growing": None,
-    "kimg": DEFAULT_KIMG,
-    "keep": 2,
-    "seed": 0,
-    "init": None,
-    "adapt": False,
-    "score_ticks": 1,
-    "tensorboard": False,
-}
-"""What all presets share; None is decided by `resolve`."""
+"""Share of a GPU's memory that a step is planned to fill; the data may take another 0.3."""
+FEATURE_MAPS = 24
+"""Upper bound of the feature maps that a step with R1 keeps, in units of the largest block's (`resolution *
+channel_base` numbers per image): 20 measured on an H100 at 512 pixels and batch 8, plus a reserve."""
+MIN_IMAGES_AT_ONCE = 4
+"""Images that a GPU must hold at once: a group of the minibatch stddev. Larger batches accumulate gradients."""
 
 Like = tuple[dict[str, Any], dict[str, Any] | None]
-"""The configurations of a model's generator and, where it has one, its discriminator."""
+"""Settings of a model's generator and of its discriminator; None if it has no discriminator."""
+
+
+# Resolving -------------------------------------------------------------------------------------------------------
 
 
 def resolve(
     data: Path,  # the data set
     digest: str,  # its digest
-    resolution: int,  # side of its pictures
-    channels: int,  # of its pictures
+    resolution: int,  # side of its images in pixels
+    channels: int,  # of its images
     *,
-    preset: str | None = None,  # a row of PRESETS; None: `cpu` on a CPU, else `auto`
+    preset: str | None = None,  # a row of PRESETS; None takes the family's for the device
     device: str = "cpu",  # device type: cpu or cuda
-    world: int = 1,  # ranks that share the batch
-    like: Like | None = None,  # networks to build alike; None: by the settings
-    pictures: int | None = None,  # how many the data set has; None where that is not known
-    memory_gb: float | None = None,  # of a GPU of each rank; None where that is not known
-    **given: Any,  # what the user set; None means unset
+    world: int = 1,  # number of ranks that share the batch
+    like: Like | None = None,  # networks to build the same way; None builds them by the settings
+    pictures: int | None = None,  # images in the data set; None if unknown
+    memory_gb: float | None = None,  # memory of each rank's GPU in GB; None if unknown
+    **given: Any,  # settings that the user set; None means unset
 ) -> TrainConfig:
-    """The complete configuration. Collects every problem and raises FigmentError once."""
-    family = like[0]["family"] if like else given.get("family")
-    if preset is None:
-        small = device == "cpu" and family in (None, "stylegan2", "lucidrains")
-        preset = "cpu" if small else family if family in PRESETS else "auto"
-    if preset not in PRESETS:
-        raise FigmentError(f"--preset {preset}: must be one of {', '.join(PRESETS)}")
+    """Return the complete configuration.
 
-    # What the user set wins over the preset, and the preset over the heuristics.
-    values = COMMON | dict(zip(COLUMNS, PRESETS[preset], strict=True))
-    values |= {"resolution": resolution, "channels": channels}
-    values |= {name: value for name, value in given.items() if value is not None}
+    A setting comes from `given`, else from the networks of `like`, the preset, the field's default, or the heuristics.
+    If z_dim is set and w_dim is not, w_dim is z_dim. Raises FigmentError that lists all problems; TypeError for a
+    setting that does not exist.
+    """
+    unknown = given.keys() - settings().keys()
+    if unknown:
+        raise TypeError(f"unknown settings: {', '.join(sorted(unknown))}")
+    given = {name: value for name, value in given.items() if value is not None}
+    if "z_dim" in given:
+        given.setdefault("w_dim", given["z_dim"])
+    preset, family = _preset_and_family(preset, like[0]["family"] if like else given.get("family"), device)
+
+    # Layers, the first one weakest.
+    values = {name: each.default for name, each in settings().items() if each.default is not MISSING}
+    values |= dict(zip(COLUMNS, PRESETS[preset], strict=True))
+    values |= {"resolution": resolution, "channels": channels} | given
     if like is not None:
-        values |= {field.name: like[0][field.name] for field in fields(Networks) if field.name in like[0]}
+        values |= {each.name: like[0][each.name] for each in fields(Networks) if each.name in like[0]}
     if preset == "cpu" and like is not None:
-        values["lr"] = given.get("lr")  # None: what was trained before goes on at the rate of `auto`
-    grows = get_family(values["family"]).growth is not None if values["family"] in families() else False
-    auto = heuristics(resolution, values["batch"], world, pictures, memory_gb, values["channel_base"]) | {
-        "loss": families()[values["family"]].loss if values["family"] in families() else "logistic",
-        "growing": grows,
-        "precision": "bf16" if _has_bf16(device) else "fp32",
-    }
-    if like is not None and grows and given.get("start_kimg") is None:
-        values["start_kimg"] = max(values["start_kimg"], kimg_at_lod(like[0]["lod"], resolution, values["family"]))
-    values = {name: auto[name] if value is None and name in auto else value for name, value in values.items()}
+        values["lr"] = given.get("lr")  # None: trained networks continue at the learning rate of `auto`
+    if like is not None and family.growth is not None and "start_kimg" not in given:
+        values["start_kimg"] = max(
+            values["start_kimg"], kimg_at_lod(like[0].get("lod", 0.0), resolution, family.growth(1))
+        )
 
-    _check(values, world)
-    groups = [
-        kind(**{field.name: values.pop(field.name) for field in fields(kind)}) for kind in (Networks, Recipe, Schedule)
-    ]
-    if values:
-        raise TypeError(f"unknown settings: {', '.join(values)}")
-    networks, recipe, schedule = groups
-    generator, discriminator = network_configs(networks, like)  # type: ignore[arg-type]
-    return TrainConfig(str(data), digest, networks, recipe, schedule, generator, discriminator)  # type: ignore[arg-type]
+    # What is still None is decided here.
+    auto = heuristics(resolution, values["batch"], world, pictures, memory_gb, values["channel_base"])
+    auto |= {"loss": family.loss, "growing": family.growth is not None, "precision": _precision(device)}
+    values |= {name: value for name, value in auto.items() if values.get(name) is None}
+
+    wrong = problems(values, world)
+    if wrong:
+        raise FigmentError("; ".join(wrong))
+    generator, discriminator = network_settings(family, values, like)
+    return TrainConfig(
+        str(data),
+        digest,
+        _part(Networks, values),
+        _part(Recipe, values),
+        _part(Schedule, values),
+        generator,
+        discriminator,
+    )
 
 
-def network_configs(
-    networks: Networks,
+Settings = TypeVar("Settings", bound="DataclassInstance")
+
+
+def _part(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """Return the dataclass of this kind with its share of the values."""
+    return kind(**{each.name: values[each.name] for each in fields(kind)})
+
+
+def _preset_and_family(preset: str | None, family: str | None, device: str) -> tuple[str, Family]:
+    """Return the preset's name and the family; raises FigmentError if one of the names is unknown."""
+    known = families()
+    default = str(PRESETS["auto"][COLUMNS.index("family")])
+    if preset is None and (family or default) in known:
+        presets = known[family or default].presets
+        preset = presets.get(device) or presets.get("cuda", "auto")
+    wrong = []
+    if preset is not None and preset not in PRESETS:
+        wrong.append(f"--preset {preset}: must be one of {', '.join(PRESETS)}")
+    if family is not None and family not in known:
+        wrong.append(f"--family {family}: must be one of {', '.join(known)}")
+    if wrong or preset is None:
+        raise FigmentError("; ".join(wrong))
+    return preset, get_family(family or PRESETS[preset][COLUMNS.index("family")])
+
+
+def network_settings(
+    family: Family,
+    values: Mapping[str, Any],  # all settings by name
     like: Like | None,  # of a model to start from
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the registry builds the generator and the discriminator from."""
-    family = get_family(networks.family)
+    """Return the settings of the generator and the discriminator, for the registry."""
     if like is None:
-        generator = family.generator_settings(asdict(networks))
+        generator = family.generator_settings({each.name: values[each.name] for each in fields(Networks)})
         return generator, family.discriminator_for(generator)
 
-    # A model without a discriminator gets one like its generator, of fresh weights.
+    # A model without a discriminator gets one that fits its generator, with random weights.
     generator, discriminator = like
     return generator, discriminator or family.discriminator_for(generator)
 
 
 def heuristics(
-    resolution: int,
-    batch: int | None,  # what the user set; None leaves it to the memory
-    world: int,  # GPUs
-    pictures: int | None = None,  # of the data set
-    memory_gb: float | None = None,  # of one GPU
-    base: int | None = None,  # the channel_base that the user set, or the network has
-) -> dict[str, float | str]:
-    """What `auto` picks: as StyleGAN2-ADA's (Karras 2020, its train.py) from resolution and GPUs, and from two more.
+    resolution: int,  # side of the images in pixels
+    batch: int | None,  # what the user set; None lets memory decide
+    world: int,  # number of GPUs
+    pictures: int | None = None,  # images in the data set; None if unknown
+    memory_gb: float | None = None,  # memory of one GPU in GB; None if unknown
+    base: int | None = None,  # the channel_base that the user set, or that the network has
+) -> dict[str, Any]:
+    """Return what `auto` picks, as StyleGAN2-ADA does (Karras 2020, its train.py) from resolution and GPUs.
 
-    Where the memory is known to hold more, the batch doubles, up to 32 a GPU; where it does not even hold a group of
-    the minibatch deviation, wide networks get half the width. Data too many to be learnt by heart are not augmented.
+    In addition, if the memory is known, the batch doubles while it fits, up to 32 per GPU, and wide networks are halved
+    if not even a group of the minibatch stddev fits. Large data sets are not augmented.
     """
     channel_base = base or (32768 if resolution >= 512 else 16384)
     each = max(min(4096 // resolution, 32), 1)
     if memory_gb is not None:
-        fits = MEMORY_SHARE * memory_gb / need_gb(resolution, channel_base)  # pictures at once
+        fits = MEMORY_SHARE * memory_gb / need_gb(resolution, channel_base)  # images at once
         while each < 32 and 2 * each < fits:
             each *= 2
-        if not base and resolution >= 512 and fits < LEAST_BATCH:
+        if not base and resolution >= 512 and fits < MIN_IMAGES_AT_ONCE:
             channel_base //= 2
     batch = batch or world * max(min(each, 64 // world), 1)
     return {
@@ -289,90 +384,84 @@ def heuristics(
         "lr": 0.002 if resolution >= 1024 else 0.0025,
         "gamma": 0.0002 * resolution**2 / batch,
         "ema_kimg": batch * 10 / 32,
-        "augment": "none" if pictures is not None and pictures >= PLENTY else "ada",
+        "augment": "none" if pictures is not None and pictures >= MANY_IMAGES else "ada",
     }
 
 
 def need_gb(resolution: int, channel_base: int) -> float:
-    """Memory that a training step takes for each picture at most, in GB: in R1's steps, which compute in fp32."""
-    return MAPS * 4 * resolution * channel_base / 1e9
+    """Return an upper bound of the memory that a training step takes per image in GB: R1 steps, computed in fp32."""
+    return FEATURE_MAPS * 4 * resolution * channel_base / 1e9
 
 
-def _has_bf16(device: str) -> bool:
-    """Whether the GPU computes in bfloat16 itself, or the CPU multiplies in it (Intel's AMX, or AVX-512 BF16)."""
-    import torch
+def _precision(device: str) -> str:
+    """Return the precision that is used if none is set: bf16 if the device computes it fast."""
+    from figment.base.device import has_fast_bf16
 
-    from figment.base.device import cpu_has
-
-    if device == "cpu":
-        return cpu_has("amx_bf16") or cpu_has("avx512_bf16")
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if has_fast_bf16(device) else "fp32"
 
 
-def kimg_at_lod(lod: float, resolution: int, family: str) -> float:
-    """Where in the growing schedule a network of this lod stands: the first image of its phase."""
-    from figment.train.growth import growth_at
-
-    growth = get_family(family).growth
-    assert growth is not None
-    phases = growth(1)
-    first = growth_at(0, resolution, phases).lod
-    return max(first - lod, 0.0) * (phases.training_kimg + phases.transition_kimg)
+def kimg_at_lod(lod: float, resolution: int, growth: GrowthSchedule) -> float:
+    """Return where in the growing schedule a network of this lod stands: the first kimg of its phase."""
+    first = float(max(math.floor(math.log2(resolution / growth.initial)), 0))
+    return max(first - lod, 0.0) * (growth.training_kimg + growth.transition_kimg)
 
 
-def _check(values: dict[str, Any], world: int) -> None:
-    """Raise one FigmentError that lists every value outside its rule."""
-    grows = values["growing"]
-    rules = {
-        "batch": (
-            (values["batch"] >= 1 or (grows and values["batch"] == 0)) and values["batch"] % world == 0,
-            f"a positive multiple of the {world} ranks",
-        ),
-        "lr": (0 < values["lr"] < 1 or (grows and values["lr"] == 0), "above 0 and below 1"),
-        "gamma": (values["gamma"] >= 0, "0 or more"),
-        "r1_interval": (values["r1_interval"] >= 1, "1 or more"),
-        "path_weight": (values["path_weight"] >= 0, "0 or more"),
-        "ada_kimg": (values["ada_kimg"] > 0, "above 0"),
-        "ema_kimg": (values["ema_kimg"] >= 0, "0 or more"),
-        "z_dim": (values["z_dim"] >= 1, "1 or more"),
-        "w_dim": (values["w_dim"] >= 1, "1 or more"),
-        "map_depth": (values["map_depth"] >= 1, "1 or more"),
-        "channel_max": (values["channel_max"] >= 1, "1 or more"),
-        "kimg": (values["kimg"] > 0, "above 0"),
-        "tick_kimg": (values["tick_kimg"] > 0 or (grows and values["tick_kimg"] == 0), "above 0"),
-        "start_kimg": (values["start_kimg"] >= 0, "0 or more"),
-        "growing": (not grows or families()[values["family"]].growth is not None, "off for families that do not grow"),
-        "loss": (values["loss"] in ("logistic", "wgan-gp"), "logistic or wgan-gp"),
-        "augment": (values["augment"] in ("ada", "none"), "ada or none"),
-        "augment_kinds": (not set(values["augment_kinds"]) - set("bgcfnx"), "letters of bgcfnx"),
-        "precision": (values["precision"] in ("fp32", "bf16"), "fp32 or bf16"),
-        "freeze_d": (values["freeze_d"] >= 0, "0 or more"),
-        "mixing": (0 <= values["mixing"] <= 1, "from 0 to 1"),
-        "keep": (values["keep"] >= 1, "1 or more"),
-        "score_ticks": (values["score_ticks"] >= 0, "0 or more"),
-        "seed": (0 <= values["seed"] < 2**31, "from 0 to 2147483647"),
-        "channel_base": (values["channel_base"] >= values["resolution"], "at least the resolution"),
-        "family": (values["family"] in families(), f"one of {', '.join(families())}"),
+def problems(values: Mapping[str, Any], world: int) -> list[str]:
+    """Return a line for each value that breaks its rule, in the order of the fields; empty if all are fine."""
+    from figment.train.augment.pipeline import KINDS
+
+    batch = Rule(
+        f"a positive multiple of the {world} ranks",
+        lambda value: value >= 1 and value % world == 0,
+        zero_if_growing=True,
+    )
+    base = Rule("at least the resolution", lambda value: value >= values["resolution"])
+    grows = get_family(values["family"]).growth is not None
+    depending = {
+        "batch": batch,
+        "channel_base": base,
+        "augment_kinds": Rule(f"letters of {''.join(KINDS)}", lambda value: not set(value) - set(KINDS)),
+        "growing": Rule("off for families that do not grow", lambda value: grows or not value),
     }
-    wrong = [
-        f"--{name.replace('_', '-')} {values[name]}: must be {rule}" for name, (fine, rule) in rules.items() if not fine
-    ]
-    if wrong:
-        raise FigmentError("; ".join(wrong))
+    every = {name: rule for kind in GROUPS.values() for name, rule in rules(kind).items()} | depending
+    wrong = []
+    for name in settings():
+        rule, value = every.get(name), values[name]
+        fine = rule is None or rule.holds(value) or (rule.zero_if_growing and values["growing"] and value == 0)
+        if rule is not None and not fine:
+            wrong.append(f"--{name.replace('_', '-')} {value}: must be {rule.text}")
+    return wrong
+
+
+# Reading ---------------------------------------------------------------------------------------------------------
 
 
 def read_config(path: Path) -> TrainConfig:
-    """The configuration in a run's config.json; raises FigmentError where it is damaged."""
-    value = read_json(path)
-    try:
-        return TrainConfig(
-            value["data"],
-            value["digest"],
-            Networks(**value["networks"]),
-            Recipe(**value["recipe"]),
-            Schedule(**value["schedule"]),
-            value["generator"],
-            value["discriminator"],
-        )
-    except (KeyError, TypeError) as error:
-        raise FigmentError(f"{path}: not a training configuration of this version ({error})") from None
+    """Return the configuration in a run's config.json.
+
+    Settings that an older version did not have take their defaults. Raises FigmentError if the file is damaged, or
+    lacks or adds settings that this version can't interpret.
+    """
+    found = read_json(path)
+    wrong = []
+    for group, kind in GROUPS.items():
+        values = found.get(group) if isinstance(found, dict) else None
+        if not isinstance(values, dict):
+            wrong.append(f"no {group}")
+            continue
+        needed = {each.name for each in fields(kind) if each.default is MISSING}
+        wrong += [f"no {group}.{name}" for name in sorted(needed - values.keys())]
+        wrong += [f"unknown {group}.{name}" for name in sorted(values.keys() - {each.name for each in fields(kind)})]
+    rest = ("data", "digest", "generator", "discriminator")
+    wrong += [f"no {name}" for name in rest if not isinstance(found, dict) or name not in found]
+    if wrong:
+        raise FigmentError(f"{path}: not a training configuration of this version ({', '.join(wrong)})")
+    return TrainConfig(
+        found["data"],
+        found["digest"],
+        Networks(**found["networks"]),
+        Recipe(**found["recipe"]),
+        Schedule(**found["schedule"]),
+        found["generator"],
+        found["discriminator"],
+    )

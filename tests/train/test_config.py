@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from figment.base.errors import FigmentError
-from figment.train.config import COLUMNS, PRESETS, heuristics, read_config, resolve
+from figment.train.augment.pipeline import KINDS
+from figment.train.config import COLUMNS, PRESETS, Recipe, heuristics, read_config, resolve, rules, settings
 
 
 def test_every_preset_fills_every_column():
@@ -73,6 +74,44 @@ def test_a_cpu_that_multiplies_in_bf16_is_asked_to(monkeypatch, capabilities, pr
     assert resolve(Path("a.zip"), "d", 64, 3, precision="fp32").recipe.precision == "fp32"
 
 
+def test_w_is_as_long_as_z_if_only_z_is_set():
+    networks = resolve(Path("a.zip"), "d", 64, 3, z_dim=32).networks
+    assert (networks.z_dim, networks.w_dim) == (32, 32)
+    networks = resolve(Path("a.zip"), "d", 64, 3, z_dim=32, w_dim=16).networks
+    assert (networks.z_dim, networks.w_dim) == (32, 16)
+    assert resolve(Path("a.zip"), "d", 64, 3, w_dim=16).networks.z_dim == PRESETS["cpu"][0]
+
+
+def test_the_family_decides_what_depends_on_it():
+    for device, preset in (("cpu", "cpu"), ("cuda", "auto"), ("mps", "auto")):
+        assert resolve(Path("a.zip"), "d", 64, 3, device=device) == resolve(
+            Path("a.zip"), "d", 64, 3, device=device, preset=preset
+        )
+    config = resolve(Path("a.zip"), "d", 64, 3, family="progan")
+    assert (config.recipe.loss, config.schedule.growing, config.recipe.batch) == ("wgan-gp", True, 0)
+    with pytest.raises(FigmentError, match="--batch 0: .*; --lr 0: .*; --tick-kimg 0: "):
+        resolve(Path("a.zip"), "d", 64, 3, family="stylegan2", batch=0, lr=0, tick_kimg=0)
+
+
+def test_an_unknown_family_is_one_error():
+    with pytest.raises(FigmentError, match=r"^--family biggan: must be one of stylegan2, .*[^;]$"):
+        resolve(Path("a.zip"), "d", 64, 3, family="biggan", batch=0)
+    with pytest.raises(FigmentError, match=r"--preset huge: .*; --family biggan: "):
+        resolve(Path("a.zip"), "d", 64, 3, preset="huge", family="biggan")
+
+
+def test_a_setting_that_does_not_exist_is_a_type_error():
+    with pytest.raises(TypeError, match="unknown settings: btach"):
+        resolve(Path("a.zip"), "d", 64, 3, btach=3)
+
+
+def test_rules_come_from_the_fields_and_the_table_of_augmentations():
+    assert rules(Recipe)["precision"].choices == ("fp32", "bf16")
+    with pytest.raises(FigmentError, match=f"--augment-kinds bq: must be letters of {''.join(KINDS)}"):
+        resolve(Path("a.zip"), "d", 64, 3, augment_kinds="bq")
+    assert list(settings())[:2] == ["family", "resolution"] and "init" in settings()
+
+
 def test_all_problems_are_told_at_once():
     with pytest.raises(FigmentError, match=r"--batch 0: .*; --lr 7: .*; --kimg -1: "):
         resolve(Path("a.zip"), "d", 64, 3, batch=0, lr=7, kimg=-1)
@@ -88,3 +127,19 @@ def test_a_configuration_survives_its_file(tmp_path, tiny):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(FigmentError, match=r"config\.json"):
         read_config(tmp_path / "config.json")
+
+
+def test_a_configuration_of_another_version_is_read_or_refused_in_one_line(tmp_path, tiny):
+    path, value = tmp_path / "config.json", tiny.to_json()
+    del value["schedule"]["tensorboard"], value["schedule"]["score_ticks"]  # settings that an older version lacks
+    path.write_text(json.dumps(value))
+    assert read_config(path) == tiny
+    value["recipe"]["brightness"] = 2
+    del value["networks"]["z_dim"]
+    path.write_text(json.dumps(value))
+    with pytest.raises(FigmentError, match=r"config\.json: .*\(no networks\.z_dim, unknown recipe\.brightness\)$"):
+        read_config(path)
+    for damaged in ("[]", '{"networks": 3}'):
+        path.write_text(damaged)
+        with pytest.raises(FigmentError, match=r"config\.json: .*no networks, no recipe, no schedule, no"):
+            read_config(path)

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 import figment.train.memory
+from figment.base.device import has_fast_bf16
 from figment.base.errors import FigmentError
 from figment.nets.registry import build_discriminator
 from figment.nets.stylegan1 import growth
 from figment.pack.sampler import EndlessSampler
 from figment.train import loop
-from figment.train.config import _has_bf16, resolve
+from figment.train.config import resolve
 from figment.train.loop import diagnose, train
 from figment.train.losses import judge_both
 from figment.train.state import new_state
@@ -57,7 +58,7 @@ def test_everything_at_once_is_finite_and_moves(dataset, world, tiny):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_forty_steps_equal_twentythree_and_the_rest_bit_for_bit(tmp_path, dataset, world, monkeypatch, precision):
     """With augmentation, path length, noise and mixing: every weight, statistic and grid."""
-    if precision == "bf16" and not _has_bf16("cpu"):
+    if precision == "bf16" and not has_fast_bf16("cpu"):
         pytest.skip("bfloat16 is slow on this processor: minutes")
     settings = TINY | {
         "augment": "ada",
