@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from figment.base.errors import FigmentError
 from figment.base.records import Head, Verdict
-from figment.curate.duplicates import WIDEST, join_groups
 
 Measures = Mapping[str, float | str]
 Pairs = Sequence[tuple[int, int, float]]
@@ -15,28 +14,30 @@ Pairs = Sequence[tuple[int, int, float]]
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What a head must reach to be kept."""
+    """Thresholds that a head must meet to be accepted."""
 
     min_size: float = 48.0
-    """Least size of a head in its picture, before any scaling: its longer side in pixels."""
+    """Minimum size of a head in its picture, before any scaling: its longer side in pixels."""
     min_true_size: float = 40.0
-    """Least size that the picture really resolves, in pixels: of an enlarged picture about that before enlarging."""
+    """Minimum size that the picture really resolves, in pixels: for an enlarged picture, about its original size."""
     min_sharpness: float = 0.2
-    """Least sharpness, 0 to 1: clean art has 0.6 and more, clearly blurred art less than 0.2."""
+    """Minimum sharpness, 0 to 1: clean art has 0.6 or more, clearly blurred art less than 0.2."""
     max_blocking: float = 1.6
-    """Most that JPEG's blocks stand out, in grey levels: quality 90 has up to 0.9, quality 25 and less 1.7 and more."""
+    """Maximum visibility of JPEG blocks, in gray levels: up to 0.9 at quality 90, 1.7 or more at quality 25."""
     min_contrast: float = 24.0
-    """Least difference between the lightest and the darkest parts, 0 to 255; below it a crop is flat."""
+    """Minimum difference between the lightest and the darkest parts, 0 to 255; a crop below it is flat."""
     min_brightness: float = 48.0
-    """Least brightness of the lightest parts, 0 to 255; below it a crop is dark."""
+    """Minimum brightness of the lightest parts, 0 to 255; a crop below it is dark."""
     min_headness: float = 0.4
-    """Least confidence that this is a head, 0 to 1: the network's look at the crop, or else the detector's score."""
+    """Minimum confidence that this is a head, 0 to 1: by a second look at the crop, or else the detector's score."""
     max_cut: float = 0.3
-    """Largest share of a head that the border of its picture cuts off, 0 to 1."""
+    """Maximum share of a head that is cut off by the border of its picture, 0 to 1."""
     max_difference: float = 14.0
-    """Copies of one picture differ by no more than this at any spot, 0 to 30; 0 keeps all but the most exact copies."""
+    """Maximum difference between copies of one picture at any spot, 0 to 30; 0 rejects only exact copies."""
 
     def __post_init__(self) -> None:
+        from figment.curate.duplicates import WIDEST  # here, since the command line needs the fields without numpy
+
         limits = {
             "min_size": 1e6,
             "min_true_size": 1e6,
@@ -113,6 +114,8 @@ def best_of_groups(
     decided: Mapping[int, Verdict],  # of people
 ) -> dict[int, int]:
     """Head id -> the id of the best of its group of copies, for every head in a group of two and more."""
+    from figment.curate.duplicates import join_groups
+
     by_id = {head.id: head for head in heads}
     best: dict[int, int] = {}
     for group in join_groups(pairs, thresholds.max_difference):

@@ -9,13 +9,25 @@ of `figment train` and its help text follow from it, as does its rule if the typ
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from figment.base.errors import FigmentError
 from figment.base.files import read_json
+from figment.base.settings import (
+    AT_LEAST_1,
+    NO_OPTION,
+    NOT_NEGATIVE,
+    PATH,
+    POSITIVE,
+    PROBABILITY,
+    SEED,
+    Rule,
+    one_of,
+    rules,
+)
 from figment.nets.registry import NAMES, families, get_family
 
 if TYPE_CHECKING:
@@ -25,41 +37,14 @@ if TYPE_CHECKING:
     from figment.nets.growing import GrowthSchedule
 
 
-# Rules for values ------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
-class Rule:
-    """What a value must be; part of a field's type."""
-
-    text: str
-    """Completes "must be ..."."""
-    holds: Callable[[Any], bool]
-    zero_if_growing: bool = False
-    """0 is allowed too if the networks grow: the growing schedule decides."""
-    choices: tuple[str, ...] = ()
-    """All allowed values, for the help text; empty if they can't be listed."""
+class GrowingRule(Rule):
+    """A rule with an exception: if the networks grow, 0 is allowed and means the value of the growing schedule."""
 
 
-def one_of(*choices: str) -> Rule:
-    """Return the rule that a value is one of these."""
-    text = " or ".join(choices) if len(choices) == 2 else f"one of {', '.join(choices)}"
-    return Rule(text, lambda value: value in choices, choices=choices)
-
-
-POSITIVE = Rule("above 0", lambda value: value > 0)
-POSITIVE_OR_GROWING = Rule("above 0", lambda value: value > 0, zero_if_growing=True)
-NOT_NEGATIVE = Rule("0 or more", lambda value: value >= 0)
-AT_LEAST_1 = Rule("1 or more", lambda value: value >= 1)
-PROBABILITY = Rule("from 0 to 1", lambda value: 0 <= value <= 1)
-SEED = Rule("from 0 to 2147483647", lambda value: 0 <= value < 2**31)
-LEARNING_RATE = Rule("above 0 and below 1", lambda value: 0 < value < 1, zero_if_growing=True)
-FAMILY = Rule(f"one of {', '.join(NAMES)}", lambda value: value in families(), choices=NAMES)
-
-NO_OPTION = {"option": False}
-"""Metadata of a field without a command-line option: the data or the family decides."""
-PATH = {"path": True}
-"""Metadata of a field that holds a path."""
+FAMILY = Rule(f"one of {', '.join(NAMES)}", lambda value: value in families(), NAMES)
+LEARNING_RATE = GrowingRule("above 0 and below 1", lambda value: 0 < value < 1)
+TICK = GrowingRule("above 0", lambda value: value > 0)
 
 
 # The configuration -----------------------------------------------------------------------------------------------
@@ -133,7 +118,7 @@ class Schedule:
 
     kimg: Annotated[float, POSITIVE] = 2500.0
     """Length of the run, in thousands of images shown to the discriminator."""
-    tick_kimg: Annotated[float, POSITIVE_OR_GROWING]
+    tick_kimg: Annotated[float, TICK]
     """Thousands of images between status lines, grids of fakes and checkpoints; 0 follows the growing schedule."""
     growing: bool = field(metadata=NO_OPTION)
     """Grow the networks while they train (Karras 2017); taken from the family."""
@@ -186,16 +171,6 @@ GROUPS: Mapping[str, type[Networks | Recipe | Schedule]] = {
 def settings() -> dict[str, Field[Any]]:
     """Return all settings by name, in the order of their fields."""
     return {each.name: each for kind in GROUPS.values() for each in fields(kind)}
-
-
-def rules(kind: type) -> dict[str, Rule]:
-    """Return the rules in the types of a dataclass's fields, by the field's name."""
-    found = {}
-    for name, hint in get_type_hints(kind, include_extras=True).items():
-        for extra in get_args(hint)[1:]:
-            if isinstance(extra, Rule):
-                found[name] = extra
-    return found
 
 
 # Presets ---------------------------------------------------------------------------------------------------------
@@ -410,10 +385,9 @@ def problems(values: Mapping[str, Any], world: int) -> list[str]:
     """Return a line for each value that breaks its rule, in the order of the fields; empty if all are fine."""
     from figment.train.augment.pipeline import KINDS
 
-    batch = Rule(
+    batch = GrowingRule(
         f"a positive multiple of the {world} ranks",
         lambda value: value >= 1 and value % world == 0,
-        zero_if_growing=True,
     )
     base = Rule("at least the resolution", lambda value: value >= values["resolution"])
     grows = get_family(values["family"]).growth is not None
@@ -427,7 +401,7 @@ def problems(values: Mapping[str, Any], world: int) -> list[str]:
     wrong = []
     for name in settings():
         rule, value = every.get(name), values[name]
-        fine = rule is None or rule.holds(value) or (rule.zero_if_growing and values["growing"] and value == 0)
+        fine = rule is None or rule.holds(value) or (isinstance(rule, GrowingRule) and values["growing"] and value == 0)
         if rule is not None and not fine:
             wrong.append(f"--{name.replace('_', '-')} {value}: must be {rule.text}")
     return wrong

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from figment.base.errors import FigmentError
+from figment.base.settings import rules
 from figment.train.augment.pipeline import KINDS
-from figment.train.config import COLUMNS, PRESETS, Recipe, heuristics, read_config, resolve, rules, settings
+from figment.train.config import COLUMNS, PRESETS, Recipe, heuristics, read_config, resolve, settings
 
 
 def test_every_preset_fills_every_column():

@@ -1,10 +1,19 @@
+import inspect
+import os
+import subprocess
+import sys
 from dataclasses import fields
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
+from figment.base.errors import FigmentError
 from figment.cli import app, main
-from figment.train.config import Networks, Recipe, Schedule
+from figment.cli.drawing import parse_blends
+from figment.curate.verdicts import Thresholds
+from figment.nets.registry import NAMES
+from figment.train.config import PRESETS, Networks, Recipe, Schedule
 
 COMMANDS = (
     "make",
@@ -32,6 +41,9 @@ COMMANDS = (
     "serve",
     "plan",
     "bench",
+    "heads detect",
+    "heads train",
+    "heads score",
 )
 
 
@@ -44,14 +56,20 @@ def run_main(monkeypatch, *arguments):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_commands_help_has_an_example(command):
-    result = CliRunner().invoke(app, [command, "--help"])
+    result = CliRunner().invoke(app, [*command.split(), "--help"])
     assert result.exit_code == 0
     assert f"  figment {command} " in result.output
 
 
 def test_help_names_every_command():
     output = CliRunner().invoke(app, ["--help"]).output
-    assert all(f"  {command} " in output for command in COMMANDS)
+    assert all(f"  {command.split()[0]} " in output for command in COMMANDS)
+
+
+def test_every_command_is_listed_here():
+    commands = get_command(app).commands
+    found = {*commands, *(f"heads {name}" for name in commands["heads"].commands)} - {"heads"}
+    assert found == set(COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -115,12 +133,80 @@ def test_a_full_disk_and_an_unwritable_folder_are_one_line(monkeypatch, capsys):
     assert fail(PermissionError(13, "Permission denied", "out")) == (2, "figment: out: Permission denied\n")
 
 
-def test_every_setting_of_a_training_has_an_option():
-    from typer.main import get_command
+def options_of(command):
+    """Return the options of a command by name."""
+    return {option.name: option for option in get_command(app).commands[command].params}
 
-    options = {option.name for option in get_command(app).commands["train"].params}
+
+def test_every_setting_of_a_training_has_an_option():
+    options = options_of("train").keys()
     settings = {field.name for kind in (Networks, Recipe, Schedule) for field in fields(kind)}
     assert settings - options == {"resolution", "channels", "loss", "growing"}  # as the data and the family are
+
+
+def test_every_threshold_of_curate_has_an_option():
+    assert {field.name for field in fields(Thresholds)} <= options_of("curate").keys()
+
+
+def test_the_function_of_train_has_few_parameters():
+    function = inspect.unwrap(get_command(app).commands["train"].callback)
+    assert function.__name__ == "train" and len(inspect.signature(function).parameters) < 10
+
+
+def test_help_lists_what_the_tables_allow():
+    output = " ".join(CliRunner().invoke(app, ["train", "--help"]).output.split())
+    assert f"One of: {', '.join(NAMES)}." in output
+    assert f"One of: {', '.join(PRESETS)}." in output
+    assert "One of: fp32, bf16." in output and "Default: 0.6." in output
+
+
+def test_help_imports_nothing_heavy():
+    script = "import sys, figment.cli; print({'torch', 'numpy', 'PIL', 'rich'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_openmp_threads_spin_briefly_unless_the_user_decides(monkeypatch):
+    monkeypatch.setenv("GOMP_SPINCOUNT", "")  # so that it is restored afterwards
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    assert run_main(monkeypatch, "--help") == 0
+    assert os.environ["GOMP_SPINCOUNT"] == "20000"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert run_main(monkeypatch, "--help") == 0
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+
+
+def test_train_passes_what_the_user_set(monkeypatch):
+    seen = {}
+    monkeypatch.setattr("figment.train.start.start_training", lambda data, runs, **given: seen.update(given) or runs)
+    line = "train a.zip --dry-run --kimg 3 --no-noise --adapt --init b/ --z-dim 8 --seed 0 --preset cpu"
+    assert CliRunner().invoke(app, line.split()).exit_code == 0
+    expected = {"noise": False, "adapt": True, "init": "b", "z_dim": 8, "seed": 0, "preset": "cpu", "kimg": 3.0}
+    assert seen == expected | {"sec": None, "dry_run": True, "device": None}
+
+
+def test_curate_passes_what_the_user_set(monkeypatch):
+    seen = []
+
+    class Summary:
+        def line(self):
+            return "done"
+
+    monkeypatch.setattr("figment.curate.curate.curate", lambda *given: seen.extend(given) or Summary())
+    assert CliRunner().invoke(app, ["curate", "heads", "--min-size", "96"]).exit_code == 0
+    assert seen[1] == Thresholds(min_size=96.0)
+
+
+def test_blends_are_pairs_of_a_model_and_its_layers(tmp_path):
+    options = {"blend": [tmp_path / "a", tmp_path / "b"], "blend_layers": ["fine", "0-3"], "blend_amount": 0.5}
+    blends = parse_blends(options)["blends"]
+    assert [(blend.model.name, blend.layers, blend.amount) for blend in blends] == [
+        ("a", "fine", 0.5),
+        ("b", "0-3", 0.5),
+    ]
+    assert parse_blends({"blend": None, "blend_layers": None, "blend_amount": 1.0}) == {"blends": ()}
+    with pytest.raises(FigmentError, match="--blend-layers is given 1 times, --blend 2 times"):
+        parse_blends(options | {"blend_layers": ["fine"]})
 
 
 def test_settings_are_not_silently_ignored_where_a_run_goes_on(tmp_path, monkeypatch, capsys):

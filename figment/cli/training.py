@@ -1,0 +1,129 @@
+"""Training: train, plan, bench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from figment.base.errors import FigmentError
+from figment.base.parse import parse_duration
+from figment.base.progress import say
+from figment.cli.app import Device, app, example, given
+from figment.cli.settings import settings_of
+from figment.train.config import PRESETS, Networks, Recipe, Schedule
+
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Values for what is not set otherwise. Unset: the family's for the device. One of: {', '.join(PRESETS)}."
+    ),
+]
+
+
+@app.command(
+    epilog=example(
+        "train heads.zip -o runs --kimg 200",
+        "train heads.zip -o runs --init ffhq.pkl --adapt",
+        "train heads.zip -o runs --time 8h --dry-run",
+        "train --resume -o runs",
+    )
+)
+@settings_of(Networks, Recipe, Schedule)
+def train(
+    data: Annotated[Path | None, typer.Argument(help="The data set's zip; not needed with --resume.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of runs.")] = Path("runs"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in -o, or the newest run below it.")
+    ] = False,
+    preset: Preset = None,
+    time: Annotated[
+        str | None, typer.Option(help="Length of the run as a time, e.g. 8h; a short trial converts it to kimg.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")] = False,
+    device: Device = None,
+    **settings: Any,
+) -> None:
+    """Train a generator on a data set. Every tick writes a status line, a grid of fakes and a checkpoint.
+
+    On four GPUs: torchrun --nproc-per-node 4 -m figment train heads.zip -o runs
+    """
+    from figment.train.start import resume_training, start_training
+
+    kimg = settings.pop("kimg", None)
+    if resume:
+        _refuse_changes({"preset": preset} | settings | {"time": time, "dry_run": dry_run or None})
+        resume_training(output, data=data, kimg=kimg, device=device)
+        return
+    if data is None:
+        raise FigmentError("DATA: give a data set made by `figment pack`, or --resume with -o RUN")
+    sec = parse_duration(time) if time and kimg is None else None
+    run = start_training(data, output, sec=sec, dry_run=dry_run, device=device, preset=preset, kimg=kimg, **settings)
+    if not dry_run:
+        say(f"{run}: fakes/, stats.jsonl, model.safetensors")
+
+
+def _refuse_changes(options: dict[str, Any]) -> None:
+    """Raise FigmentError that lists the options set by the user, which --resume can't change."""
+    changed = [f"--{name.replace('_', '-')} {value}" for name, value in given(options).items()]
+    if changed:
+        raise FigmentError(
+            f"{', '.join(changed)}: can't change with --resume, which uses the run's own settings; "
+            f"to start a new run from its weights, use --init RUN"
+        )
+
+
+@app.command(
+    epilog=example("plan heads-512.zip --kimg 2500", "plan heads.zip --watts 350 --kwh 0.35 --rent A100=1.9,V100=0.8")
+)
+@settings_of(Recipe, Schedule, only=("kimg", "batch"))
+def plan(
+    data: Annotated[Path, typer.Argument(help="The data set's zip.")],
+    preset: Preset = None,
+    watts: Annotated[float | None, typer.Option(help="Power draw of this machine under load, in watts.")] = None,
+    kwh: Annotated[float | None, typer.Option(help="Price of a kilowatt-hour.")] = None,
+    rent: Annotated[
+        str | None, typer.Option(help="Price of renting a card for an hour: 1.9, or A100=1.9,V100=0.8.")
+    ] = None,
+    device: Device = None,
+    **settings: Any,
+) -> None:
+    """Estimate time and cost of a training run by a short trial, and compare with other cards."""
+    from figment.train.planning import parse_rent, print_plan
+    from figment.train.planning import plan as run_plan
+
+    kimg = settings.pop("kimg", Schedule.kimg)
+    prices = parse_rent(rent) if rent else {}
+    rows = run_plan(data, kimg=kimg, watts=watts, kwh=kwh, rent=prices, device=device, preset=preset, **settings)
+    print_plan(rows, kimg)
+
+
+@app.command(epilog=example("bench --resolution 256", "bench --resolution 512 --preset auto --device cuda"))
+@settings_of(Networks, Recipe, only=("family", "batch", "precision"))
+def bench(
+    resolution: Annotated[int, typer.Option(help="Side of the images in pixels.")] = 64,
+    preset: Preset = None,
+    seconds: Annotated[float, typer.Option(help="Measuring time per figure, in seconds.")] = 4.0,
+    device: Device = None,
+    **settings: Any,
+) -> None:
+    """Measure where the time of a training step goes, and its share of the machine's peak throughput."""
+    from figment.base.device import join_world
+    from figment.train.bench import bench as run_bench
+    from figment.train.bench import print_bench
+    from figment.train.config import resolve
+
+    world = join_world(device)
+    config = resolve(
+        Path("bench"),
+        "",
+        resolution,
+        3,
+        preset=preset,
+        device=world.device.type,
+        world=world.size,
+        memory_gb=world.memory_gb(),
+        **settings,
+    )
+    print_bench(run_bench(config, world, seconds), config, world)
