@@ -1,4 +1,9 @@
-"""From pictures to a data set: make, demo-art, crop, curate, review, report, pack, heads detect|train|score."""
+"""From pictures to a data set: make, demo-art, crop, curate, review, report, pack, heads detect|train|score.
+
+figment crop pictures/ -o heads/
+figment curate heads/
+figment pack heads/ -o heads.zip
+"""
 
 from __future__ import annotations
 

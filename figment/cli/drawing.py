@@ -1,4 +1,8 @@
-"""Drawing with a trained generator: sample, mix, morph, sweep, film, project, edit, augment."""
+"""Drawing with a trained generator: sample, mix, morph, sweep, film, project, edit, augment.
+
+figment sample runs/00000-heads -o out --seeds 0-63
+figment morph runs/00000-heads -o morph.mp4 --seeds 0-5
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Models and runs: score, compare, serve, publish, export, convert, info."""
+"""Models and runs: score, compare, serve, publish, export, convert, info.
+
+figment score runs/00000-heads heads.zip
+figment serve runs/00000-heads --open
+"""
 
 from __future__ import annotations
 

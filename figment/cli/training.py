@@ -1,4 +1,10 @@
-"""Training: train, plan, bench."""
+"""Training: train, plan, bench.
+
+figment plan heads.zip --kimg 2500
+figment train heads.zip -o runs --time 8h
+torchrun --nproc-per-node 4 -m figment train heads.zip -o runs
+figment train --resume -o runs
+"""
 
 from __future__ import annotations
 

@@ -246,9 +246,9 @@ def resolve(
 ) -> TrainConfig:
     """Return the complete configuration.
 
-    A setting comes from `given`, else from the networks of `like`, the preset, the field's default, or the heuristics.
-    If z_dim is set and w_dim is not, w_dim is z_dim. Raises FigmentError that lists all problems; TypeError for a
-    setting that does not exist.
+    Settings of the networks are those of `like`, if there is one. All others come from `given`, else from the preset,
+    the field's default, or the heuristics. If z_dim is given and w_dim is not, w_dim is z_dim. Raises FigmentError that
+    lists all problems, and TypeError for a setting that does not exist.
     """
     unknown = given.keys() - settings().keys()
     if unknown:
