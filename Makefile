@@ -1,10 +1,11 @@
-# make demo: the whole path on drawn practice art.  make test, make lint: what CI runs.
+# make demo: the whole pipeline on drawn practice art.  make test, make lint: what CI runs.
+# make test-fast: without tests that take more than a few seconds or need a browser.
 
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO_TIME ?= 5m30s
 
-.PHONY: demo test lint clean-demo
+.PHONY: demo test test-fast lint clean-demo
 
 demo: .venv/ready
 	$(BIN)/figment demo-art demo/pictures --pictures 400 --seed 0
@@ -12,6 +13,9 @@ demo: .venv/ready
 
 test: .venv/ready
 	$(BIN)/python -m pytest
+
+test-fast: .venv/ready
+	$(BIN)/python -m pytest -m "not slow and not browser"
 
 lint: .venv/ready
 	$(BIN)/ruff format --check figment tests runs benchmarks
