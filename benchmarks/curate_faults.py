@@ -1,11 +1,11 @@
-"""Plant faults in fresh demo art, crop and curate it, and print recall and precision of every test of curate.
+"""Plant faults in new demo art, crop and curate it, and print recall and precision of every curate rule.
 
     python benchmarks/curate_faults.py /tmp/faults --pictures 300 --seed 23
 
-A test's recall is the share of heads with its fault that are rejected, by any rule and by this one; its precision is
-the share of its rejects that have the fault, or the next of kin: an enlarged picture is a blurred one, a dark one is
-flat. Heads in between (a size near the threshold, a cut of a fifth) and JPEGs of middling quality count for neither.
-Copies: a group's second and further heads are to be rejected as duplicates.
+Recall of a rule is the share of heads with its fault that are rejected, by any rule and by this one. Precision is the
+share of its rejects that have the fault or a related one: an enlarged picture is also blurred, a dark one also flat.
+Borderline heads (a size near the threshold, a fifth cut off) and JPEGs of medium quality are not counted. Of every
+group of copies, all heads but one should be rejected as duplicates.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from figment.heads.squares import cut_square, square_around
 
 IOU = 0.5
 FAULTS = {"enlarged": 0.08, "jpeg": 0.08, "blurred": 0.08, "dark": 0.05, "flat": 0.05, "cut-off": 0.12}
-"""Share of the scenes that are spoilt so."""
+"""Share of the scenes that get each fault."""
 COPIES = ("recoloured", "hue-rotated", "mirrored", "cropped", "re-encoded", "shrunk", "mirrored+re-encoded")
 KIN = {"blurred": "enlarged", "enlarged": "blurred", "flat": "dark", "dark": "flat"}
 COPIED = 0.35
@@ -39,7 +39,7 @@ COPIED = 0.35
 
 
 def spoil(image: Image.Image, boxes: list[Box], kind: str, rng: np.random.RandomState) -> tuple[Image.Image, list[Box]]:
-    """The picture with a fault, and where its heads are now."""
+    """Return the picture with a fault, and its head boxes."""
     largest = max(max(box.width, box.height) for box in boxes)
     if kind == "enlarged":
         small = min(0.5, rng.uniform(16, 32) / largest)
@@ -54,7 +54,7 @@ def spoil(image: Image.Image, boxes: list[Box], kind: str, rng: np.random.Random
         return ImageEnhance.Brightness(image).enhance(rng.uniform(0.06, 0.14)), boxes
     if kind == "flat":
         return ImageEnhance.Contrast(image).enhance(rng.uniform(0.03, 0.07)), boxes
-    box = boxes[0]  # cut-off: the picture ends in the middle of its first head
+    box = boxes[0]  # cut-off: the picture ends in the middle of the first head
     if rng.rand() < 0.5:
         edge = round(box.x0 + box.width * rng.uniform(0.4, 0.6))
         frame = (edge, 0, image.width, image.height) if rng.rand() < 0.5 else (0, 0, edge, image.height)
@@ -67,7 +67,7 @@ def spoil(image: Image.Image, boxes: list[Box], kind: str, rng: np.random.Random
 
 
 def copy(image: Image.Image, boxes: list[Box], kind: str, rng: np.random.RandomState) -> tuple[Image.Image, list[Box]]:
-    """A copy of the picture, and where its heads are in it."""
+    """Return a copy of the picture, and its head boxes."""
     if kind in ("recoloured", "hue-rotated"):
         turns, way = np.array([rng.uniform(30, 330)]), np.array([int(kind == "hue-rotated")])
         return Image.fromarray(turn_hue(np.asarray(image)[None], turns, way)[0].round().astype(np.uint8)), boxes
@@ -92,7 +92,7 @@ def jpeg(image: Image.Image, quality: int) -> Image.Image:
 
 
 def plant(folder: Path, seed: int) -> dict[str, Any]:
-    """Spoil and copy scenes of the demo art in `folder`, in place; the truth about every picture."""
+    """Plant faults and copies among the demo art in `folder`, in place; return the truth about every picture."""
     done = folder / "planted.json"
     if done.exists():
         return dict(read_json(done))
@@ -125,7 +125,7 @@ def boxes_of(entry: dict[str, Any]) -> list[Box]:
 
 
 def cut_at_truth(folder: Path, out: Path, truth: dict[str, Any], rng: np.random.RandomState) -> None:
-    """A heads folder as the crop stage would leave it with a detector that finds every head, a little off."""
+    """Write a heads folder as the crop stage would with a detector that finds every head, with small offsets."""
     with Catalog(out, create=True) as catalog:
         if catalog.stamps():
             return
@@ -148,7 +148,7 @@ def cut_at_truth(folder: Path, out: Path, truth: dict[str, Any], rng: np.random.
 
 
 def judge_head(head: Head, entry: dict[str, Any], size: tuple[int, int], least: float) -> tuple[int, dict[str, bool]]:
-    """Which true head this is (-1: none), and fault -> whether it has it; faults in doubt are left out."""
+    """Return the index of the true head (-1: none), and fault -> whether it has it, without borderline faults."""
     inner = [Box(max(box.x0, 0), max(box.y0, 0), min(box.x1, size[0]), min(box.y1, size[1])) for box in boxes_of(entry)]
     overlaps = [head.box.iou(box) if min(box.width, box.height) > 0 else 0.0 for box in inner]
     which = int(np.argmax(overlaps)) if overlaps and max(overlaps) >= IOU else -1
@@ -159,7 +159,7 @@ def judge_head(head: Head, entry: dict[str, Any], size: tuple[int, int], least: 
     longer = max(inner[which].width, inner[which].height)
     facts = {kind: entry["kind"] == kind for kind in ("jpeg", "blurred", "dark", "flat", "enlarged")}
     facts["not-a-head"] = False
-    if "encoded" in entry["kind"]:  # saved at quality 50 to 85: whether that is damage is a matter of taste
+    if "encoded" in entry["kind"]:  # saved at quality 50 to 85: borderline
         del facts["jpeg"]
     if abs(longer - least) > 0.1 * least:
         facts["too-small"] = longer < least
@@ -177,9 +177,9 @@ def main() -> None:
         "--boxes",
         choices=("detector", "truth"),
         default="detector",
-        help="truth: cut at the true boxes, off by up to 3%%, so that no detector has a say",
+        help="truth: crop at the true boxes, with offsets up to 3%%, without a detector",
     )
-    parser.add_argument("--verbose", action="store_true", help="name the heads that were missed or wronged")
+    parser.add_argument("--verbose", action="store_true", help="list missed and wrongly rejected heads")
     options = parser.parse_args()
     pictures, out = options.folder / "pictures", options.folder / "heads"
     if not (pictures / "planted.json").exists():
@@ -199,8 +199,8 @@ def main() -> None:
 
 
 def print_rules(heads: list[Head], facts: dict[int, Any], verdicts: dict[int, Any], verbose: bool) -> None:
-    """The table of rules: heads with the fault, recall; rejects, precision."""
-    print(f"\n{'test':12} {'faulty':>7} {'rejected':>9} {'for this':>9} {'rejects':>8} {'precision':>10}")
+    """Print the table of rules: heads with the fault, recall, rejects, precision."""
+    print(f"\n{'rule':12} {'faulty':>7} {'rejected':>9} {'for this':>9} {'rejects':>8} {'precision':>10}")
     for reason in ("too-small", "blurred", "enlarged", "jpeg", "flat", "dark", "not-a-head", "cut-off"):
         faulty = [head for head in heads if facts[head.id][1].get(reason)]
         any_ = [head for head in faulty if verdicts[head.id].reason not in ("", "duplicate")]
@@ -221,13 +221,13 @@ def print_rules(heads: list[Head], facts: dict[int, Any], verdicts: dict[int, An
                     print(f"    {name} {head.file} {verdicts[head.id].detail}")
     good = [head for head in heads if facts[head.id][0] >= 0 and not any(facts[head.id][1].values())]
     lost = [head for head in good if verdicts[head.id].reason not in ("", "duplicate")]
-    print(f"good heads rejected by some rule: {len(lost)} of {len(good)} ({share(len(lost), len(good))})")
+    print(f"good heads rejected by any rule: {len(lost)} of {len(good)} ({share(len(lost), len(good))})")
 
 
 def print_copies(
     heads: list[Head], facts: dict[int, Any], truth: dict[str, Any], verdicts: dict[int, Any], verbose: bool
 ) -> None:
-    """How many copies of each kind were found, and how many heads without a copy were lost as duplicates."""
+    """Print how many copies of each kind were found, and how many heads without a copy were rejected as duplicates."""
     groups: dict[tuple[str, int], list[Head]] = defaultdict(list)
     for head in heads:
         if facts[head.id][0] >= 0 and verdicts[head.id].reason in ("", "duplicate"):
@@ -251,7 +251,7 @@ def print_copies(
         if verbose and len(called) < len(members) - 1:
             print(f"    copy missed: {[head.file for head in members]}")
         if verbose and foreign:
-            print(f"    taken for another: {[(head.file, verdicts[head.id].detail) for head in foreign]}")
+            print(f"    mistaken for a copy: {[(head.file, verdicts[head.id].detail) for head in foreign]}")
     print("\ncopies found")
     for kind, count in sorted(planted.items()):
         print(f"  {kind:20} {found[kind]:4} of {count:4} ({share(found[kind], count)})")

@@ -1,10 +1,11 @@
-"""How even the pace of a loop is, per kind of path, uncorrected and corrected: largest change over mean change.
+"""Measure how even the pace of a loop is per kind of path, uncorrected and corrected: largest over mean change.
 
     python benchmarks/even_pace.py                            # the shipped start network, 10 s at 30 and 60 fps
     python benchmarks/even_pace.py runs/00003-heads --fps 30
 
-Uncorrected steps are equal along the path. The change is the root mean square difference of two frames' pixels, and the
-step from the last frame back to the first counts as well. Below: how often each loop was drawn, and CPU seconds.
+Uncorrected steps are equal along the path. The change is the root mean square difference between the pixels of two
+frames, including the step from the last frame to the first. The table also shows how often each loop was drawn, and
+CPU seconds.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Hostile checkpoints: mutate real ones in every way and see that nothing runs, crashes or swells.
+"""Load mutated and hostile checkpoints, and check that none executes code, crashes or fills the memory.
 
     python benchmarks/fuzz_pickles.py --files 10000 --seed 0
 
-Every mutated file is loaded as a user would load it. Counted: files that loaded, files refused in one line, and
-failures: an audit event of something executed, any error but FigmentError, a message of several lines, more than
-2x the file's size plus 1 GiB of memory, or more than 20 seconds of computing.
+Every mutated file is loaded as a user would load it. The output counts files that load, files that are refused in one
+line, and failures: an audit event of executed code, any error but FigmentError, a message of several lines, more memory
+than twice the size of the file plus 1 GiB, or more than 20 CPU seconds.
 """
 
 from __future__ import annotations
@@ -44,39 +44,39 @@ PAYLOADS = (
 
 
 def mutate(data: bytes, random: random.Random) -> bytes:
-    """`data` changed in one of many ways."""
+    """Return `data` changed in one of eight ways."""
     way = random.randrange(8)
     content = bytearray(data)
     place = lambda: random.randrange(len(content))  # noqa: E731
     if way == 0:  # single bytes
         for _ in range(random.choice((1, 2, 8, 64))):
             content[place()] = random.randrange(256)
-    elif way == 1:  # cut off
+    elif way == 1:  # truncation
         del content[place() :]
-    elif way == 2:  # a piece taken out
+    elif way == 2:  # a removed piece
         start = place()
         del content[start : start + random.choice((1, 7, 300))]
-    elif way == 3:  # a payload put in, most where opcodes are dense
+    elif way == 3:  # an inserted payload, mostly where opcodes are dense
         start = random.choice((place(), random.randrange(min(len(content), 4000)), 2))
         content[start:start] = random.choice(PAYLOADS)
-    elif way == 4:  # a payload over what is there
+    elif way == 4:  # a payload that overwrites
         start, payload = place(), random.choice(PAYLOADS)
         content[start : start + len(payload)] = payload
-    elif way == 5:  # a piece repeated
+    elif way == 5:  # a repeated piece
         start, size = place(), random.choice((16, 256, 4096))
         content[start:start] = content[start : start + size] * random.choice((1, 2, 20))
-    elif way == 6:  # a text inside replaced by another of the same length
+    elif way == 6:  # a name replaced by random bytes of the same length
         names = (b"weight", b"bias", b"numpy", b"dtype", b"torch", b"const", b"float", b"synthesis")
         name = random.choice(names)
         content = bytearray(bytes(content).replace(name, random.randbytes(len(name)), random.choice((1, 5, -1))))
-    else:  # numbers made huge
+    else:  # extreme numbers
         start = place()
         content[start : start + 8] = struct.pack("<Q", random.choice((2**63, 2**31, 2**40, 0)))
     return bytes(content)
 
 
 def mutate_zip(data: bytes, random: random.Random) -> bytes:
-    """A zip whose inner pickle or entries are mutated and whose checksums are right again."""
+    """Return a zip with a mutated pickle or other entries and correct checksums."""
     with tempfile.SpooledTemporaryFile() as target, tempfile.SpooledTemporaryFile() as source:
         source.write(data)
         with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
@@ -91,7 +91,7 @@ def mutate_zip(data: bytes, random: random.Random) -> bytes:
 
 
 def corpus(seed: int, count: int, largest: int | None = None) -> list[tuple[str, int]]:
-    """Which source file and which seed make each mutated file."""
+    """Return source file and seed of each mutated file."""
     chooser = random.Random(seed)
     names = sorted(path.name for path in DATA.iterdir() if path.suffix in (".pkl", ".pt", ".model"))
     names = [name for name in names if largest is None or (DATA / name).stat().st_size <= largest]
@@ -99,7 +99,7 @@ def corpus(seed: int, count: int, largest: int | None = None) -> list[tuple[str,
 
 
 def make(name: str, seed: int) -> bytes:
-    """One mutated file."""
+    """Return the content of one mutated file."""
     chooser, data = random.Random(seed), (DATA / name).read_bytes()
     if chooser.random() < 0.05:
         return chooser.randbytes(chooser.randrange(1, 5000))
@@ -109,12 +109,12 @@ def make(name: str, seed: int) -> bytes:
 
 
 def fuzz(folder: Path, count: int, seed: int = 0, largest: int | None = None) -> tuple[Counter[str], list[str]]:
-    """Load `count` mutated files; counts by outcome, and a line for every failure."""
+    """Load `count` mutated files; return counts by outcome, and a line for every failure."""
     import torch._dynamo  # noqa: F401
 
     from figment.legacy.formats import load
 
-    # Whatever Python and torch import when they first need it is imported now: zip names and old text have codecs.
+    # Import now what Python and torch import on first use, such as codecs of zip names and of old text.
     for codec in ("cp437", "raw_unicode_escape"):
         codecs.lookup(codec)
     for path in sorted(DATA.glob("*.p*")):
@@ -152,14 +152,14 @@ def fuzz(folder: Path, count: int, seed: int = 0, largest: int | None = None) ->
         if time.process_time() - started > 20:
             failures.append(f"{name} {number}: took {time.process_time() - started:.0f} s")
         if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > limit:
-            failures.append(f"{name} {number}: swelled")
+            failures.append(f"{name} {number}: too much memory")
     watching[0] = False
     counts["failures"] = len(failures)
     return counts, failures
 
 
 def main() -> None:
-    """Read the flags, fuzz, print the counts."""
+    """Parse options, run, and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--files", type=int, default=10000)
     parser.add_argument("--seed", type=int, default=0)

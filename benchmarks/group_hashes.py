@@ -1,4 +1,4 @@
-"""Group a million hashes with planted copies and a heap of equal ones: time, peak memory, planted pairs found.
+"""Group a million hashes with planted copies and many equal ones: time, peak memory, share of found copies.
 
 python benchmarks/group_hashes.py --count 1000000
 python benchmarks/group_hashes.py --count 1000000 --mirrors --embeddings 100000
@@ -31,7 +31,10 @@ def group_hashes(
 
 
 def planted(count: int, equal: int, rng: np.random.RandomState) -> tuple[np.ndarray, ...]:
-    """Random hashes, a tenth of them copies with some bits flipped, and `equal` that are all the same."""
+    """Return random hashes, a tenth of them copies with some bits flipped, and `equal` identical ones.
+
+    Also returns the indices of originals and copies, and the number of flipped bits of each copy.
+    """
     hashes = rng.randint(0, 2**63, count, np.int64).astype(np.uint64) << np.uint64(1)
     hashes ^= rng.randint(0, 2, count).astype(np.uint64)
     order = rng.permutation(count)
@@ -51,7 +54,7 @@ def main() -> None:
     parser.add_argument("--equal", type=int, default=10_000)
     parser.add_argument("--radius", type=int, default=12)
     parser.add_argument("--mirrors", action="store_true", help="also look for mirrored copies")
-    parser.add_argument("--embeddings", type=int, default=0, help="also look for near ones among so many embeddings")
+    parser.add_argument("--embeddings", type=int, default=0, help="also search this many embeddings")
     options = parser.parse_args()
     rng = np.random.RandomState(7)
     hashes, originals, copies, flips = planted(options.count, options.equal, rng)
@@ -76,7 +79,7 @@ def main() -> None:
 
 
 def time_embeddings(count: int, rng: np.random.RandomState) -> None:
-    """How long near embeddings take, and how many planted ones of cosine 0.95 are found."""
+    """Print the time to find near embeddings, and the share of planted ones (cosine 0.95) that are found."""
     units = rng.standard_normal((count, 128)).astype(np.float32)
     noise = rng.standard_normal((count // 10, 128)).astype(np.float32)
     units /= np.linalg.norm(units, axis=1, keepdims=True)
@@ -89,7 +92,7 @@ def time_embeddings(count: int, rng: np.random.RandomState) -> None:
     print(
         f"near pairs of {count} embeddings in {time.monotonic() - start:.1f} s "
         f"({time.process_time() - used:.1f} s of one core's time), "
-        f"{hit:.2%} of the planted found, peak memory {peak_gb():.2f} GB"
+        f"{hit:.2%} of planted pairs found, peak memory {peak_gb():.2f} GB"
     )
 
 

@@ -1,4 +1,4 @@
-"""Kill `figment make` at random moments, run it again, and compare its files with those of an undisturbed run.
+"""Kill `figment make` at random moments, restart it, and compare the files with those of an uninterrupted run.
 
 python benchmarks/kill_make.py /tmp/kill --kills 6
 """
@@ -34,7 +34,7 @@ def command(folder: Path, out: Path) -> list[str]:
 
 
 def files(out: Path) -> dict[str, str]:
-    """Relative path -> digest; of databases, checkpoints and statistics, which hold times, only the names count."""
+    """Return relative path -> digest. Databases, checkpoints and statistics contain times: only their names count."""
     found = {}
     for path in out.rglob("*"):
         if path.is_file():
@@ -69,7 +69,7 @@ def main() -> None:
     whole, killed = files(folder / "whole"), files(folder / "killed")
     different = sorted(name for name in whole.keys() | killed.keys() if whole.get(name) != killed.get(name))
     print(
-        f"{len(whole)} files; undisturbed {sec:.0f} s; killed after {', '.join(f'{m:.0f}' for m in moments)} s; "
+        f"{len(whole)} files; uninterrupted {sec:.0f} s; killed after {', '.join(f'{m:.0f}' for m in moments)} s; "
         f"different: {different or 'none'}"
     )
     sys.exit(bool(different))

@@ -1,9 +1,9 @@
-"""How long loading a StyleGAN pickle of full size takes, and how much memory: 512x512, (G, D, Gs), random weights.
+"""Measure time and memory to load a full-size StyleGAN pickle: 512x512, (G, D, Gs), random weights.
 
     python benchmarks/load_full_size.py
 
-Writes a pickle as TensorFlow StyleGAN would, then loads it in a fresh process. Wanted: under 5 seconds and under 3
-times the file's size. The pickle is made without TensorFlow: of the names that `figment.legacy.tensorflow` reads.
+Writes a pickle like those of TensorFlow StyleGAN, but without TensorFlow, and loads it in a new process. The target is
+under 5 seconds and under 3 times the size of the file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WIDTHS = {r: min(16384 // r, 512) for r in LEVELS}
 
 
 def generator_variables(rng: np.random.Generator) -> tuple[list[tuple[str, np.ndarray]], ...]:
-    """The variables of the mapping and of the synthesis, by TensorFlow's names."""
+    """Return the variables of the mapping and of the synthesis network by TensorFlow name."""
     draw = lambda *shape: rng.standard_normal(shape, np.float32)  # noqa: E731
     mapping = [
         (f"Dense{k}/{part}", draw(*shape))
@@ -51,7 +51,7 @@ def generator_variables(rng: np.random.Generator) -> tuple[list[tuple[str, np.nd
 
 
 def discriminator_variables(rng: np.random.Generator) -> list[tuple[str, np.ndarray]]:
-    """The discriminator's variables, by TensorFlow's names."""
+    """Return the variables of the discriminator by TensorFlow name."""
     draw = lambda *shape: rng.standard_normal(shape, np.float32)  # noqa: E731
     found = [("lod", np.float32(0))]
     for k, r in enumerate(LEVELS):
@@ -66,7 +66,7 @@ def discriminator_variables(rng: np.random.Generator) -> list[tuple[str, np.ndar
 
 
 def write_pickle(path: Path) -> None:
-    """A pickle (G, D, Gs) of full size."""
+    """Write a full-size pickle (G, D, Gs)."""
     module = types.ModuleType("dnnlib.tflib.network")
     network = type("Network", (), {"__module__": module.__name__})
     module.Network = network  # type: ignore[attr-defined]
@@ -101,7 +101,7 @@ def write_pickle(path: Path) -> None:
 
 
 def measure(path: Path) -> None:
-    """Load the file and print seconds and peak memory beyond what the libraries took."""
+    """Load the file; print seconds, and peak memory without that of the imported libraries."""
     import torch
 
     import figment

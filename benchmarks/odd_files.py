@@ -1,11 +1,11 @@
-"""A thousand damaged and odd files through `figment crop`: every one must end as a head, an empty row or a reason.
+"""Run `figment crop` on a thousand damaged and odd files: each must end as heads, an empty row or a reason.
 
     python benchmarks/odd_files.py /tmp/odd
     python benchmarks/odd_files.py /tmp/odd --files 200 --seed 3
 
-Makes the files by mutation of drawn pictures (flipped bytes, cut off, wrong endings, odd modes, profiles, orientations,
-animations, huge dimensions, archives and text under picture names, links, pipes, odd names), crops the folder in a
-process of its own, and prints what became of each kind, the longest time without progress and the peak of the memory.
+Makes the files from demo pictures (flipped bytes, truncation, wrong extensions, odd modes, profiles, orientations,
+animations, huge dimensions, archives and text with image names, links, pipes, odd names), crops the folder in another
+process, and prints the outcome of each kind, the longest time without progress and the peak memory.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def encode(image: Image.Image, form: str, **options: object) -> bytes:
 
 
 def flipped(data: bytes, rng: Rng) -> bytes:
-    """Some bytes changed at random."""
+    """Return data with random bytes changed."""
     values = bytearray(data)
     for place in rng.integers(0, len(values), int(rng.integers(1, 40))):
         values[place] = int(rng.integers(256))
@@ -48,7 +48,7 @@ def flipped(data: bytes, rng: Rng) -> bytes:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims to be this large and holds nothing."""
+    """Return a PNG that claims this size and has no image data."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
@@ -59,7 +59,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def bomb(rng: Rng) -> bytes:
-    """A picture of few bytes and very many pixels."""
+    """Return an image with few bytes and very many pixels."""
     side = int(rng.choice([9000, 11000, 16000]))
     return encode(Image.new("1", (side, side)), "PNG")
 
@@ -108,7 +108,7 @@ def archive(rng: Rng) -> bytes:
 
 
 def make_files(folder: Path, count: int, rng: Rng) -> dict[str, str]:
-    """`count` files below `folder`; returns name -> kind."""
+    """Write `count` files below `folder`; return name -> kind."""
     scenes = [compose(rng, EVERYONE, (400, 300)).image for _ in range(12)]
     kinds: dict[str, Callable[[Image.Image], tuple[str, bytes]]] = {
         "plain": lambda image: ("png", encode(image, "PNG")),
@@ -148,7 +148,7 @@ def make_files(folder: Path, count: int, rng: Rng) -> dict[str, str]:
         (folder / name).write_bytes(data)
         made[name] = kind
 
-    # What is odd about the file itself.
+    # Odd file types, permissions and names.
     good = encode(scenes[0], "PNG")
     (folder / "nowhere.png.png").symlink_to("nowhere.png")
     (folder / "itself.png").symlink_to("itself.png")
@@ -171,7 +171,7 @@ def make_files(folder: Path, count: int, rng: Rng) -> dict[str, str]:
 
 
 def memory_of(pid: int) -> int:
-    """Bytes that a process and its children hold now."""
+    """Return the resident bytes of a process and its children."""
     total = 0
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -186,14 +186,14 @@ def memory_of(pid: int) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="an empty folder to work in")
+    parser.add_argument("folder", type=Path, help="empty working folder")
     parser.add_argument("--files", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     pictures, heads = options.folder / "pictures", options.folder / "heads"
     kinds = make_files(pictures, options.files, np.random.default_rng(options.seed))
 
-    # Crop in a process of its own; watch its memory, and how long no row is added.
+    # Crop in another process; record its memory and the longest time without a new row.
     peak, longest, since, rows = 0, 0.0, 0.0, 0
     process = subprocess.Popen(
         [sys.executable, "-m", "figment", "crop", str(pictures), "-o", str(heads)],
@@ -218,7 +218,7 @@ def main() -> None:
     if not (heads / "catalog.db").exists():
         sys.exit("".join(output))
 
-    # What became of each kind.
+    # Outcome of each kind.
     with Catalog(heads) as catalog:
         found = {picture.path: picture for picture in catalog.pictures()}
     table: dict[str, Counter[str]] = {}

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# What only a GPU can show, the most important first, in about five minutes:
+# Everything that needs a GPU, the most important first, in about five minutes:
 #
 #     git clone https://github.com/NVlabs/stylegan3 /tmp/sg3
 #     benchmarks/on_gpu.sh /tmp/sg3 | tee on_gpu.log
 #
-# The kernels and the recorded steps against the plain ones; seconds per 1,000 images beside stylegan3's code, whose
-# extensions take a minute to build the first time; where a step's time goes.
+# Tests of Triton kernels and CUDA graphs against plain PyTorch; seconds per 1,000 images compared with stylegan3's code,
+# whose extensions take a minute to build the first time; time per part of a training step.
 set -u
 cd "$(dirname "$0")/.."
 export PYTHONPATH=. PYTHONUNBUFFERED=1

@@ -1,4 +1,4 @@
-"""Does projection find what the generator drew? 20 characters of a 64x64 model, looked for by their pictures alone.
+"""Project 20 images that a 64x64 model drew back into its latent space, and measure how close the results are.
 
 python benchmarks/projection.py
 python benchmarks/projection.py runs/00000-heads --count 20 --space w+
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--space", default="w")
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--sheet", type=Path, help="where a picture of targets above what was found goes")
+    parser.add_argument("--sheet", type=Path, help="write targets and results as one image to this file")
     options = parser.parse_args()
     model = figment.load(str(options.model))
     g, d = model.generator.eval().requires_grad_(False), model.d.eval().requires_grad_(False)
@@ -34,7 +34,7 @@ def main() -> None:
     with torch.no_grad():
         pictures = g.synthesis(g.mapping(z, truncation_psi=0.8), noise="const").clamp(-1, 1)
 
-    # Random pictures from one another: what no likeness means.
+    # Baseline: distances between random images.
     apart, pixels = [], []
     for i in range(options.count):
         with torch.no_grad():
@@ -55,7 +55,7 @@ def main() -> None:
     distances, errors = np.array(rows).T
     print(
         f"found: distance {distances.mean():.4f} (worst {distances.max():.4f}), pixels {errors.mean():.5f} (worst "
-        f"{errors.max():.5f}); random pairs: {np.mean(apart):.4f} and {np.mean(pixels):.5f}; {sec:.0f} s a picture"
+        f"{errors.max():.5f}); random pairs: {np.mean(apart):.4f} and {np.mean(pixels):.5f}; {sec:.0f} s per image"
     )
     if options.sheet:
         from figment.base.pixels import to_uint8, write_png

@@ -1,10 +1,9 @@
-"""How fast the review page and the report are with 100,000 crops.
+"""Measure the speed of the review page and the report with 100,000 crops.
 
     python benchmarks/review_load.py scratch/ --heads 100000
 
-Makes a catalog of that many heads (100 crops on the disk, shared by all), asks the page's server what a browser
-would, and prints the milliseconds of each request, by the clock and of the processor. The folder is kept, so a second
-run starts at once.
+Makes a catalog of that many heads (which share 100 crops on the disk), sends the requests of a browser to the server of
+the page, and prints wall-clock and CPU milliseconds of each. The folder is kept for later runs.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ TIMES = 9
 
 
 def make(folder: Path, heads: int) -> None:
-    """A catalog of `heads` rows with figures, thumbnails' text, embeddings, verdicts and groups, in one transaction."""
+    """Write a catalog of `heads` rows with measures, thumbnails, embeddings, verdicts and groups of copies."""
     Catalog(folder, create=True).db.close()
     rng = np.random.RandomState(0)
     for k in range(FILES):
@@ -54,8 +53,8 @@ def make(folder: Path, heads: int) -> None:
                 "phash": "0" * 16,
                 "embedding": (unit / np.linalg.norm(unit)).astype("<f2").tobytes().hex(),
             }
-            # Every tenth head is a copy of the one before.
-            file = "./" * (k // FILES) + f"crop{k % FILES:04d}.png"  # one name a head, few files
+            # Every tenth head is a copy of the previous one.
+            file = "./" * (k // FILES) + f"crop{k % FILES:04d}.png"  # a name per head, few files
             if k % 10 in (0, 1):
                 figures["group"] = k - k % 10 + 1
             word = ("reject", "too-small", f"size {size:.4g} < 48") if size < 48 else ("keep", "", "")
@@ -73,7 +72,7 @@ def make(folder: Path, heads: int) -> None:
 
 
 async def measure(app: object, requests: dict[str, tuple[str, object]]) -> None:
-    """Ask each thing a few times; median and worst milliseconds."""
+    """Send each request several times; print median and worst milliseconds."""
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1") as client:
         for name, (path, body) in requests.items():
             took, busy = [], []
@@ -85,7 +84,7 @@ async def measure(app: object, requests: dict[str, tuple[str, object]]) -> None:
                 busy.append(1000 * (time.process_time() - begun))
                 assert reply.status_code == 200, (path, reply.text)
             middle, cpu = sorted(took)[TIMES // 2], sorted(busy)[TIMES // 2]
-            print(f"{name:32} median {middle:7.1f} ms  worst {max(took):7.1f} ms  processor {cpu:6.1f} ms", flush=True)
+            print(f"{name:32} median {middle:7.1f} ms  worst {max(took):7.1f} ms  CPU {cpu:6.1f} ms", flush=True)
 
 
 def main() -> None:
@@ -99,7 +98,7 @@ def main() -> None:
 
     start = time.perf_counter()
     office = open_office(folder)
-    print(f"opening {args.heads:,} heads: {time.perf_counter() - start:.1f} s, processor {time.process_time():.1f} s")
+    print(f"opening {args.heads:,} heads: {time.perf_counter() - start:.1f} s, CPU {time.process_time():.1f} s")
     last = office.desk.db.execute(
         "SELECT place, head_id FROM ranking ORDER BY place, head_id DESC LIMIT 1 OFFSET 500"
     ).fetchone()
@@ -125,7 +124,7 @@ def main() -> None:
     write_report(folder)
     size = (folder / "report.html").stat().st_size / 2**20
     busy = time.process_time() - begun
-    print(f"report: {time.perf_counter() - start:.1f} s, processor {busy:.1f} s, {size:.2f} MB", flush=True)
+    print(f"report: {time.perf_counter() - start:.1f} s, CPU {busy:.1f} s, {size:.2f} MB", flush=True)
 
     words = [
         {"id": k + 1, "verdict": "keep" if k % 2 else "reject", "reason": "" if k % 2 else "not-a-head"}
@@ -137,7 +136,7 @@ def main() -> None:
     lesson = office.classifier.learn()
     print(
         f"training on {lesson.labels} labels and re-ordering: {time.perf_counter() - start:.1f} s,"
-        f" processor {time.process_time() - begun:.1f} s"
+        f" CPU {time.process_time() - begun:.1f} s"
     )
     print(json.dumps(office.model()["lesson"]))
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB")

@@ -1,4 +1,4 @@
-"""Crop and curate fresh demo art and compare with its truth: heads found, crops that are none, copies, bad files.
+"""Crop and curate new demo art and compare with the truth: found heads, false crops, copies, damaged files.
 
 python benchmarks/score_path.py /tmp/score --pictures 400 --seed 11
 """
@@ -22,12 +22,12 @@ IOU = 0.5
 
 
 def best_match(box: Box, others: list[Box]) -> tuple[float, int]:
-    """The largest overlap of `box` with one of `others`, and which one that is; (0, -1) without any."""
+    """Return the largest IoU of `box` with one of `others` and the index of that one; (0, -1) if there are none."""
     return max(((box.iou(other), i) for i, other in enumerate(others)), default=(0.0, -1))
 
 
 def score_crops(truth: dict[str, Any], heads: list[Any], kept: set[int]) -> dict[str, str]:
-    """Recall of the usable heads, and the share of crops, of all and of the kept ones, that are no heads."""
+    """Return the recall of usable heads, and the share of false crops among all crops and among kept ones."""
     found_in = defaultdict(list)
     for head in heads:
         found_in[head.picture].append(head.box)
@@ -45,13 +45,13 @@ def score_crops(truth: dict[str, Any], heads: list[Any], kept: set[int]) -> dict
     none_kept = [head for head in none if head.id in kept]
     return {
         "usable heads found": f"{found} of {len(usable)} ({found / len(usable):.1%})",
-        "crops that are no head": f"{len(none)} of {len(heads)} ({len(none) / len(heads):.1%})",
-        "kept crops that are none": f"{len(none_kept)} of {len(kept)} ({len(none_kept) / max(len(kept), 1):.1%})",
+        "crops without a head": f"{len(none)} of {len(heads)} ({len(none) / len(heads):.1%})",
+        "kept crops without a head": f"{len(none_kept)} of {len(kept)} ({len(none_kept) / max(len(kept), 1):.1%})",
     }
 
 
 def score_copies(truth: dict[str, Any], heads: list[Any], verdicts: dict[int, Any]) -> dict[str, str]:
-    """How many planted copies of a head are left over after curating, and how many single heads were lost."""
+    """Return how many planted copies were rejected, and how many distinct heads were rejected as copies."""
     kept_of: Counter[tuple[str, int]] = Counter()
     seen_of: Counter[tuple[str, int]] = Counter()
     lost = singles = 0
@@ -73,7 +73,7 @@ def score_copies(truth: dict[str, Any], heads: list[Any], verdicts: dict[int, An
     left = sum(max(kept_of[key] - 1, 0) for key, count in seen_of.items() if count > 1)
     return {
         "planted copies rejected": f"{planted - left} of {planted} ({1 - left / max(planted, 1):.1%})",
-        "distinct heads called copies": f"{lost} of {singles} ({lost / max(singles, 1):.2%})",
+        "distinct heads rejected as copies": f"{lost} of {singles} ({lost / max(singles, 1):.2%})",
     }
 
 
@@ -100,7 +100,7 @@ def main() -> None:
     damaged = {name: entry["kind"] for name, entry in truth.items() if not entry["usable"]}
     figures = score_crops(truth, heads, kept) | score_copies(truth, heads, verdicts)
     figures["damaged files with row and reason"] = f"{sum(bool(bad.get(name)) for name in damaged)} of {len(damaged)}"
-    figures["good files called bad"] = f"{len(bad.keys() - damaged.keys())}"
+    figures["good files marked bad"] = f"{len(bad.keys() - damaged.keys())}"
     for name, figure in figures.items():
         print(f"{name:34} {figure}")
 

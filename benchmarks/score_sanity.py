@@ -1,10 +1,10 @@
-"""Do the scores fall as they should? Drawn heads made worse in known ways, beside a fresh sample of the same kind.
+"""Check that scores get worse as they should: drawn heads degraded in known ways, and a new sample as baseline.
 
     python benchmarks/score_sanity.py
     python benchmarks/score_sanity.py --count 400 --reals 800 -o sanity
 
-Draws 64 x 64 heads of four DiceBear styles as the franchise, and scores, with the same number of pictures each: a fresh
-sample, noise, blur, JPEG, fewer styles, a collapse to 50 pictures, another franchise, and planted copies.
+Draws 64x64 heads in four DiceBear styles as the data set, and scores equally many images of each kind: a new sample,
+noise, blur, JPEG, fewer styles, a collapse to 50 images, other styles, and planted copies.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Change = Callable[[Image.Image], Image.Image]
 
 
 def portrait(style: str, seed: int) -> np.ndarray:
-    """A head before a plain ground of its own colour, uint8 [3, SIZE, SIZE]."""
+    """Return a head on a plain background of random color, uint8 [3, SIZE, SIZE]."""
     drawing, box = draw_head(style, seed, DRAWN)
     ground = tuple(int(value) for value in np.random.default_rng(seed).integers(90, 250, 3))
     image = Image.new("RGBA", drawing.size, (*ground, 255))
@@ -47,7 +47,7 @@ def portrait(style: str, seed: int) -> np.ndarray:
 
 
 def collection(styles: tuple[str, ...], first: int, count: int) -> np.ndarray:
-    """Heads of `styles` in turn at random, from seeds that no other collection has: uint8 [N, 3, SIZE, SIZE]."""
+    """Return heads of random `styles` from seeds of this collection only, uint8 [N, 3, SIZE, SIZE]."""
     chosen = np.random.default_rng(first).integers(len(styles), size=count)
     return np.stack([portrait(styles[int(style)], first + i) for i, style in enumerate(chosen)])
 
@@ -73,7 +73,7 @@ def as_jpeg(image: Image.Image) -> Image.Image:
 
 
 def worsened(fresh: np.ndarray, real: np.ndarray, count: int) -> dict[str, np.ndarray]:
-    """Every kind of fakes, `count` pictures each."""
+    """Return every kind of fakes, `count` images each."""
     copies = fresh.copy()
     for i in range(0, count, 10):
         copies[i] = real[i][:, :, ::-1] if i % 20 else real[i]
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--reals", type=int, default=3000)
     parser.add_argument("--features", default="heads")
-    parser.add_argument("-o", "--output", type=Path, help="folder for a strip of each kind")
+    parser.add_argument("-o", "--output", type=Path, help="write a strip of each kind to this folder")
     options = parser.parse_args()
 
     network = open_features(options.features)

@@ -1,11 +1,11 @@
-"""Memory and exactness of the scores at full size: 50,000 features of 2,048 on each side, in any order and batch.
+"""Measure memory and exactness of the scores at full size: twice 50,000 features of 2,048, in any order and batch.
 
     python benchmarks/score_scale.py
     python benchmarks/score_scale.py --count 5000 --dim 512
 
-Streams random features through what `figment score` uses, twice in other orders and batches, and prints the peak of the
-memory above what importing torch takes, the largest relative difference of each score, and the agreement of the Frechet
-and kernel distances with scipy's square root and a plain float64 estimate.
+Streams random features through the code of `figment score` in several orders and batch sizes. Prints the peak memory
+above that of importing torch, the largest relative difference of each score between the passes, and the relative
+difference of the Frechet and kernel distances to scipy's matrix square root and to a plain float64 estimate.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from figment.score.score import compare_statistics
 from figment.score.statistics import key_of
 
 CHUNK = 1000
-"""Features are drawn in such chunks, each from its own seed, so that any order can be streamed."""
+"""Features per chunk. Each chunk has its own seed, so that chunks can be streamed in any order."""
 
 
 class Noise(FeatureNetwork):
-    """Stands in for a feature network of some length."""
+    """Stand in for a feature network with features of a given length."""
 
     name, label, size, scale = "noise", "noise", 8, 1.0
 
@@ -47,7 +47,7 @@ def peak_mb() -> float:
 
 
 def chunk(side: int, index: int, dim: int) -> np.ndarray:
-    """Features as ReLUs leave them: not negative, correlated, float32 [CHUNK, dim]."""
+    """Return features like those after a ReLU, non-negative and correlated: float32 [CHUNK, dim]."""
     rng = np.random.default_rng([side, index])
     rows = rng.standard_normal((CHUNK, dim), np.float32)
     rows[:, 1:] += 0.5 * rows[:, :-1]
@@ -55,7 +55,7 @@ def chunk(side: int, index: int, dim: int) -> np.ndarray:
 
 
 def stream(side: int, count: int, dim: int, seed: int | None) -> Iterator[tuple[np.ndarray, list[bytes]]]:
-    """Rows and keys in batches: seed None in order, 256 at a time; otherwise shuffled, in batches of 1 to 97."""
+    """Yield features and keys in batches: seed None in order, 256 each; otherwise shuffled, 1 to 97 each."""
     rng = np.random.default_rng(seed)
     chunks = np.arange(-(-count // CHUNK))
     for index in chunks if seed is None else rng.permutation(chunks):
@@ -100,7 +100,7 @@ def main() -> None:
             apart = abs(found[1][name] / value - 1) if value else 0.0
             print(f"{name:14}{value:<24.15g}{apart:.1e} relative difference")
 
-    # What follows is for comparison alone and may take what memory it likes.
+    # Comparisons; their memory doesn't matter.
     root = scipy.linalg.sqrtm(real.cov @ fake.cov).real
     plain = ((real.mean - fake.mean) ** 2).sum() + np.trace(real.cov + fake.cov - 2 * root)
     ours = frechet_distance(real.mean, real.cov, fake.mean, fake.cov)

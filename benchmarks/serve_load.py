@@ -1,11 +1,11 @@
-"""The studio under load: many visitors at once ask a real server for a minute; what it takes, answers and holds.
+"""Load the studio with many concurrent clients for a minute: throughput, latency, errors and memory.
 
     python benchmarks/serve_load.py figment/train/weights/start-64.safetensors --clients 200 --seconds 60
 
-Each visitor asks one thing after another: pictures of new seeds and of ones drawn before, children, steps of morphs,
-mixes, favourites, and now and then a film, a bad value, a forged Host. Nothing but the answer that is due counts as
-right. The clock starts after one film and some pictures. Prints requests per second, the median and the 95th percentile
-of the time to an answer, errors by kind, and the server's memory at 10 s and at the end.
+Each client sends one request after another: images of new and known seeds, children, steps of morphs, mixes, favorites,
+and sometimes a film, an invalid value or a forged Host. Every request has an expected status. The clock starts after a
+warm-up of one film and some images. Prints requests per second, median and 95th percentile of the latency, errors by
+kind, and the memory of the server at 10 s and at the end.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ WARM_SEC = 10.0
 
 
 def memory_mb(pid: int) -> float:
-    """Resident memory of a process."""
+    """Return the resident memory of a process in MB."""
     return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
 
 
 def cpu_sec(pid: int) -> float:
-    """Seconds of processor time that a process has taken."""
+    """Return the CPU seconds of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def start(model: Path, folder: str) -> tuple[subprocess.Popen[str], str]:
-    """The server's process and its address."""
+    """Start the server; return process and address."""
     flags = ["--port", "0", "--favourites", f"{folder}/studio.db"]
     command = [sys.executable, "-m", "figment", "serve", str(model), *flags]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -49,7 +49,7 @@ def start(model: Path, folder: str) -> tuple[subprocess.Popen[str], str]:
 
 
 def choose(rng: random.Random) -> tuple[str, str, str, dict[str, object], set[int]]:
-    """The next thing to ask: kind, method, address, options, and the answers that are right."""
+    """Return a random request: kind, method, address, options and expected statuses."""
     one, other = rng.randrange(2**32), rng.randrange(2**32)
     step = f"/face.png?r={one % 50}@0.7&r={other % 50}@0.7&at={rng.randrange(9) / 8}"
     kinds = [
@@ -76,7 +76,7 @@ async def visit(
     times: list[tuple[str, float]],
     wrong: Counter[str],
 ) -> None:
-    """One visitor, until the time is over."""
+    """Send requests as one client until the time is over."""
     while time.monotonic() < until:
         kind, method, address, options, right = choose(rng)
         began = time.monotonic()
@@ -90,7 +90,7 @@ async def visit(
 
 
 async def warm(client: httpx.AsyncClient) -> None:
-    """Everything once, a film too: what is loaded and set up at first use is then there."""
+    """Draw some images and a film, so that everything is loaded and set up before the measurement."""
     await asyncio.gather(*(client.get(f"/face.png?r={seed}@0.7") for seed in range(32)))
     job = (await client.post("/api/film", json={"r": ["1", "2"], "seconds": 1})).json()
     while job["state"] in ("waiting", "running"):
@@ -99,7 +99,7 @@ async def warm(client: httpx.AsyncClient) -> None:
 
 
 async def load(address: str, pid: int, clients: int, seconds: float) -> None:
-    """All visitors for `seconds`; prints what came of it."""
+    """Run all clients for `seconds` and print the results."""
     times: list[tuple[str, float]] = []
     wrong: Counter[str] = Counter()
     memory: dict[str, float] = {}
@@ -119,7 +119,7 @@ async def load(address: str, pid: int, clients: int, seconds: float) -> None:
         await asyncio.gather(watch(), *visits)
         drawn = (await client.get("/api/about")).json().get("drawing", {})
 
-    print(f"{len(times)} requests of {clients} visitors in {seconds:g} s: {len(times) / seconds:.0f} a second")
+    print(f"{len(times)} requests by {clients} clients in {seconds:g} s: {len(times) / seconds:.0f} per second")
     print(f"{'kind':<16}{'requests':>9}{'p50 ms':>9}{'p95 ms':>9}")
     for kind in ("all", *sorted({kind for kind, _ in times})):
         taken = [sec * 1000 for name, sec in times if kind in (name, "all")]
@@ -128,7 +128,7 @@ async def load(address: str, pid: int, clients: int, seconds: float) -> None:
     print(f"wrong answers: {dict(wrong) or 'none'}")
     print(f"drawn on one thread: {drawn}")
     share = (cpu_sec(pid) - began[1]) / (time.monotonic() - began[0])
-    print(f"processor time of the server: {share:.2f} cores; this machine's load: {os.getloadavg()[0]:.1f}")
+    print(f"CPU use of the server: {share:.2f} cores; load of the machine: {os.getloadavg()[0]:.1f}")
     print(
         f"memory: {memory['warm']:.0f} MB at {WARM_SEC:g} s, {memory['end']:.0f} MB at the end "
         f"({memory['end'] / memory['warm'] - 1:+.1%})"
@@ -136,7 +136,7 @@ async def load(address: str, pid: int, clients: int, seconds: float) -> None:
 
 
 def main() -> None:
-    """Start a server, load it, end it."""
+    """Start a server, run the load, stop the server."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--clients", type=int, default=200)
