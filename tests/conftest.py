@@ -11,6 +11,12 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # run Triton kernels in its interpreter; read when Triton is imported
 
 
+def pytest_runtest_setup(item):
+    """Skip tests marked `gpu` without a CUDA device."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+
+
 class Visitor:
     """Send requests to an ASGI application without a network, one at a time, keeping cookies."""
 

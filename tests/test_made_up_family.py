@@ -146,6 +146,7 @@ def test_it_draws_mixes_and_blends(folder, tmp_path):
         assert blended != (tmp_path / "a" / "grid.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_it_exports_to_onnx_and_is_edited(folder, tmp_path):
     pytest.importorskip("onnxruntime")
     model = shutil.copytree(folder / "whole" / "00000-data", tmp_path / "run")

@@ -1,3 +1,5 @@
+import pytest
+
 from figment.demo.art import make_demo_art
 from figment.make import Wishes, make
 
@@ -10,6 +12,7 @@ def snapshot(folder):
     }
 
 
+@pytest.mark.slow
 def test_the_whole_path_leaves_its_files_and_does_nothing_twice(tmp_path, capsys):
     make_demo_art(tmp_path / "pictures", pictures=30, seed=1)
     wishes = Wishes(kimg=0.032, resolution=16, device="cpu")

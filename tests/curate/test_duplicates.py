@@ -27,6 +27,7 @@ def collection():
     return names, Prints.of(measures)
 
 
+@pytest.mark.slow
 def test_copies_are_found_and_characters_stay_apart(collection):
     names, prints = collection
     groups = join_groups(find_pairs(prints), LIMIT)
@@ -45,6 +46,7 @@ def test_prints_come_back_from_the_catalog_as_they_were():
     assert prints.hashes["phash"][0] == int(measures["phash"], 16)
 
 
+@pytest.mark.slow
 def test_a_pair_names_each_mirror_once(collection):
     pairs = candidates(collection[1])
     assert (pairs[:, 0] < pairs[:, 1]).all()

@@ -18,7 +18,7 @@ WAIT = 60_000
 """Milliseconds that a busy machine may take for a step."""
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")]
 
 
 @pytest.fixture(scope="module")

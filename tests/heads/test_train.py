@@ -30,6 +30,7 @@ def tiny() -> HeadNet:
     return HeadNet(NetConfig((8, 8), (16, 16, 16), 16))
 
 
+@pytest.mark.slow
 def test_losses_fall_and_a_seed_repeats_exactly() -> None:
     steps: list[Step] = []
     net = train_detector(ellipses(), config=SMALL, start=tiny(), on_step=steps.append)

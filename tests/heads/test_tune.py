@@ -29,6 +29,7 @@ def labelled(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_tuning_learns_what_the_labels_show(labelled, tmp_path):
     done = tune(labelled / "boxes.json", labelled / "pictures", tmp_path / "mine.safetensors", steps=40)
     assert (done.trained, done.held_out) == (12, 3)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_mutated_checkpoints(tmp_path):
     script = Path(__file__).parents[2] / "benchmarks" / "fuzz_pickles.py"
     spec = importlib.util.spec_from_file_location("fuzz_pickles", script)

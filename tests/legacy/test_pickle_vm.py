@@ -126,6 +126,7 @@ def test_a_list_may_contain_itself():
     assert isinstance(run(b"\x80\x04]\x94h\x00a."), list)
 
 
+@pytest.mark.slow
 def test_a_huge_memo_and_too_many_opcodes_end():
     with pytest.raises(Refused, match="more opcodes"):
         run(b"\x80\x04" + b"]\x94" * 1_100_000 + b".")

@@ -15,8 +15,6 @@ from figment.train.graphs import WARM_UP, Graphs, Recorded
 from figment.train.state import new_state
 from figment.train.step import train_step
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-
 
 def test_nothing_is_recorded_but_on_a_gpu():
     graphs, layer = Graphs(), torch.nn.Linear(2, 1)
@@ -94,7 +92,7 @@ def rows_of(config, steps=10, graphs=True):
     ], state
 
 
-@needs_gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_recorded_steps_are_those_that_were_not(precision):
     config = resolve(
@@ -122,7 +120,7 @@ def test_recorded_steps_are_those_that_were_not(precision):
             assert ours[name] == pytest.approx(theirs[name], rel=0.02, abs=0.02), name
 
 
-@needs_gpu
+@pytest.mark.gpu
 def test_fused_steps_agree_with_the_cpus():
     config = resolve(
         Path("x"),

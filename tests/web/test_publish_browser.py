@@ -24,6 +24,7 @@ pytest.importorskip("onnxruntime")
 RUNTIME = Path(os.environ.get("FIGMENT_ORT_WEB") or cached_package())
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
+    pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium"),
     pytest.mark.skipif(not RUNTIME.exists(), reason="no onnxruntime-web: FIGMENT_ORT_WEB names its .tgz or folder"),
 ]

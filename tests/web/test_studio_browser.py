@@ -9,7 +9,10 @@ import time
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium here to show the studio's page")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM, reason="no chromium here to show the studio's page"),
+]
 uvicorn = pytest.importorskip("uvicorn", reason="the studio needs the extra `web`")
 driving = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
 

@@ -41,7 +41,7 @@ def test_on_a_cpu_convolutions_are_torchs_own():
     assert torch.equal(conv_transpose2d(x, turned), F.conv_transpose2d(x, turned, stride=2))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_on_a_gpu_second_derivatives_are_those_of_a_cpu():
     x, weight = torch.randn(2, 3, 8, 8, dtype=torch.float64), torch.randn(4, 3, 3, 3, dtype=torch.float64)
 
