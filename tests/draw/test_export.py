@@ -42,6 +42,7 @@ def file(tmp_path):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_draws_in_onnx_what_it_draws_in_pytorch(family):
     g = lively(FAMILIES[family])

@@ -43,6 +43,7 @@ def named(site):
     return re.findall(r'(?:src|href|poster)="([^"]+)"', text), text
 
 
+@pytest.mark.slow
 def test_everything_the_page_names_lies_beside_it(tmp_path, run):
     write_png(run / "fakes" / "img000000000.png", np.zeros((32, 32, 3), np.uint8))
     publish(run, tmp_path / "site", seeds=range(4), title="Heroes & <friends>", seconds=0.5)
