@@ -1,7 +1,7 @@
-"""Characters as training data for other vision models: many pictures with a manifest, near-copies left out.
+"""Generate training data for other vision models: many images with a manifest, without near-copies of real ones.
 
 figment augment runs/00000-heads -o more --images 1000 --data heads-64.zip
-figment augment runs/00000-heads -o one --images 200 --hold 17 --vary fine        # one character, other colours
+figment augment runs/00000-heads -o one --images 200 --hold 17 --vary fine        # one character, other colors
 figment augment runs/00000-heads -o boxed --images 500 --format coco
 """
 
@@ -26,25 +26,30 @@ from figment.nets.base import Bands
 
 FORMATS = ("imagefolder", "coco")
 TOO_LIKE = 0.97
-"""Cosine of two embeddings from which a picture is taken for a copy of a training picture."""
+"""Cosine similarity of two embeddings from which a fake counts as a copy of a training image."""
 BLOCK = 16
+"""Images that are drawn, embedded and written together."""
 MANIFEST = "manifest.jsonl"
 
 
 def augment(
     model: Path,  # a model file or a run
-    out: Path,  # pictures, manifest.jsonl, and annotations.json with coco
+    out: Path,  # folder for the images, manifest.jsonl, and annotations.json with coco
     *,
-    images: int = 1000,  # characters to draw; those left out are not replaced
-    seed: int = 0,  # seeds `seed` and on are drawn
-    psi: float = 0.8,
-    hold: int | None = None,  # the seed of a character that gives what is not varied; None: all is varied
+    images: int = 1000,  # characters to draw; near-copies are left out and not replaced
+    seed: int = 0,  # first seed; the following ones are drawn in order
+    psi: float = 0.8,  # truncation
+    hold: int | None = None,  # seed of the character that gives the bands that don't vary; None if all vary
     vary: str | None = None,  # bands of layers that follow each picture's own seed; None means all of the family's
-    data: Path | None = None,  # training pictures, zip or folder, of which no copies are wanted; None: no check
-    form: str = "imagefolder",  # or coco, with the box of the head
-    label: str = "generated",  # the class's folder, or the category's name
+    data: Path | None = None,  # training images, zip or folder, to check for near-copies; None for no check
+    form: str = "imagefolder",  # "imagefolder", or "coco" with a box around each head
+    label: str = "generated",  # name of the class folder or of the COCO category
 ) -> tuple[int, int]:
-    """Draw pictures with a manifest row each; returns how many were kept and left out. What is done is not redone."""
+    """Draw images and a manifest row for each; return how many were kept and how many left out.
+
+    An interrupted call continues where it stopped. Raises FigmentError for options that don't fit, or an output folder
+    of other settings.
+    """
     g, _ = load_generator(model)
     known_bands = g.family.bands
     vary = ",".join(known_bands) if vary is None else vary
@@ -61,12 +66,12 @@ def augment(
         "seed": seed,
     }
     if (out / "augment.json").exists() and read_json(out / "augment.json") != settings:
-        raise FigmentError(f"--output {out}: holds pictures of other settings; take another folder")
+        raise FigmentError(f"--output {out}: holds images of other settings; choose another folder")
     write_json(out / "augment.json", settings)
     known = embed_all(_pictures(data)) if data else None
     rows = [json.loads(line) for line in (out / MANIFEST).read_text().splitlines()] if (out / MANIFEST).exists() else []
 
-    # Blocks of seeds: their pictures, then their rows, so that a run which was stopped goes on.
+    # Block by block: images first, then their rows, so that an interrupted call can continue.
     base = seeds_to_w(g, [hold], psi)[0] if hold is not None else None
     left = range(seed + len(rows), seed + images)
     for start in track(range(left.start, left.stop, BLOCK), "drawing", -(-len(left) // BLOCK)):
@@ -92,7 +97,7 @@ def augment(
                 "likeness": round(near[1], 4) if near else None,
             }
             if near and near[1] >= TOO_LIKE:
-                row["left_out"] = f"like the training picture {near[0]}"
+                row["left_out"] = f"near-copy of the training image {near[0]}"
             else:
                 row["file"] = f"{label}/{one:08d}.png" if form == "imagefolder" else f"images/{one:08d}.png"
                 write_bytes(out / str(row["file"]), picture_png(picture))
@@ -115,14 +120,14 @@ def _check(images: int, hold: int | None, vary: str, form: str, known: Bands) ->
     if form not in FORMATS:
         wrong.append(f"--format {form}: must be {' or '.join(FORMATS)}")
     if hold is None and set(bands) != set(known):
-        wrong.append(f"--vary {vary}: what is not varied must be held: give the character's seed as --hold")
+        wrong.append(f"--vary {vary}: the other bands need a character: give its seed as --hold")
     if wrong:
         raise FigmentError("; ".join(wrong))
     return bands
 
 
 def _pictures(data: Path) -> Iterator[tuple[str, Image.Image]]:
-    """The readable pictures of a zip or a folder, with their names."""
+    """Yield the readable images of a zip or folder with their names."""
     if data.is_dir():
         for path in list_files(data):
             try:
@@ -139,7 +144,7 @@ def _pictures(data: Path) -> Iterator[tuple[str, Image.Image]]:
 
 
 def embed_all(pictures: Iterator[tuple[str, Image.Image]]) -> tuple[list[str], np.ndarray]:
-    """Names, and unit embeddings float32 [N, 128] of the head backbone; raises FigmentError where there are none."""
+    """Return the names and their unit embeddings, float32 [N, 128]; raises FigmentError if there are no images."""
     from figment.heads.describe import Describer
 
     describer, names, parts, block = Describer.load(), [], [], []
@@ -152,12 +157,12 @@ def embed_all(pictures: Iterator[tuple[str, Image.Image]]) -> tuple[list[str], n
     if block:
         parts.append(describer.describe(block)[1])
     if not parts:
-        raise FigmentError("--data: holds no pictures")
+        raise FigmentError("--data: holds no images")
     return names, np.concatenate(parts)
 
 
 def _nearest(pictures: np.ndarray, known: tuple[list[str], np.ndarray]) -> list[tuple[str, float] | None]:
-    """For each picture the likest of the known ones, mirrored or not, and the cosine of their embeddings."""
+    """Return for each image the most similar known one, mirrored or not, and the cosine of their embeddings."""
     names, table = known
     found: list[tuple[str, float] | None] = []
     _, plain = embed_all(("", Image.fromarray(picture.squeeze()).convert("RGB")) for picture in pictures)
@@ -169,7 +174,7 @@ def _nearest(pictures: np.ndarray, known: tuple[list[str], np.ndarray]) -> list[
 
 
 def to_coco(out: Path, rows: list[dict[str, object]], label: str) -> dict[str, object]:
-    """The pictures with the boxes of their heads; the whole picture where the detector finds none."""
+    """Return a COCO data set of the kept images, a box around each head; the whole image if no head is found."""
     from figment.heads.detect import Detector
 
     detector = Detector.load()

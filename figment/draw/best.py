@@ -1,4 +1,4 @@
-"""Which of many characters to show first: by the discriminator that was trained beside the generator, or by w."""
+"""Rank characters by how good they look: by the discriminator's score, or by w."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from figment.nets.base import Discriminator
 
 def rank(
     model: Path,  # the model file or run that drew them
-    ws: Tensor,  # their latents [N, L, D]
-    images: np.ndarray,  # their pictures, uint8 [N, C, H, W]
+    ws: Tensor,  # latents [N, L, D]
+    images: np.ndarray,  # their images, uint8 [N, C, H, W]
 ) -> list[int]:
-    """Indices of the characters, the likeliest to please first.
+    """Return the indices of the characters, best first.
 
-    A discriminator's score says how real it finds a picture (Azadi et al. 2018 reject samples by it). A model without
-    one is ranked by how near w lies to the mean, where pictures are safest (Karras et al. 2018, appendix B).
+    The discriminator's logit says how real an image looks (Azadi et al. 2018, arXiv 1810.06758, reject samples by it).
+    Without a discriminator, characters are ranked by the distance of w from its mean: near it, images have fewer
+    artifacts (Karras et al. 2018, arXiv 1812.04948, appendix B).
     """
     loaded = load(model)
     if loaded.d is not None:
@@ -34,6 +35,6 @@ def rank(
 
 @torch.inference_mode()
 def _scores(d: Discriminator, images: np.ndarray) -> np.ndarray:
-    """The discriminator's logits, [N]; one picture at a time, so that none depends on its company."""
+    """Return the logits, [N]; one image at a time, so that the minibatch stddev doesn't mix them."""
     pictures = to_unit(torch.from_numpy(images))
     return np.array([float(d(picture[None])[0, 0]) for picture in pictures])

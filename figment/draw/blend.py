@@ -1,10 +1,10 @@
-"""Two or more models as one, layer by layer: one's shapes in another's colours.
+"""Blend models layer by layer, for example one model's shapes with another's colors; scale the layers' noise.
 
     figment sample faces.safetensors -o out --blend runs/00003-heroes --blend-layers 8-17
     figment morph  faces.safetensors -o m.mp4 --blend heroes.safetensors --blend-layers fine --blend-amount 0.5
 
-The models must be of one family and size; they look alike where one was fine-tuned from the other (Pinkney & Adler
-2020, "Resolution dependent GAN interpolation"). The mapping stays the first model's.
+The models must have the same family and size. Blending works best if one was fine-tuned from the other (Pinkney &
+Adler 2020, arXiv 2010.05334, "Resolution dependent GAN interpolation"). The mapping stays the first model's.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from figment.nets.base import Generator
 
 @dataclass(frozen=True)
 class Blend:
-    """A model whose layers take the place of another's."""
+    """A model whose layers replace those of another one."""
 
     model: Path
     layers: str = "fine"
-    """coarse, middle, fine, or a range such as 8-17."""
+    """A band of the family such as fine, or a range such as 8-17."""
     amount: float = 1.0
-    """0 leaves the first model's weights, 1 takes this one's; between them weights are interpolated."""
+    """0 keeps the first model's weights, 1 takes this model's; values in between interpolate."""
 
     def settings(self) -> dict[str, object]:
         """Return the fields as they are written to .json files."""
@@ -37,10 +37,10 @@ class Blend:
 
 
 def load_blended(
-    model: Path,  # gives the mapping and all layers that no blend takes
-    blends: tuple[Blend, ...] = (),  # later ones over earlier ones
+    model: Path,  # gives the mapping and all layers that no blend replaces
+    blends: tuple[Blend, ...] = (),  # applied in order, so that later ones win
 ) -> Generator:
-    """The generator of `model` with layers of others."""
+    """Return the generator of `model` with layers of other models."""
     g, _ = load_generator(model)
     for blend in blends:
         other, _ = load_generator(blend.model)
@@ -51,17 +51,22 @@ def load_blended(
 @torch.no_grad()
 def blend_layers(
     g: Generator,  # changed in place
-    other: Generator,  # of the same family, with weights of the same shapes
+    other: Generator,  # same family, weights of the same shapes
     layers: str = "fine",
     amount: float = 1.0,
-    name: str = "model",  # what messages call `other`
+    name: str = "model",  # name of `other` in messages
 ) -> None:
-    """Draw the weights of some layers of `g` towards those of `other`."""
+    """Interpolate the weights of some layers of `g` towards those of `other`.
+
+    Raises FigmentError for models that don't match, unknown layers, or an amount outside 0 to 1.
+    """
     if not 0 <= amount <= 1:
-        raise FigmentError(f"--blend-amount {amount:g}: must lie between 0 and 1")
+        raise FigmentError(f"--blend-amount {amount:g}: must be from 0 to 1")
     family, mine, theirs = g.family.name, g.state_dict(), other.state_dict()
     if family != other.family.name:
-        raise FigmentError(f"--blend {name}: is a {other.family.name}, the model a {family}; they must be alike")
+        raise FigmentError(
+            f"--blend {name}: is a {other.family.name}, but the model is a {family}; both must have one family"
+        )
     first, stop = parse_layers(layers, g, "--blend-layers", num_layers=g.num_weight_layers)
     wanted = [key for key in mine if (layer := g.layer_of(key)) is not None and first <= layer < stop]
     for key in wanted:

@@ -1,11 +1,11 @@
-"""Characters that are named by seeds or held in files: what every drawing starts from.
+"""Read characters from seeds or files: the input of every drawing command.
 
     characters(g, "3,17,40")            # seeds
     characters(g, "hero.npz")           # `w` [L, D] or [N, L, D], or `z`
     characters(g, "keys.json")          # {"w": ...}, {"z": ...}, {"seeds": [...]}, or a list of key frames
 
-A key frame is a seed, or {"seed": 3}, {"z": [...]}, {"w": [[...]]} or {"file": "hero.npz"}, each with a "time" in
-seconds if wanted. Truncation is for seeds and z; a saved w is drawn as it is.
+A key frame is a seed, or {"seed": 3}, {"z": [...]}, {"w": [[...]]} or {"file": "hero.npz"}, optionally with a "time" in
+seconds. Truncation applies to seeds and z; a saved w is drawn as it is.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ ENDINGS = (".npz", ".json")
 
 @dataclass(frozen=True)
 class Characters:
-    """Some characters of a generator."""
+    """Characters of one generator."""
 
     names: tuple[str, ...]
     seeds: tuple[int | None, ...]
     w: Tensor
     """[N, L, D], truncated."""
     z: Tensor | None = None
-    """[N, z_dim]; None where a character is known by its w alone."""
+    """[N, z_dim]; None if any character has only a w."""
     times: tuple[float, ...] | None = None
-    """Seconds at which they stand in a film; None for equal parts."""
+    """Times in a video in seconds; None for equal distances."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -48,11 +48,11 @@ class Characters:
 def characters(
     g: Generator,
     source: str | Path | Sequence[int],  # seeds ("0-3,7"), a list of them, or a .npz or .json file
-    psi: float = 0.7,
-    cutoff: int | None = None,
-    flag: str = "--seeds",
+    psi: float = 0.7,  # truncation of seeds and z
+    cutoff: int | None = None,  # truncate only layers below this one; None truncates all
+    flag: str = "--seeds",  # option that messages name
 ) -> Characters:
-    """The characters that `source` names; raises FigmentError that names `flag` or the file."""
+    """Return the characters that `source` names; raises FigmentError that names `flag` or the file."""
     if isinstance(source, str | Path):
         text = str(source)
         if not text.endswith(ENDINGS):
@@ -76,7 +76,7 @@ def _seed(g: Generator, seed: int, time: float | None = None) -> _Key:
 
 
 def _join(g: Generator, keys: list[_Key], psi: float, cutoff: int | None) -> Characters:
-    """Keys as one; z is mapped, w stays."""
+    """Return the keys as one object; z is mapped, w is kept."""
     ws = [z_to_w(g, key.z[None], psi, cutoff)[0] if key.w is None and key.z is not None else key.w for key in keys]
     zs = [key.z for key in keys]
     timed = [key.time for key in keys]
@@ -108,12 +108,12 @@ def _read_json(g: Generator, path: Path) -> list[_Key]:
         raise FigmentError(f"{path}: must hold w, z, seeds, or a list of key frames")
     keys = [_key(g, item, path) for item in value]
     if 0 < sum(key.time is not None for key in keys) < len(keys):
-        raise FigmentError(f"{path}: either every key frame has a time, or none")
+        raise FigmentError(f"{path}: either all key frames must have a time, or none")
     return keys
 
 
 def _key(g: Generator, item: Any, path: Path) -> _Key:
-    """One key frame of a list."""
+    """Return one key frame of a list."""
     item = {"seed": item} if isinstance(item, int) else item
     time = item.get("time") if isinstance(item, dict) else None
     if (
@@ -122,7 +122,7 @@ def _key(g: Generator, item: Any, path: Path) -> _Key:
         or not isinstance(time, int | float | None)
     ):
         raise FigmentError(
-            f"{path}: {str(item)[:40]!r} must be a seed, or have seed, z, w or file, and a time in seconds if wanted"
+            f"{path}: {str(item)[:40]!r} must be a seed, or have seed, z, w or file, and optionally a time in seconds"
         )
     if "seed" in item:
         if not isinstance(item["seed"], int) or not 0 <= item["seed"] < 2**32:
@@ -134,21 +134,22 @@ def _key(g: Generator, item: Any, path: Path) -> _Key:
     else:
         found = _arrays(g, item, path)
     if len(found) != 1:
-        raise FigmentError(f"{path}: a key frame is one character, {str(item)[:40]!r} holds {len(found)}")
+        raise FigmentError(f"{path}: a key frame must be one character, but {str(item)[:40]!r} holds {len(found)}")
     return _Key(found[0].name, found[0].z, found[0].w, None, time)
 
 
 def _arrays(g: Generator, held: Any, path: Path) -> list[_Key]:
-    """Latents as arrays: w [L, D] or [N, L, D], z [z_dim] or [N, z_dim]."""
+    """Return the keys of latents as arrays: w [L, D] or [N, L, D], z [z_dim] or [N, z_dim]."""
     name = "w" if isinstance(held, dict) and "w" in held else "z"
     wanted = (g.num_layers, g.w_dim) if name == "w" else (g.z_dim,)
     try:
         values = np.asarray(held[name], np.float32)
     except (KeyError, TypeError, ValueError):
         raise FigmentError(f"{path}: holds neither w nor z as numbers") from None
+    wanted_shape = f"{list(wanted)} or {['N', *wanted]}".replace("'", "")
     if values.shape[-len(wanted) :] != wanted or values.ndim > len(wanted) + 1 or not np.isfinite(values).all():
         raise FigmentError(
-            f"{path}: {name} is {list(values.shape)}; this model wants finite {list(wanted)}, or several of them"
+            f"{path}: {name} has shape {list(values.shape)}; must be {wanted_shape} finite numbers for this model"
         )
     rows = values.reshape(-1, *wanted)  # [N, L, D] or [N, z_dim]
     names = [path.stem] if len(rows) == 1 else [f"{path.stem}-{at:04d}" for at in range(len(rows))]

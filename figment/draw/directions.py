@@ -1,4 +1,4 @@
-"""Directions in w along which a character changes in one way: found without labels, or fitted to some; named, saved.
+"""Directions in w that change one property of a character: found without labels or fitted to labels, named and saved.
 
 directions = sefa_directions(g, 8)
 w = apply_directions(w, [(directions[0], 2.0)])         # two standard deviations along the first
@@ -21,29 +21,32 @@ from figment.base.files import write_bytes
 from figment.nets.base import Generator
 
 SAMPLES = 2000
-"""Characters that the spread along a direction, and PCA, are measured on."""
+"""Characters that PCA and the spread along a direction are computed from."""
 
 
 @dataclass(frozen=True)
 class Direction:
-    """One way to change a character."""
+    """A direction in w."""
 
     name: str
     vector: Tensor
     """[D], unit length, on the CPU."""
     layers: tuple[int, int]
-    """The layers it moves: first, and the one after the last."""
+    """Layers that it moves: the first, and the one after the last."""
     scale: float
-    """Standard deviation of characters along it: an amount of 1 moves by so much."""
+    """Standard deviation of characters along it: how far an amount of 1 moves."""
     method: str
     """sefa, pca or labels."""
 
 
 def sefa_directions(g: Generator, count: int = 8) -> list[Direction]:
-    """What styles react to most: eigenvectors of A^T A over all style weights A (Shen & Zhou 2021, equation 5)."""
+    """Return the directions that change the styles most: eigenvectors of A^T A over all style weights A.
+
+    SeFa (Shen & Zhou 2020, arXiv 2007.06600, equation 5). Raises FigmentError for a family without styles.
+    """
     weights = [weight.detach().float().cpu() for weight in g.style_weights()]
     if not weights:
-        raise FigmentError("directions: this family has no styles that SeFa could read")
+        raise FigmentError(f"directions: the family {g.family.name} has no styles, which SeFa needs")
     weights = [weight / weight.norm(dim=1, keepdim=True).clamp(min=1e-12) for weight in weights]
     stacked = torch.cat(weights)  # [rows, D]
     _, vectors = torch.linalg.eigh(stacked.t() @ stacked)  # ascending
@@ -54,7 +57,7 @@ def sefa_directions(g: Generator, count: int = 8) -> list[Direction]:
 
 
 def pca_directions(g: Generator, count: int = 8) -> list[Direction]:
-    """The principal components of w (Härkönen 2020, section 2.1)."""
+    """Return the principal components of w (GANSpace, Härkönen et al. 2020, arXiv 2004.02546, section 2.1)."""
     w = sample_w(g)
     _, _, rows = torch.linalg.svd(w - w.mean(0), full_matrices=False)
     return [_measured(f"pca-{i + 1}", rows[i], w, g, "pca") for i in range(min(count, len(rows)))]
@@ -63,11 +66,14 @@ def pca_directions(g: Generator, count: int = 8) -> list[Direction]:
 def label_direction(
     g: Generator,
     name: str,
-    w: Tensor,  # [N, D]: characters
-    values: Sequence[float],  # what is known of each: a number, or 0 and 1
-    ridge: float = 1.0,  # how firmly directions without evidence are held at nothing
+    w: Tensor,  # [N, D]
+    values: Sequence[float],  # the label of each character: any numbers, or 0 and 1
+    ridge: float = 1.0,  # strength of the L2 penalty
 ) -> Direction:
-    """The direction along which a labelled property grows: ridge regression of the values on w (Hoerl 1970)."""
+    """Return the direction along which a labeled property grows, by ridge regression of the values on w.
+
+    Hoerl & Kennard (1970). Raises FigmentError for fewer than 4 characters or equal values.
+    """
     labels = torch.tensor(list(values), dtype=torch.float64)
     if len(labels) != len(w) or len(labels) < 4 or float(labels.std()) < 1e-9:
         raise FigmentError(f"direction {name!r}: needs at least 4 characters with values that differ")
@@ -80,13 +86,16 @@ def label_direction(
 
 @torch.no_grad()
 def sample_w(g: Generator, count: int = SAMPLES) -> Tensor:
-    """The w of many characters, [count, D] on the CPU; the same ones each time."""
+    """Return the w of random characters, [count, D] on the CPU; the same ones at each call."""
     z = torch.randn(count, g.z_dim, generator=torch.Generator().manual_seed(0))
     return torch.cat([g.mapping(part.to(g.device))[:, 0].float().cpu() for part in z.split(250)])
 
 
 def _measured(name: str, vector: Tensor, w: Tensor, g: Generator, method: str, signed: bool = False) -> Direction:
-    """A direction of unit length with the spread of characters along it; its largest entry is made positive."""
+    """Return a direction of unit length with the spread of characters along it.
+
+    Unless `signed`, its largest entry is made positive.
+    """
     vector = vector / vector.norm().clamp(min=1e-12)
     if not signed and float(vector[vector.abs().argmax()]) < 0:
         vector = -vector
@@ -97,7 +106,7 @@ def apply_directions(
     w: Tensor,  # [N, L, D]
     moves: Sequence[tuple[Direction, float]],  # directions and amounts, in standard deviations
 ) -> Tensor:
-    """`w` moved along directions, each on its own layers."""
+    """Return `w` moved along directions, each on its own layers, [N, L, D]."""
     moved = w.clone()
     for direction, amount in moves:
         first, stop = direction.layers
@@ -105,16 +114,16 @@ def apply_directions(
     return moved
 
 
-# ---------------------------------------------------------------------- kept beside the model
+# ---------------------------------------------------------------------- saved with the model
 
 
 def directions_path(model: Path) -> Path:
-    """Where a model's directions are kept: in the run's folder, or beside the model file."""
+    """Return the file of a model's directions: in the run's folder, or beside the model file."""
     return model / "directions.safetensors" if model.is_dir() else model.with_suffix(".directions.safetensors")
 
 
 def load_directions(model: Path) -> list[Direction]:
-    """The directions saved with a model, in their order; none where nothing was saved."""
+    """Return the directions saved with a model in their order; an empty list if there are none."""
     path = directions_path(model)
     if not path.is_file():
         return []
@@ -136,7 +145,7 @@ def load_directions(model: Path) -> list[Direction]:
 
 
 def save_directions(model: Path, directions: Sequence[Direction]) -> Path:
-    """Save directions with a model, whole; one of a name that is there already replaces it."""
+    """Add directions to those saved with a model and return the file; a direction of the same name is replaced."""
     kept = {direction.name: direction for direction in [*load_directions(model), *directions]}
     rows = [
         {"name": each.name, "layers": list(each.layers), "scale": each.scale, "method": each.method}
@@ -150,12 +159,12 @@ def save_directions(model: Path, directions: Sequence[Direction]) -> Path:
 
 
 def rename(direction: Direction, name: str, layers: tuple[int, int] | None = None) -> Direction:
-    """The same direction under a name of one's own, on some layers."""
+    """Return the direction with another name and, unless `layers` is None, other layers."""
     return replace(direction, name=name, layers=layers or direction.layers)
 
 
 def read_values(path: Path) -> dict[str, dict[str, float]]:
-    """Labels for fitting, a JSON file: {"property": {"name or seed": value, ...}, ...}."""
+    """Return the labels in a JSON file: {"property": {"name or seed": value, ...}, ...}."""
     try:
         found = json.loads(path.read_text())
         return {str(name): {str(key): float(value) for key, value in values.items()} for name, values in found.items()}

@@ -1,7 +1,7 @@
-"""Characters moved along directions: find and look, name, apply.
+"""Edit characters: find directions, look at them, name and apply them.
 
 figment edit runs/00000-heads --find sefa -o sheet.png              # a row for each direction; look at it
-figment edit runs/00000-heads --find sefa --name 3=hair-length      # keep the third, on some --layers if wanted
+figment edit runs/00000-heads --find sefa --name 3=hair-length      # save the third one, optionally for some --layers
 figment edit runs/00000-heads --labels smiles.json                  # fit directions to {"smile": {"17": 1, ...}}
 figment edit runs/00000-heads --apply hair-length=2,smile=-1 --seeds 0-7 -o out
 """
@@ -36,7 +36,7 @@ from figment.nets.base import Generator
 
 METHODS = {"sefa": sefa_directions, "pca": pca_directions}
 AMOUNTS = (-4.0, -2.0, 0.0, 2.0, 4.0)
-"""What a sheet shows of each direction, in standard deviations."""
+"""Amounts that a sheet shows of each direction, in standard deviations."""
 
 
 def find(
@@ -44,11 +44,11 @@ def find(
     out: Path,  # the sheet
     *,
     method: str = "sefa",  # sefa or pca
-    count: int = 8,
-    seeds: list[int] | None = None,  # characters to show them on, a sheet's block each; None: seed 0
-    psi: float = 0.7,
+    count: int = 8,  # directions
+    seeds: list[int] | None = None,  # characters to show them on, one block of rows each; None means seed 0
+    psi: float = 0.7,  # truncation
 ) -> list[Direction]:
-    """Find directions without labels and draw the sheet: a row for each, amounts from left to right."""
+    """Find directions without labels and draw them, one row each, amounts from left to right; return them."""
     g, _ = load_generator(model)
     found = _find(g, method, count)
     blocks = []
@@ -71,12 +71,12 @@ def _find(g: Generator, method: str, count: int) -> list[Direction]:
 
 def name_directions(
     model: Path,
-    names: list[str],  # "3=hair-length": the third one found
+    names: list[str],  # "3=hair-length" names the third one
     *,
-    method: str = "sefa",
-    layers: str | None = None,  # coarse, middle, fine or 4-9; None: all
+    method: str = "sefa",  # sefa or pca
+    layers: str | None = None,  # a band such as middle or a range such as 4-9; None means all
 ) -> list[Direction]:
-    """Save found directions with the model under names of one's own."""
+    """Find directions, save the named ones with the model and return them."""
     g, _ = load_generator(model)
     wanted = []
     for text in names:
@@ -86,7 +86,7 @@ def name_directions(
         wanted.append((int(number), name))
     found = _find(g, method, max(number for number, _ in wanted))
     if max(number for number, _ in wanted) > len(found):
-        raise FigmentError(f"--name {max(wanted)[0]}: there are {len(found)} directions")
+        raise FigmentError(f"--name {max(wanted)[0]}: there are only {len(found)} directions")
     span = parse_layers(layers, g) if layers else None
     kept = [rename(found[number - 1], name, span) for number, name in wanted]
     save_directions(model, kept)
@@ -95,16 +95,16 @@ def name_directions(
 
 def fit(
     model: Path,
-    labels: Path,  # {"smile": {"17": 1, "18": 0, ...}}: values of seeds
+    labels: Path,  # JSON {"smile": {"17": 1, "18": 0, ...}}: values by seed
     *,
-    layers: str | None = None,
+    layers: str | None = None,  # a band such as middle or a range such as 4-9; None means all
 ) -> list[Direction]:
-    """Fit a direction to each labelled property of seeds, and save them with the model."""
+    """Fit a direction to each labeled property, save them with the model and return them."""
     g, _ = load_generator(model)
     kept = []
     for name, values in read_values(labels).items():
         if not all(seed.isdigit() for seed in values):
-            raise FigmentError(f"--labels {labels}: {name!r} must be by seed")
+            raise FigmentError(f"--labels {labels}: the keys of {name!r} must be seeds")
         w = seeds_to_w(g, [int(seed) for seed in values], psi=1.0)[:, 0]
         kept.append(label_direction(g, name, w, list(values.values())))
     span = parse_layers(layers, g) if layers else None
@@ -114,7 +114,7 @@ def fit(
 
 
 def parse_moves(model: Path, g: Generator, text: str) -> list[tuple[Direction, float]]:
-    """`"hair-length=2,sefa-1=-1"` as directions and amounts: saved ones, or sefa-N and pca-N."""
+    """Return the directions and amounts in `"hair-length=2,sefa-1=-1"`: saved ones by name, or sefa-N and pca-N."""
     known = {direction.name: direction for direction in load_directions(model)}
     moves = []
     for part in text.split(","):
@@ -123,10 +123,7 @@ def parse_moves(model: Path, g: Generator, text: str) -> list[tuple[Direction, f
         if name not in known and method in METHODS and number.isdigit():
             known |= {direction.name: direction for direction in _find(g, method, int(number))}
         if name not in known:
-            raise FigmentError(
-                f"--apply {name!r}: no such direction; saved are {', '.join(known) or 'none'}; "
-                "sefa-1 and pca-1 are always there"
-            )
+            raise FigmentError(f"--apply {name!r}: no such direction; must be {', '.join([*known, 'sefa-N'])} or pca-N")
         try:
             moves.append((known[name], float(amount)))
         except ValueError:
@@ -142,10 +139,10 @@ def edit(
     *,
     apply: str,  # "hair-length=2,smile=-1"
     seeds: list[int],
-    layers: str | None = None,  # move only these layers; None: each direction's own
-    psi: float = 0.7,
+    layers: str | None = None,  # move only these layers; None means each direction's own
+    psi: float = 0.7,  # truncation
 ) -> None:
-    """Draw edited characters, each to seed0000.png, and before and after side by side to grid.png."""
+    """Draw edited characters to seed0000.png and so on, and all of them before and after side by side to grid.png."""
     g, _ = load_generator(model)
     moves = parse_moves(model, g, apply)
     if layers:

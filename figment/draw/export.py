@@ -1,12 +1,12 @@
-"""A generator as ONNX, for programs without PyTorch: browsers, game engines, phones.
+"""Export a generator as ONNX, for programs without PyTorch: browsers, game engines, phones.
 
     figment export runs/00000-heads -o net.onnx
     figment export runs/00000-heads -o net.onnx --split --half
 
-One file takes z [N, z_dim] and psi and gives rgb [N, C, H, W] in about [-1, 1] and w [N, L, D]. `--split` writes two,
-net.mapping.onnx (z, psi to w) and net.synthesis.onnx (w to rgb), so that w can be mixed and edited in between.
-Labelled models take c [N, c_dim] as well. What is written was run beside PyTorch first; a file that differs is not
-kept.
+The file takes z [N, z_dim] and psi and returns rgb [N, C, H, W] in about [-1, 1] and w [N, L, D]. `--split` writes two
+files, net.mapping.onnx (z, psi to w) and net.synthesis.onnx (w to rgb), so that w can be mixed and edited in between.
+Models with labels take c [N, c_dim] as well. Before anything is written, the graphs run beside PyTorch; graphs that
+differ are an error.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ from figment.draw.render import load_generator
 from figment.nets.base import Generator
 
 OPSET = 18
-"""Of ONNX; onnxruntime and onnxruntime-web have known it since 1.14 (2023)."""
+"""ONNX operator set; onnxruntime and onnxruntime-web support it since 1.14 (2023)."""
 LIMIT = 1e-3
-"""Of the largest difference from PyTorch, in pictures that reach from -1 to 1."""
+"""Largest accepted difference from PyTorch, in images from -1 to 1."""
 HALF_LIMIT = 2 / 127.5
-"""The same where weights were rounded to 16 bits: two steps of a picture's 255."""
+"""The same for weights in 16 bits: two of an image's 255 steps."""
 MAX_BYTES = 2_000_000_000
-"""A little less than a protocol buffer's limit of 2 GiB, which every ONNX file in one piece has."""
+"""Just below the 2 GiB limit of protocol buffers, and so of every ONNX file in one piece."""
 SMALL = 256
-"""Weights with fewer values than this stay at 32 bits."""
+"""Weights with fewer values than this keep 32 bits."""
 TRIALS = ((0, 0.7), (1, 1.0), (2, -0.5))
-"""Seeds and psi that are drawn by both."""
+"""Seeds and psi that the graphs are compared at."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export wrote."""
+    """Result of an export."""
 
     files: tuple[Path, ...]
     difference: float
-    """The largest difference from PyTorch among the trials."""
+    """Largest difference from PyTorch among TRIALS."""
     size: int
-    """Bytes of all files."""
+    """Total size in bytes."""
 
 
 def truncated_mapping(
@@ -67,7 +67,7 @@ def truncated_mapping(
 
 
 class Mapping(nn.Module):
-    """z to truncated w, psi as a tensor."""
+    """Maps z to truncated w."""
 
     def __init__(self, g: Generator) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Mapping(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """w to rgb."""
+    """Maps w to RGB."""
 
     def __init__(self, g: Generator) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class Synthesis(nn.Module):
 
 
 class Whole(nn.Module):
-    """z to rgb and w."""
+    """Maps z to RGB and w."""
 
     def __init__(self, g: Generator) -> None:
         super().__init__()
@@ -102,12 +102,15 @@ class Whole(nn.Module):
 
 def export(
     model: Path,  # a model file or a run
-    out: Path,  # the .onnx file; with `split`, .mapping.onnx and .synthesis.onnx take its place
+    out: Path,  # the .onnx file; `split` writes .mapping.onnx and .synthesis.onnx instead
     *,
-    split: bool = False,  # mapping and synthesis in a file each
-    half: bool = False,  # weights stored in 16 bits: half the size, nearly the same pictures
+    split: bool = False,  # mapping and synthesis in separate files
+    half: bool = False,  # store weights in 16 bits: half the size, nearly the same images
 ) -> Exported:
-    """Write the generator as ONNX after checking that it draws what PyTorch draws."""
+    """Write the generator as ONNX after comparing it with PyTorch.
+
+    Raises FigmentError if the extra `onnx` is missing, or for graphs that differ or are too large.
+    """
     if out.suffix != ".onnx":
         raise FigmentError(f"--output {out}: must end in .onnx")
     need_onnx("export")
@@ -121,27 +124,27 @@ def export(
 
 
 def need_onnx(what: str) -> None:
-    """Raise FigmentError where the extra `onnx` is not installed."""
+    """Raise FigmentError, whose message starts with `what`, if the extra `onnx` is not installed."""
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
         raise FigmentError(f"{what}: needs the extra `onnx` ({missing[0]} is missing): pip install 'figment-gan[onnx]'")
 
 
 def to_onnx(
-    g: Generator,  # the generator, on the CPU
-    config: dict[str, Any],  # what the model file says of itself
+    g: Generator,  # on the CPU
+    config: dict[str, Any],  # notes of the model file
     *,
     split: bool = False,
     half: bool = False,
-    name: str = "model",  # what messages call it
+    name: str = "model",  # its name in messages
 ) -> dict[str, bytes]:
-    """ONNX files by part: `whole`, or `mapping` and `synthesis`."""
+    """Return the bytes of ONNX files by part: `whole`, or `mapping` and `synthesis`."""
     total = sum(value.numel() * (2 if half else 4) for value in g.state_dict().values())
     if total > MAX_BYTES:
         hint = "" if half else "; --half halves them"
         raise FigmentError(f"{name}: {total / 1e9:.1f} GB of weights; an ONNX file holds {MAX_BYTES / 1e9:g} GB{hint}")
 
-    # Two samples, since a batch of one would be taken for a constant.
+    # Trace two samples: the exporter would freeze a batch of one as a constant.
     z, psi = torch.zeros(2, g.z_dim), torch.tensor(0.7)
     w = torch.zeros(2, g.num_layers, g.w_dim)
     front: dict[str, Tensor] = {"z": z, "psi": psi, **({"c": torch.zeros(2, g.c_dim)} if g.c_dim else {})}
@@ -158,7 +161,7 @@ def _trace(
     notes: dict[str, str],
     half: bool,
 ) -> bytes:
-    """One module as an ONNX file, whose batch may have any size."""
+    """Return one module as the bytes of an ONNX file that takes batches of any size."""
     import onnx
 
     batch = torch.export.Dim("n")
@@ -174,7 +177,8 @@ def _trace(
             output_names=outputs,
             dynamic_shapes=shapes,
         )
-    assert program is not None
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program")
     graph = program.model_proto
     _clean(graph)
     if half:
@@ -187,7 +191,7 @@ def _trace(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what the exporter says of itself: its own deprecations, and packages that it does without."""
+    """Silence the exporter's own warnings: its deprecations, and optional packages that it doesn't find."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.__trace")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -202,7 +206,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _clean(graph: Any) -> None:
-    """Drop the exporter's notes on where each node came from: they name paths of this machine."""
+    """Remove the exporter's notes on the origin of each node: they hold paths of this machine."""
     graph.producer_name, graph.producer_version = "figment", figment.__version__
     for item in (
         graph.graph,
@@ -218,7 +222,7 @@ def _clean(graph: Any) -> None:
 
 
 def _notes(g: Generator, config: dict[str, Any], part: str, half: bool) -> dict[str, str]:
-    """What the file says of itself."""
+    """Return the notes for the file's metadata."""
     notes = {
         "program": "figment",
         "part": part,
@@ -238,7 +242,7 @@ def _notes(g: Generator, config: dict[str, Any], part: str, half: bool) -> dict[
 
 
 def store_half(graph: Any) -> None:
-    """Store large weights of `graph` in 16 bits, each behind a cast that runtimes fold when they load."""
+    """Store the large weights of `graph` in 16 bits, each followed by a cast that runtimes fold at load time."""
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
@@ -256,15 +260,15 @@ def store_half(graph: Any) -> None:
 
 def compare(
     g: Generator,
-    graphs: dict[str, bytes],  # as `to_onnx` gives them
-    limit: float,  # the difference that is an error
-    name: str = "model",  # what messages call it
+    graphs: dict[str, bytes],  # from `to_onnx`
+    limit: float,  # largest accepted difference
+    name: str = "model",  # its name in messages
 ) -> float:
-    """The largest difference between pictures by onnxruntime and by PyTorch; over `limit` raises FigmentError."""
+    """Return the largest difference between images by onnxruntime and by PyTorch; raises FigmentError above `limit`."""
     run = Runner(graphs)
     worst = 0.0
     for seed, psi in TRIALS:
-        # One sample, and two at once: the batch must not be frozen.
+        # One sample and then two, to find a frozen batch size.
         z = seeds_to_z([seed, seed + 100], g.z_dim).astype(np.float32)[: 1 + seed % 2]
         with torch.inference_mode():
             wanted = g.synthesis(g.mapping(torch.from_numpy(z), truncation_psi=psi), noise="const").numpy()
@@ -280,7 +284,7 @@ def compare(
 
 
 class Runner:
-    """The graphs of `to_onnx` in onnxruntime, on one CPU thread."""
+    """Runs the graphs of `to_onnx` in onnxruntime on one CPU thread."""
 
     def __init__(self, graphs: dict[str, bytes]) -> None:
         import onnxruntime as ort
@@ -298,7 +302,7 @@ class Runner:
         z: np.ndarray,  # float32 [N, z_dim]
         psi: float,
     ) -> np.ndarray:
-        """The pictures of `z`: float32 [N, C, H, W]."""
+        """Return the images of `z`, float32 [N, C, H, W]."""
         first = self.sessions.get("whole") or self.sessions["mapping"]
         feed = {"z": z, "psi": np.array(psi, np.float32)}
         for each in first.get_inputs():

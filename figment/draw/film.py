@@ -1,4 +1,4 @@
-"""The film of a training: its grids of fakes, one after another.
+"""Make a video of a training run from its grids of fakes.
 
 figment film runs/00000-heads -o film.mp4
 """
@@ -18,18 +18,21 @@ from figment.draw.video import film_fps, need_film, write_film
 
 FPS = 24
 SECONDS = 12.0
-"""Length of a film of few grids; many grids play at most one a frame."""
+"""Length of a video; longer if there are more grids than frames."""
 LAST = 2.0
-"""Seconds that the last grid stands."""
+"""Extra seconds for the last grid."""
 LARGEST = 1080
-"""Pixels of the longer side at most."""
+"""Limit of the longer side in pixels."""
 
 
 def film(
     run: Path,  # a run's folder
     out: Path,  # the .mp4, .gif or .webp to write
 ) -> None:
-    """Write the run's grids of fakes in order, each shown equally long, the last for two seconds more."""
+    """Write the run's grids of fakes in order, each for the same time, the last one for two seconds more.
+
+    Raises FigmentError for a run without grids, or an unknown kind of video.
+    """
     need_film(out)
     run = find_run(run, "RUN")
     grids = sorted((run / "fakes").glob("*.png"))

@@ -1,4 +1,4 @@
-"""Many pictures of one size laid out as one: the grid of fakes, of samples, of mixes."""
+"""Lay out images of one size as a grid: fakes, samples, mixes."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from figment.base.errors import FigmentError
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 MAX_SIDE = 1000
 SQUARES = (178, 216)
-"""The two greys behind transparent pictures."""
+"""The two grays of the checkerboard behind transparent images."""
 
 
 def make_grid(
-    images: np.ndarray,  # uint8 [N, C, H, W] with C = 1 (grey), 3 (RGB) or 4 (RGBA)
-    columns: int,  # how many pictures stand in a row
+    images: np.ndarray,  # uint8 [N, C, H, W] with C = 1 (gray), 3 (RGB) or 4 (RGBA)
+    columns: int,  # images per row
 ) -> Image.Image:
-    """The pictures row by row, left to right; places that are left over stay black (transparent in RGBA)."""
+    """Return the grid, row by row from left to right; unused cells are black (transparent in RGBA).
+
+    Raises ValueError for another number of channels.
+    """
     count, channels, height, width = images.shape
     if channels not in MODES:
         raise ValueError(f"a grid needs 1, 3 or 4 channels, not {channels}")
     columns = max(1, min(columns, count))
     rows = -(-count // columns)
 
-    # Fill up the last row, then bring the tiles' rows of pixels side by side.
+    # Fill up the last row, then put the tiles' pixel rows side by side.
     padded = np.zeros((rows * columns, channels, height, width), np.uint8)
     padded[:count] = images
     tiles = padded.reshape(rows, columns, channels, height, width)  # [R, K, C, H, W]
@@ -38,7 +41,7 @@ def make_grid(
 def on_squares(
     images: np.ndarray,  # uint8 [N, C, H, W]
 ) -> np.ndarray:
-    """RGBA pictures laid over grey squares, to show transparency: uint8 [N, 3, H, W]; others as they are."""
+    """Return RGBA images over a gray checkerboard, uint8 [N, 3, H, W]; other images unchanged."""
     if images.shape[1] != 4:
         return images
     height, width = images.shape[2:]
@@ -50,10 +53,10 @@ def on_squares(
 
 
 def grid_shape(
-    text: str,  # such as "8x8": columns, then rows
-    flag: str = "--grid",  # the flag that a message names
+    text: str,  # "COLUMNSxROWS" such as "8x4"
+    flag: str = "--grid",  # option that messages name
 ) -> tuple[int, int]:
-    """`"8x4"` as (8, 4), columns and rows; raises FigmentError that names `flag`, the value and the rule."""
+    """Return the columns and rows of a text such as "8x4"; raises FigmentError that names `flag` for others."""
     match = re.fullmatch(r"\s*(\d{1,4})\s*[xX]\s*(\d{1,4})\s*", text)
     shape = (int(match[1]), int(match[2])) if match else (0, 0)
     if not all(1 <= side <= MAX_SIDE for side in shape):

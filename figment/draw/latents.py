@@ -1,4 +1,4 @@
-"""Ways through latent space: latents of seeds, closed loops, style mixes."""
+"""Latents: w of seeds and z, closed splines, style mixing, layers by name."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from figment.nets.base import Generator
 
 @torch.inference_mode()
 def seeds_to_w(
-    g: Generator,  # a generator of any family
+    g: Generator,
     seeds: list[int],
-    psi: float = 0.7,  # truncation: 0 the mean, 1 the full variety
+    psi: float = 0.7,  # truncation: 0 gives the mean, 1 the full variety
     cutoff: int | None = None,  # truncate only layers below this one; None truncates all
 ) -> Tensor:
-    """The mapped latents of `seeds`, [N, L, D] on the CPU; each alone, so that a seed never depends on its company."""
+    """Return the w of seeds, [N, L, D] on the CPU; a seed gives the same bits whatever the others are."""
     z = torch.from_numpy(np.stack([seed_to_z(seed, g.z_dim) for seed in seeds])).float()  # [N, z_dim]
     return z_to_w(g, z, psi, cutoff)
 
 
 @torch.inference_mode()
 def z_to_w(
-    g: Generator,  # a generator of any family
+    g: Generator,
     z: Tensor,  # [N, z_dim]
-    psi: float = 0.7,
-    cutoff: int | None = None,
+    psi: float = 0.7,  # truncation: 0 gives the mean, 1 the full variety
+    cutoff: int | None = None,  # truncate only layers below this one; None truncates all
 ) -> Tensor:
-    """The mapped latents of `z`, [N, L, D] on the CPU; each alone and on one thread, so that bits never change."""
+    """Return the w of z, [N, L, D] on the CPU; mapped one by one on one thread, so that the bits never change."""
     with one_thread():
         return torch.cat(
             [
@@ -43,9 +43,9 @@ def z_to_w(
 
 def closed_spline(
     keys: Tensor,  # [K, L, D], K >= 2
-    at: np.ndarray,  # positions in turns: 0 and 1 are both the first key
+    at: np.ndarray,  # positions in turns; 0 and 1 are the first key
 ) -> Tensor:
-    """Points on the closed Catmull-Rom spline through `keys`: [len(at), L, D]."""
+    """Return points on the closed Catmull-Rom spline through `keys`, [len(at), L, D] (Catmull & Rom 1974)."""
     count = len(keys)
     place = torch.from_numpy(np.asarray(at) * count).float() % count
     index = place.long() % count
@@ -57,11 +57,11 @@ def closed_spline(
 
 
 def mix_styles(
-    base: Tensor,  # [L, D]: gives all other layers
-    style: Tensor,  # [L, D]: gives the layers of `layers`
-    layers: tuple[int, int],  # first layer, and the one after the last
+    base: Tensor,  # [L, D]
+    style: Tensor,  # [L, D]
+    layers: tuple[int, int],  # layers taken from `style`: the first, and the one after the last
 ) -> Tensor:
-    """`base` with some layers of `style`: [L, D] (style mixing, Karras 2019, 3.1)."""
+    """Return `base` with some layers of `style`, [L, D] (style mixing, Karras et al. 2018, arXiv 1812.04948, 3.1)."""
     mixed = base.clone()
     mixed[layers[0] : layers[1]] = style[layers[0] : layers[1]]
     return mixed

@@ -1,4 +1,4 @@
-"""The table of style mixes (Karras 2019, figure 3): source rows times style columns.
+"""Draw a table of style mixes (Karras et al. 2018, arXiv 1812.04948, figure 3).
 
 figment mix runs/00000-heads -o mix.png --rows 0-3 --columns 10-15
 figment mix runs/00000-heads -o mix.png --rows hero.npz --columns 10-15 --layers middle
@@ -24,16 +24,19 @@ from figment.nets.base import Generator
 
 def mix(
     model: Path,  # a model file or a run
-    out: Path,  # the PNG to write; its settings go beside it as .json
+    out: Path,  # PNG; its settings go beside it as .json
     *,
-    rows: str | Sequence[int],  # seeds or a file of latents: they give all layers but those of the band
-    columns: str | Sequence[int],  # seeds or a file of latents: they give the layers of the band
-    layers: str | None = None,  # coarse, middle, fine, or a range such as 4-9; None: all three
+    rows: str | Sequence[int],  # seeds, or a file of latents, that give all other layers
+    columns: str | Sequence[int],  # seeds, or a file of latents, that give the layers of the band
+    layers: str | None = None,  # a band such as middle or a range such as 4-9; None draws a table for each band
     psi: float = 0.7,  # truncation
     cutoff: int | None = None,  # truncate only layers below this one; None truncates all
     blends: tuple[Blend, ...] = (),  # layers of other models
 ) -> None:
-    """Draw the sources along the top and the left, and in each cell the row's character with the column's style."""
+    """Draw the sources along the top and the left, and in each cell the row's character with the column's style.
+
+    Raises FigmentError for unknown characters or layers.
+    """
     g = load_blended(model, blends)
     names = [layers] if layers else bands_of(g)
     bands = [parse_layers(name, g) for name in names]
@@ -62,9 +65,9 @@ def _table(
     left: Characters,
     top: Characters,
     band: tuple[int, int],  # first layer, and the one after the last
-    sources: tuple[np.ndarray, np.ndarray],  # pictures of `left` and `top`
+    sources: tuple[np.ndarray, np.ndarray],  # images of `left` and `top`
 ) -> np.ndarray:
-    """The pictures of one table, row by row: uint8 [(1 + rows) * (1 + columns), C, H, W]; the corner stays empty."""
+    """Return the cells of one table row by row, uint8 [(1 + rows) * (1 + columns), C, H, W]; the corner is black."""
     mixed = torch.stack([mix_styles(row, column, band) for row in left.w for column in top.w])
     cells = render(g, mixed)
     cells = cells.reshape(len(left), len(top), *cells.shape[1:])  # [R, K, C, H, W]

@@ -1,4 +1,4 @@
-"""Closed ways through latent space: spline, linear, spherical, circle."""
+"""Closed paths through latent space: spline, linear, spherical, circle."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from figment.draw.render import render_each
 from figment.nets.base import Generator
 
 CHUNK = 64
-"""Latents that are held at once."""
+"""Latents that are in memory at once."""
 KINDS = ("spline", "linear", "spherical", "circle")
-Way = Callable[[np.ndarray], Tensor]
-"""From positions in turns (key k of K stands at k/K, and 1 is 0 again) to latents [N, L, D]."""
+Curve = Callable[[np.ndarray], Tensor]
+"""A closed path: takes positions in turns (key k of K is at k/K, and 1 is 0 again), returns latents [N, L, D]."""
 
 
 def closed_path(
     g: Generator,
     keys: Characters,
     kind: str = "spline",
-    psi: float = 0.7,  # truncation of what is mapped on the way
-    cutoff: int | None = None,
-) -> Way:
-    """The closed way through `keys`; raises FigmentError that names --path.
+    psi: float = 0.7,  # truncation, for paths through z
+    cutoff: int | None = None,  # truncate only layers below this one; None truncates all
+) -> Curve:
+    """Return the closed path through `keys`.
 
-    `spline` and `linear` run through w; `spherical` runs through z along great circles (White 2016), where a normal
-    latent's mass lies, and is mapped; `circle` is the great circle in z that two characters span.
+    `spline` and `linear` run through w. `spherical` runs through z along great circles, since normal latents lie near a
+    sphere (White 2016, arXiv 1609.04468). `circle` is the great circle in z through two characters. Raises FigmentError
+    for an unknown kind, too few characters, or a path through z for characters without a z.
     """
     if kind not in KINDS:
         raise FigmentError(f"--path {kind}: must be one of {', '.join(KINDS)}")
@@ -45,7 +46,7 @@ def closed_path(
     if kind == "linear":
         return lambda at: _between(keys.w, at, torch.lerp)
     if keys.z is None:
-        raise FigmentError(f"--path {kind}: runs through z, and a saved w has none; use spline or linear")
+        raise FigmentError(f"--path {kind}: needs z, but a saved w has none; use spline or linear")
     z = keys.z
     if kind == "spherical":
         return lambda at: z_to_w(g, _between(z, at, slerp), psi, cutoff)
@@ -57,7 +58,7 @@ def _between(
     at: np.ndarray,
     mean: Callable[[Tensor, Tensor, Tensor], Tensor],
 ) -> Tensor:
-    """Each position's mean of the keys on both sides."""
+    """Return the interpolation between the keys on both sides of each position."""
     place = np.asarray(at, np.float64) * len(keys) % len(keys)
     index = torch.from_numpy(place.astype(np.int64)) % len(keys)
     t = torch.from_numpy(place - np.floor(place)).float().reshape(-1, *[1] * (keys.ndim - 1))
@@ -69,23 +70,23 @@ def slerp(
     b: Tensor,  # [N, D]
     t: Tensor,  # [N, 1], 0 to 1
 ) -> Tensor:
-    """From `a` to `b` along the great circle, the length interpolated (Shoemake 1985)."""
+    """Return points between `a` and `b` along the great circle, [N, D], with interpolated length (Shoemake 1985)."""
     lengths = torch.lerp(a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True), t)
     a, b = a / a.norm(dim=1, keepdim=True), b / b.norm(dim=1, keepdim=True)
     angle = (a * b).sum(1, keepdim=True).clamp(-1, 1).acos()
     sine = angle.sin().clamp_min(1e-6)
-    way = a * (((1 - t) * angle).sin() / sine) + b * ((t * angle).sin() / sine)
-    # Nearly parallel directions: the straight way is the same, and divides by nothing.
-    way = torch.where(angle.sin() < 1e-4, torch.lerp(a, b, t), way)
-    return way * lengths
+    unit = a * (((1 - t) * angle).sin() / sine) + b * ((t * angle).sin() / sine)
+    # Nearly parallel: linear interpolation is the same and doesn't divide by zero.
+    unit = torch.where(angle.sin() < 1e-4, torch.lerp(a, b, t), unit)
+    return unit * lengths
 
 
 def circle(
     a: Tensor,  # [D]
     b: Tensor,  # [D]
-    at: np.ndarray,  # turns
+    at: np.ndarray,  # positions in turns
 ) -> Tensor:
-    """The circle around the origin through `a`, in the plane of `a` and `b`, turning towards `b`: [N, D]."""
+    """Return points on the circle around the origin through `a`, in the plane of `a` and `b`, towards `b`, [N, D]."""
     radius = a.norm()
     first = a / radius
     second = b - (b @ first) * first
@@ -97,9 +98,9 @@ def circle(
 
 def draw_path(
     g: Generator,
-    way: Way,
+    curve: Curve,
     at: np.ndarray,  # positions in turns
 ) -> Iterator[np.ndarray]:
-    """The pictures along a path one by one, uint8 [C, H, W]; latents are made a few at a time."""
+    """Yield the images along a path one by one, uint8 [C, H, W]."""
     for start in range(0, len(at), CHUNK):
-        yield from render_each(g, way(at[start : start + CHUNK]))
+        yield from render_each(g, curve(at[start : start + CHUNK]))

@@ -1,4 +1,4 @@
-"""A picture into latent space: the w whose picture looks most like it.
+"""Project an image into latent space: find the w whose image looks most like it.
 
 figment project runs/00000-heads portrait.png -o out
 figment project runs/00000-heads portraits/ -o out --space w+ --tune
@@ -33,43 +33,47 @@ from figment.nets.base import Discriminator, Generator
 from figment.nets.checkpoint import save
 
 CANDIDATES, STARTS = 96, 4
-"""Characters that are looked at for a start, and how many of the likeliest are followed."""
+"""Random characters to choose a start from, and how many of the nearest are optimized."""
 FOLLOWED = 0.4
-"""Share of the steps after which only the best one is followed."""
+"""Share of the steps after which only the best start is optimized."""
 RATE = 0.08
-"""Highest step of Adam, in standard deviations of w."""
+"""Highest learning rate of Adam, in standard deviations of w."""
 NOISE = 0.05
-"""Noise on w at the start, in its standard deviations; it falls to none over three quarters of the steps."""
+"""Noise on w at the start, in its standard deviations; it falls to 0 over three quarters of the steps."""
 STEPS = 200
 TRACE_STEPS, FILM_FPS = 2, 20
 STRAY = 0.02
-"""Weight of how far layers stray from one another in w+."""
+"""Weight of the spread between layers in w+."""
 OnStep = Callable[[int, int, float], bool | None]
-"""Told (step, steps, distance); False stops."""
+"""Called with (step, steps, distance); returns False to stop."""
 
 
 @dataclass(frozen=True)
 class Projection:
-    """What was found."""
+    """Result of a projection."""
 
     w: Tensor
     """[1, L, D], on the CPU."""
     distance: float
-    """Perceptual distance of its picture from the target."""
+    """Perceptual distance of its image from the target."""
 
 
 def project_picture(
-    g: Generator,  # a generator of any family that has a w
+    g: Generator,
     target: Tensor,  # [1, C, R, R] in [-1, 1]
     *,
-    d: Discriminator | None = None,  # its discriminator, whose features help; None: the backbone alone
-    space: str = "w",  # one latent for all layers, or w+: one for each
+    d: Discriminator | None = None,  # its discriminator, for its features; None uses the backbone alone
+    space: str = "w",  # "w" for one latent for all layers, "w+" for one per layer
     steps: int = STEPS,
     seed: int = 0,  # of the candidates and the noise
-    on_step: OnStep | None = None,
-    trace: list[Tensor] | None = None,  # takes the best w of every few steps, for a film
+    on_step: OnStep | None = None,  # called after each step
+    trace: list[Tensor] | None = None,  # receives the best w of every few steps, for a video
 ) -> Projection:
-    """Find `target` (as Karras 2019, appendix D, with several starts and a distance that needs no download)."""
+    """Find the w that draws `target`.
+
+    Optimizes w like Karras et al. (2019, arXiv 1912.04958, appendix D), but from several starts and with a distance
+    that needs no download. Raises FigmentError for another space.
+    """
     if space not in ("w", "w+"):
         raise FigmentError(f"--space {space}: must be w or w+")
     device = g.device
@@ -79,7 +83,7 @@ def project_picture(
     with torch.no_grad():
         seen = likeness.look(target.to(device))
 
-        # Start from the likeliest of many characters, the mean among them; w's spread is the measure of all steps.
+        # Start from the nearest of many characters and the mean; steps are in units of the spread of w.
         z = torch.randn(CANDIDATES * 4, g.z_dim, generator=randomness).to(device)
         mapped = g.mapping(z)  # [N, L, D]
         spread = mapped[:, 0].std(0).mean().clamp(min=1e-6)
@@ -106,7 +110,7 @@ def project_picture(
         loss.backward()
         optimizer.step()
 
-        # What is kept was drawn without noise on w, near enough; in the end only the best start is followed.
+        # Keep the best w so far; towards the end only the best start is optimized.
         nearest = int(distances.argmin())
         if float(distances[nearest].detach()) < best:
             best, best_w = float(distances[nearest].detach()), w[nearest : nearest + 1].detach()
@@ -125,15 +129,18 @@ def project_picture(
 
 def tune_generator(
     g: Generator,  # changed in place
-    w: Tensor,  # [1, L, D]: the pivot
+    w: Tensor,  # the pivot, [1, L, D]
     target: Tensor,  # [1, C, R, R] in [-1, 1]
     *,
-    d: Discriminator | None = None,
+    d: Discriminator | None = None,  # its discriminator, for its features; None uses the backbone alone
     steps: int = 100,
-    rate: float = 3e-4,
-    on_step: OnStep | None = None,
+    rate: float = 3e-4,  # learning rate
+    on_step: OnStep | None = None,  # called after each step
 ) -> float:
-    """Pivotal tuning (Roich 2021): bend the generator until it draws `target` at `w`; returns the distance then."""
+    """Fine-tune the synthesis network until it draws `target` at `w`; return the final distance.
+
+    Pivotal tuning (Roich et al. 2021, arXiv 2106.05744).
+    """
     device = g.device
     likeness = Perceptual(d, device)
     with torch.no_grad():
@@ -157,15 +164,15 @@ def tune_generator(
 def head_of(
     picture: Image.Image,  # RGB
     resolution: int,
-    channels: int = 3,
+    channels: int = 3,  # 1 gray, 3 RGB, 4 RGBA (opaque)
 ) -> Tensor:
-    """The surest head of a picture, or the whole of it where none is found (which is said): [1, C, R, R] in [-1, 1]."""
+    """Return the head that the detector is surest of, [1, C, R, R] in [-1, 1]; the center square if it finds none."""
     found = Detector.load().detect(picture.convert("RGB"))
     if found:
         square = square_around(found[0].box, picture.size, 0.25)
         picture = cut_square(picture.convert("RGB"), square, 1024)
     else:
-        say("no head found: taking the whole picture")
+        say("no head found: projecting the whole image")
         side = min(picture.size)
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
         picture = picture.crop((left, top, left + side, top + side))
@@ -185,18 +192,18 @@ def to_target(
 
 def project(
     model: Path,  # a model file or a run
-    pictures: Path,  # a picture, or a folder of them
-    out: Path,
+    pictures: Path,  # an image, or a folder of images
+    out: Path,  # folder for all results
     *,
-    space: str = "w",
+    space: str = "w",  # "w" for one latent for all layers, "w+" for one per layer
     steps: int = STEPS,
-    crop: bool = True,  # False: the pictures are heads already
-    tune: bool = False,  # True: bend the generator too, into NAME.safetensors
-    film: bool = False,  # True: the search as NAME.mp4
+    crop: bool = True,  # False if the images are heads already
+    tune: bool = False,  # also fine-tune the generator, into NAME.safetensors
+    film: bool = False,  # also write the search as NAME.mp4
     seed: int = 0,
-    device: str | None = None,
+    device: str | None = None,  # None means the GPU if there is one
 ) -> list[tuple[str, float]]:
-    """Find every picture; writes NAME.png, NAME-pair.png, NAME.npz (w), project.json; returns names and distances."""
+    """Project each image; write NAME.png, NAME-pair.png, NAME.npz (w) and project.json; return names and distances."""
     loaded = load(model)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     g = loaded.generator.to(place).eval()
@@ -222,7 +229,7 @@ def project(
             distance = tune_generator(g, found.w, target, d=d)
             save(out / f"{path.stem}.safetensors", loaded)
 
-        # The picture that was found, beside what was looked for; its latent for all other commands.
+        # The result, the result beside the target, and the latent for other commands.
         drawn = draw_pictures(g, found.w)[0]
         wanted = to_uint8(target.cpu())[0].permute(1, 2, 0).numpy()
         write_png(out / f"{path.stem}.png", drawn.squeeze())

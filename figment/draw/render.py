@@ -1,4 +1,4 @@
-"""From w to pictures, the same bytes whatever else is drawn beside them and however many threads there are.
+"""Draw images of w: the same bytes for any batch size and any number of threads.
 
 g, _ = load_generator(Path("model.safetensors"))
 pictures = draw_pictures(g, seeds_to_w(g, [1, 2, 3]))        # uint8 [3, H, W, C]
@@ -26,12 +26,14 @@ from figment.nets.base import Generator
 
 NOISES = ("const", "random", "none")
 _ALONE = threading.RLock()
-"""Held while a CPU draws: the number of threads belongs to the whole process."""
+"""Held while a CPU draws, since the number of threads is a setting of the whole process."""
 
 
 def load_generator(path: Path, device: str | None = None) -> tuple[Generator, dict[str, Any]]:
-    """The generator to draw with from a model file or a run, ready on `device` (None: the GPU where there is one),
-    and the configuration that came with it."""
+    """Return the generator of a model file or run, ready to draw on `device`, and the notes that came with it.
+
+    None as the device means the GPU if there is one. Raises FigmentError for anything without a generator.
+    """
     model = load(path)
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return model.generator.to(place).eval(), model.config
@@ -39,7 +41,7 @@ def load_generator(path: Path, device: str | None = None) -> tuple[Generator, di
 
 @contextmanager
 def one_thread() -> Iterator[int]:
-    """Compute on one thread, as kernels split sums differently over more; yields how many threads there were."""
+    """Compute on one thread, since kernels split sums by the number of threads; yields the number before."""
     with _ALONE:
         before = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -53,12 +55,12 @@ def render_each(
     g: Generator,
     ws: Tensor,  # [N, L, D]
     noise: str = "const",  # const, random or none
-    noise_seeds: Sequence[int] | None = None,  # of random noise, one a picture; None draws it anew each time
+    noise_seeds: Sequence[int] | None = None,  # seed of each image's random noise; None draws other noise each time
 ) -> Iterator[np.ndarray]:
-    """The pictures of `ws` one by one, each uint8 [C, H, W].
+    """Yield the images of `ws` one by one, uint8 [C, H, W].
 
-    One sample at a time on one thread each, since convolution kernels round differently for other batch sizes and
-    numbers of threads. Several threads draw several samples beside one another.
+    Each sample is drawn alone on one thread, since convolution kernels round differently for other batch sizes and
+    numbers of threads. Several threads draw several samples at a time.
     """
     jobs = zip(ws, noise_seeds if noise_seeds is not None else [None] * len(ws), strict=True)
     if g.device.type == "cuda":
@@ -79,11 +81,11 @@ def render_each(
 
 @torch.inference_mode()
 def _draw(g: Generator, w: Tensor, noise: str, seed: int | None) -> np.ndarray:
-    """One picture, uint8 [C, H, W]."""
+    """Return one image, uint8 [C, H, W]."""
     randomness = None
     if noise == "random" and seed is not None:
         randomness = torch.Generator(g.device).manual_seed(seed)
-    # A copy, for an address that doesn't depend on the sample's place in its batch.
+    # A copy, since kernels may choose by memory alignment, which depends on the sample's place in its batch.
     alone = w[None].to(g.device, copy=True).contiguous()  # [1, L, D]
     picture: np.ndarray = to_uint8(g.synthesis(alone, noise=noise, generator=randomness))[0].cpu().numpy()
     return picture
@@ -95,22 +97,22 @@ def render(
     noise: str = "const",
     noise_seeds: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """The pictures of `ws`: uint8 [N, C, H, W]."""
+    """Return the images of `ws`, uint8 [N, C, H, W]."""
     return np.stack(list(render_each(g, ws, noise, noise_seeds)))
 
 
 def draw_pictures(
-    g: Generator,  # a generator of any family
+    g: Generator,
     ws: Tensor,  # [N, L, D]
     noise: str = "const",
     noise_seeds: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """The pictures of `ws`: uint8 [N, H, W, C], the same bytes for any batch size and number of threads."""
+    """Return the images of `ws`, uint8 [N, H, W, C]."""
     return np.ascontiguousarray(render(g, ws, noise, noise_seeds).transpose(0, 2, 3, 1))
 
 
 def picture_png(
     picture: np.ndarray,  # uint8 [H, W, C]
 ) -> bytes:
-    """The PNG file of one picture, the same bytes from the command line, the library and the server."""
+    """Return the bytes of an image's PNG file; the command line, the library and the studio all use this."""
     return png_bytes(Image.fromarray(picture.squeeze()))

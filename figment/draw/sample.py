@@ -1,4 +1,4 @@
-"""Characters by seed or from saved latents: a PNG each with its settings, and a grid of all.
+"""Draw characters by seed or from saved latents: one PNG each with its settings, and a grid of all.
 
 figment sample runs/00000-heads -o out --seeds 0-63 --grid 8x8 --psi 0.7
 figment sample runs/00000-heads -o out --latents hero.npz
@@ -27,18 +27,19 @@ def sample(
     model: Path,  # a model file or a run
     out: Path,  # folder for the PNGs, grid.png, sample.json and latents.npz
     *,
-    seeds: list[int] | None = None,  # None: `latents`, or 0 to 63
-    latents: Path | None = None,  # a .npz or .json of z or w, in the place of seeds
-    grid: tuple[int, int] | None = None,  # columns and rows; None: about as wide as high
+    seeds: list[int] | None = None,  # None means `latents`, or 0 to 63
+    latents: Path | None = None,  # a .npz or .json of z or w instead of seeds
+    grid: tuple[int, int] | None = None,  # columns and rows; None makes it about square
     psi: float = 0.7,  # truncation
     cutoff: int | None = None,  # truncate only layers below this one; None truncates all
-    noise: str = "const",  # const, random (of the seed) or none
-    noise_strength: str | None = None,  # a factor, or layers with theirs: "0-3:0,fine:2"; None leaves it
+    noise: str = "const",  # const, random (seeded by the character's seed) or none
+    noise_strength: str | None = None,  # a factor, or layers with a factor each: "0-3:0,fine:2"; None for no change
     blends: tuple[Blend, ...] = (),  # layers of other models
 ) -> None:
-    """Draw characters, each to seed0000.png with seed0000.json and so on, and as many as fit into grid.png.
+    """Draw each character to seed0000.png with seed0000.json and so on, and as many as fit into grid.png.
 
-    latents.npz holds their w, so that they can be drawn, mixed and edited later without their seeds.
+    latents.npz holds their w, so that they can be drawn, mixed and edited later without their seeds. Raises
+    FigmentError for options that don't fit.
     """
     if seeds is not None and latents is not None:
         raise FigmentError("--seeds and --latents: give one of the two")
@@ -54,7 +55,7 @@ def sample(
     if grid:
         _need_enough(grid, len(drawn), "--latents" if latents else "--seeds")
 
-    # Each character by itself, its random noise its seed's own.
+    # One file per character; its random noise follows from its seed.
     noise_seeds = [at if seed is None else seed for at, seed in enumerate(drawn.seeds)]
     settings = {
         "model": str(model),
@@ -74,7 +75,7 @@ def sample(
         )
         images.append(image)
 
-    # All of them: the grid, their latents, their settings.
+    # Grid, latents and settings of all.
     columns = grid[0] if grid else math.ceil(math.sqrt(len(images)))
     shown = images[: grid[0] * grid[1]] if grid else images
     write_png(out / "grid.png", make_grid(np.stack(shown), columns))
@@ -88,4 +89,6 @@ def sample(
 
 def _need_enough(grid: tuple[int, int], count: int, flag: str) -> None:
     if grid[0] * grid[1] > count:
-        raise FigmentError(f"--grid {grid[0]}x{grid[1]}: needs {grid[0] * grid[1]} characters, {flag} names {count}")
+        raise FigmentError(
+            f"--grid {grid[0]}x{grid[1]}: needs {grid[0] * grid[1]} characters; {flag} names {count}"
+        )

@@ -1,4 +1,4 @@
-"""Films: H.264 in MP4 that plays everywhere, GIF with one palette, animated WebP; by the file's ending.
+"""Write videos, by the file's ending: H.264 in MP4, GIF with one palette, animated WebP.
 
 write_film(Path("loop.webp"), frames, fps=30)
 """
@@ -16,22 +16,22 @@ from figment.base.files import atomic
 from figment.base.pixels import BACKGROUND
 
 QUALITY = "16"
-"""x264's constant rate factor: 0 lossless, 51 worst; 16 shows no loss on flat art."""
+"""x264's constant rate factor: 0 is lossless, 51 worst; 16 shows no loss on flat art."""
 ENDINGS = (".mp4", ".gif", ".webp")
 PALETTE_FRAMES = 24
-"""Frames of a GIF that its one palette is made from."""
+"""Most frames of a GIF that its palette is made from."""
 WEBP_QUALITY = 90
 
 
 def need_film(path: Path, flag: str = "--output") -> Path:
-    """`path` if it names a kind of film; raises FigmentError that names `flag` otherwise."""
+    """Return `path` if its ending is a kind of video; raises FigmentError that names `flag` otherwise."""
     if path.suffix not in ENDINGS:
         raise FigmentError(f"{flag} {path}: must end in {', '.join(ENDINGS)}")
     return path
 
 
 def film_fps(path: Path, fps: int) -> float:
-    """The frame rate that `path` can have: a GIF counts in hundredths of a second, and players slow down over 50."""
+    """Return the frame rate that `path` can have: GIFs count in 1/100 s, and players slow down above 50 fps."""
     return 100 / max(2, round(100 / fps)) if path.suffix == ".gif" else fps
 
 
@@ -39,9 +39,12 @@ def write_film(
     path: Path,
     frames: Iterable[Image.Image],  # all of one size; MP4 and WebP take them one by one
     fps: float,
-    side: int | None = None,  # pixels of the longer side; None keeps the frames' size
+    side: int | None = None,  # longer side in pixels; None keeps the size of the frames
 ) -> int:
-    """Write `frames` as MP4, GIF or WebP by the ending of `path`, whole or not at all; returns how many there were."""
+    """Write `frames` as MP4, GIF or WebP by the ending of `path`; return the number of frames.
+
+    The file appears when it is complete. Raises FigmentError for another ending.
+    """
     if need_film(path).suffix == ".mp4":
         return write_mp4(path, frames, round(fps), side)
     counted = _Counted(_fit(_opaque(frame), side) for frame in frames)
@@ -64,7 +67,7 @@ def write_film(
 
 
 class _Counted(Iterator[Image.Image]):
-    """Frames, counted as they pass."""
+    """An iterator of frames that counts them."""
 
     def __init__(self, frames: Iterable[Image.Image]) -> None:
         self.frames, self.count = iter(frames), 0
@@ -76,12 +79,12 @@ class _Counted(Iterator[Image.Image]):
 
 
 def _durations(fps: float) -> int:
-    """Milliseconds of a frame."""
+    """Return the duration of a frame in milliseconds."""
     return max(1, round(1000 / fps))
 
 
 def _write_gif(path: Path, frames: Iterable[Image.Image], fps: float) -> None:
-    """A GIF that repeats for ever; one palette for all frames and no dither, so that still parts don't flicker."""
+    """Write an endless GIF with one palette for all frames and no dithering, so that still parts don't flicker."""
     images = list(frames)
     shown = images[:: max(1, len(images) // PALETTE_FRAMES)]
     strip = Image.fromarray(np.concatenate([np.asarray(image) for image in shown]))
@@ -103,9 +106,9 @@ def write_mp4(
     path: Path,
     frames: Iterable[Image.Image],  # all of one size
     fps: int,
-    side: int | None = None,  # pixels of the longer side; None keeps the frames' size
+    side: int | None = None,  # longer side in pixels; None keeps the size of the frames
 ) -> int:
-    """Write `frames` to `path`, whole or not at all; returns how many there were."""
+    """Write `frames` to `path` and return their number; the file appears when it is complete."""
     import av
 
     count = 0
@@ -123,7 +126,7 @@ def write_mp4(
 
 
 def _opaque(frame: Image.Image) -> Image.Image:
-    """`frame` as RGB, transparent parts over the background."""
+    """Return `frame` as RGB, transparent parts over the background color."""
     if frame.mode != "RGBA":
         return frame.convert("RGB")
     canvas = Image.new("RGB", frame.size, BACKGROUND)
@@ -132,7 +135,7 @@ def _opaque(frame: Image.Image) -> Image.Image:
 
 
 def _fit(frame: Image.Image, side: int | None) -> Image.Image:
-    """`frame` at `side` pixels, both sides even, resampled by Lanczos."""
+    """Return `frame` with a longer side of `side` pixels and both sides even, resampled by Lanczos."""
     scale = side / max(frame.size) if side else 1.0
     width, height = (max(2, round(length * scale / 2) * 2) for length in frame.size)
     return frame if (width, height) == frame.size else frame.resize((width, height), Image.Resampling.LANCZOS)

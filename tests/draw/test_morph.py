@@ -13,6 +13,8 @@ def test_changes_close_the_loop():
     images = np.zeros((3, 1, 2, 2), np.uint8)
     images[1], images[2] = 10, 40
     assert loop_changes(images).tolist() == [10, 30, 40]
+    with pytest.raises(ValueError, match="at least one image"):
+        loop_changes([])
 
 
 def test_respacing_divides_the_measured_length():
@@ -24,10 +26,10 @@ def test_the_pace_becomes_even_and_the_loop_closes(model):
     g, _ = load_generator(model)
     keys = seeds_to_w(g, [0, 1, 2], psi=1.0)
     loop = even_positions(lambda at: render_each(g, closed_spline(keys, at)), 60)
-    images = list(render_each(g, closed_spline(keys, loop.at)))
-    assert len(images) == 60
+    assert len(loop.images) == 60
     assert loop.pace.after < 1.15 < loop.pace.before
-    assert loop_changes(images)[-1] < 1.15 * loop_changes(images).mean()
+    changes = loop_changes(loop.images)
+    assert changes[-1] < 1.15 * changes.mean()
 
 
 def test_the_video_has_its_length_and_even_sides(tmp_path, model):

@@ -12,14 +12,14 @@ from figment.draw.render import load_generator, render
 def test_every_path_starts_at_its_first_key_and_closes(model, kind):
     g, _ = load_generator(model)
     keys = characters(g, [3, 5])
-    way = closed_path(g, keys, kind)
-    ends = way(np.array([0.0, 1.0]))
+    curve = closed_path(g, keys, kind)
+    ends = curve(np.array([0.0, 1.0]))
     assert torch.allclose(ends[0], keys.w[0], atol=1e-5) and torch.allclose(ends[1], keys.w[0], atol=1e-5)
     if kind != "circle":
-        assert torch.allclose(way(np.array([0.5]))[0], keys.w[1], atol=1e-5)
-    assert not torch.allclose(way(np.array([0.25]))[0], keys.w[0], atol=1e-2)
+        assert torch.allclose(curve(np.array([0.5]))[0], keys.w[1], atol=1e-5)
+    assert not torch.allclose(curve(np.array([0.25]))[0], keys.w[0], atol=1e-2)
     at = np.array([0.1, 0.6])
-    assert np.array_equal(np.stack(list(draw_path(g, way, at))), render(g, way(at)))
+    assert np.array_equal(np.stack(list(draw_path(g, curve, at))), render(g, curve(at)))
 
 
 def test_great_circles_keep_their_radius():
