@@ -20,7 +20,7 @@ PIXELS = 0.2
 
 
 class Perceptual:
-    """The distance of LPIPS on other features, without learned weights (Zhang et al. 2018, arXiv 1801.03924, equation 1).
+    """The distance of LPIPS on other features, without learned weights (Zhang et al. 2018, arXiv 1801.03924, eq. 1).
 
     Feature vectors are normalized at each place, and all feature maps count the same.
     """

@@ -89,6 +89,4 @@ def sample(
 
 def _need_enough(grid: tuple[int, int], count: int, flag: str) -> None:
     if grid[0] * grid[1] > count:
-        raise FigmentError(
-            f"--grid {grid[0]}x{grid[1]}: needs {grid[0] * grid[1]} characters; {flag} names {count}"
-        )
+        raise FigmentError(f"--grid {grid[0]}x{grid[1]}: needs {grid[0] * grid[1]} characters; {flag} names {count}")
