@@ -21,7 +21,7 @@ from PIL import Image, ImageFilter
 from figment.base.pixels import write_png
 from figment.demo.styles import draw_head
 from figment.score.backbones import open_features
-from figment.score.kernel import kernel_distance
+from figment.score.metrics import kernel_distance
 from figment.score.reference import measure_reference
 from figment.score.score import compare_statistics, floor_of, score_source
 from figment.score.sources import ArraySource

@@ -20,8 +20,7 @@ import scipy.linalg
 import torch
 
 from figment.score.features import FeatureNetwork
-from figment.score.frechet import frechet_distance
-from figment.score.kernel import kernel_distance
+from figment.score.metrics import frechet_distance, kernel_distance
 from figment.score.reference import Gathering, Statistics
 from figment.score.score import compare_statistics
 from figment.score.statistics import key_of

@@ -1,1 +1,1 @@
-"""Scores of generated pictures: distances between distributions, precision and recall, copies, path length."""
+"""Scores of generated images: distances between distributions, precision and recall, copies, path length."""

@@ -1,4 +1,4 @@
-"""The networks behind the feature names: the detector's backbone, Inception as published, ONNX files."""
+"""Feature networks by name: the head detector's backbone, the published Inception, ONNX files."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ INCEPTION_SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e9
 GPU_BLOCK = 32
 
 SPREAD = (0.81, 1.09, 1.24, 2.09)
-"""The root of the summed variances of each level's means, over 1,000 heads of four drawn styles at 128 pixels."""
+"""Square root of the summed variances of each level's channel means, over 1,000 heads of four art styles at 128 px."""
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and standard deviation that most classifiers of photographs want subtracted and divided by."""
+"""Mean and standard deviation by which most photo classifiers normalize RGB."""
 
 
 class Heads(FeatureNetwork):
-    """The backbone of the shipped head detector: the mean over all places of each channel, at strides 4, 8, 16 and 32.
+    """The backbone of the shipped head detector: the mean of each channel at strides 4, 8, 16 and 32.
 
-    It was trained on drawn heads, not on photographs. The shallow strides see noise, blur and line work, the deep ones
-    what a head is made of; measured on drawn heads every one of the four alone tells each of these changes from a fresh
-    sample, and deviations beside the means add length but no sharpness. Each level is divided by how widely it spreads,
-    so that all four weigh the same; the 128 pixels are what its levels see most in.
+    It was trained on drawn heads, not photographs. Shallow strides see noise, blur and line work, deep ones the parts
+    of a head. On drawn heads, each of the four levels alone detects each of these changes; adding standard deviations
+    did not help. Each level is divided by its spread, so that all four weigh the same. 128 pixels is the size at which
+    the levels are most sensitive.
     """
 
     name, label, size, dim, scale = "heads", "heads", 128, 320, 1.0
@@ -50,10 +50,10 @@ class Heads(FeatureNetwork):
         self.device = torch.device(device)
         self.block = GPU_BLOCK if self.device.type == "cuda" else self.block
         self.net: HeadNet = channels_last(fold_norms(load_net(SHIPPED))).to(self.device).requires_grad_(False)
-        self.name = f"heads-{_sha256(SHIPPED)[:8]}"  # statistics that older weights left in a cache are not of these
+        self.name = f"heads-{_sha256(SHIPPED)[:8]}"  # other weights must not use these cached statistics
 
     def levels(self, x: Tensor) -> list[Tensor]:
-        """What the network sees in float32 [N, 3, H, W] in [-1, 1]: [N, C, H/4, W/4] to [N, C, H/32, W/32]."""
+        """Return the feature maps of float32 [N, 3, H, W] in [-1, 1]: [N, C, H/4, W/4] to [N, C, H/32, W/32]."""
         return self.net.features(x.contiguous(memory_format=torch.channels_last))
 
     @torch.inference_mode()
@@ -65,20 +65,21 @@ class Heads(FeatureNetwork):
 
 
 class Inception(FeatureNetwork):
-    """Inception of 2015-12-05 as TorchScript, the network of FID (Heusel 2017), behind clean resizing."""
+    """Inception of 2015-12-05 as TorchScript, the network of FID (Heusel et al. 2017, arXiv 1706.08500), behind clean
+    resizing (Parmar et al. 2022, arXiv 2104.11222)."""
 
     name, label, size, dim, scale = "inception", "", 299, 2048, 1.0
 
     def __init__(
         self,
-        path: Path | None = None,  # the file; None takes the cached one, fetching it once
+        path: Path | None = None,  # the file; None takes the cached one and fetches it once
         device: str = "cpu",
     ) -> None:
         path = need_file(path, "--features inception") if path else fetch_inception()
         self.device = torch.device(device)
         self.block = GPU_BLOCK if self.device.type == "cuda" else self.block
         try:
-            # TorchScript is on its way out of torch, but it is what the field's file is; it holds no pickled objects.
+            # TorchScript is deprecated, but the published file uses it. It holds no pickled objects.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
                 net: Any = torch.jit.load(str(path), map_location=self.device).eval()
@@ -97,12 +98,15 @@ class Inception(FeatureNetwork):
 
 
 def fetch_inception(
-    folder: Path | None = None,  # where to keep it; None: ~/.cache/figment, or what XDG_CACHE_HOME says
+    folder: Path | None = None,  # where to keep it; None means ~/.cache/figment, or below XDG_CACHE_HOME
     url: str = INCEPTION_URL,
     sha256: str = INCEPTION_SHA256,
     size: int = INCEPTION_BYTES,
 ) -> Path:
-    """The path of the cached Inception file. Says what comes from where, size and checksum, before it is fetched."""
+    """Return the path of the cached Inception file; announce its source, size and checksum before fetching it.
+
+    Raises FigmentError if it can't be fetched or has another checksum.
+    """
     folder = folder or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "figment"
     path = folder / url.rpartition("/")[2]
     if path.is_file() and _sha256(path) == sha256:
@@ -118,7 +122,7 @@ def fetch_inception(
                     file.write(block)
             found = _sha256(temporary)
             if found != sha256:
-                raise FigmentError(f"{url}: what came has SHA-256 {found} and not {sha256}; it was thrown away")
+                raise FigmentError(f"{url}: the download has SHA-256 {found} and not {sha256}; it was thrown away")
     except (OSError, ValueError) as error:
         raise FigmentError(
             f"--features inception: can't fetch {url} ({error}); give a local file as "
@@ -128,19 +132,19 @@ def fetch_inception(
 
 
 def _sha256(path: Path) -> str:
-    """The checksum of a file, read in pieces."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Onnx(FeatureNetwork):
-    """One output of an ONNX file, with all but the first axis laid out flat."""
+    """One output of an ONNX file, flattened to [N, D]."""
 
     def __init__(
         self,
         path: Path,
-        output: str,  # the output's name
-        values: str = "unit",  # what it wants pixels as: unit ([-1, 1]), byte (0 to 255) or imagenet (normalised)
+        output: str,  # name of the output
+        values: str = "unit",  # range of the input: unit ([-1, 1]), byte (0 to 255) or imagenet (normalized)
         device: str = "cpu",
     ) -> None:
         flag = f"--features {path}:{output}"
@@ -169,7 +173,7 @@ class Onnx(FeatureNetwork):
         self.label = f"{path.stem}.{output}"
         self.name = f"{path.stem}-{output}-{values}-{_sha256(path)[:8]}"
 
-        # What it makes of a noisy picture tells the length and the usual size of its features.
+        # Measure the length and the usual magnitude of its features on noise.
         probe = np.random.default_rng(0).uniform(0, 255, (self.block, 3, self.size, self.size)).astype(np.float32)
         features = self.compute(torch.from_numpy(probe))
         self.dim = features.shape[1]
@@ -191,7 +195,7 @@ def open_features(
     text: str = "heads",  # heads, inception, inception=FILE, or FILE.onnx:OUTPUT[:unit|byte|imagenet]
     device: str = "cpu",
 ) -> FeatureNetwork:
-    """The feature network that `text` names; raises FigmentError where there is none."""
+    """Return the feature network that `text` names; raises FigmentError if there is none."""
     name, _, rest = text.partition("=")
     if text == "heads":
         return Heads(device)
@@ -201,6 +205,8 @@ def open_features(
     if dot:
         output, _, values = tail.partition(":")
         if values not in ("", "unit", "byte", "imagenet"):
-            raise FigmentError(f"--features {text}: pixels as {values!r}; must be unit, byte or imagenet")
+            raise FigmentError(
+                f"--features {text}: the range of the input is {values!r}; must be unit, byte or imagenet"
+            )
         return Onnx(Path(stem + ".onnx"), output, values or "unit", device)
     raise FigmentError(f"--features {text}: must be heads, inception, inception=FILE or FILE.onnx:OUTPUT")

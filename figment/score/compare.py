@@ -1,4 +1,4 @@
-"""Runs beside one another: their curves on one picture, and a table of fresh scores on the same terms for all.
+"""Compare runs: their curves in one chart, and a table of new scores under the same conditions.
 
 figment compare runs/00003-heads runs/00004-heads -o compare
 """
@@ -43,12 +43,15 @@ def compare(
     runs: list[Path],
     out: Path,  # folder for compare.png, compare.md and compare.json
     *,
-    data: Path | None = None,  # what all are scored against; None: the data of the first run
-    features: str = "heads",
+    data: Path | None = None,  # data to score against; None means that of the first run
+    features: str = "heads",  # heads, inception, inception=FILE or FILE.onnx:OUTPUT
     images: int = 2000,  # fakes of each model
-    device: str | None = None,  # None takes the GPU where there is one
+    device: str | None = None,  # None means the GPU if there is one
 ) -> list[dict[str, Any]]:
-    """Score each run's last and best model on the same number of pictures against the same data; returns the rows."""
+    """Score each run's last and best model on the same number of images against the same data; return the rows.
+
+    Raises FigmentError for fewer than two runs, or runs without models or data.
+    """
     if len(runs) < 2:
         raise FigmentError(f"RUN: give two runs or more to compare, not {len(runs)}")
     found = [find_run(run, "RUN") for run in runs]
@@ -87,13 +90,13 @@ def compare(
 
 
 def _short_names(runs: list[Path]) -> list[str]:
-    """The folders' names, with their parents' where two are alike."""
+    """Return the names of the folders, with their parents' names if two are equal."""
     counts = Counter(run.name for run in runs)
     return [run.name if counts[run.name] == 1 else f"{run.resolve().parent.name}/{run.name}" for run in runs]
 
 
 def _models(run: Path) -> list[tuple[Path, float | None]]:
-    """A run's last model and, where it is another one, its best; with their kimg where that is known."""
+    """Return a run's last model, and its best one if that is another, with their kimg if known."""
     last = run / "model.safetensors"
     if not last.is_file():
         raise FigmentError(f"RUN {run}: holds no model.safetensors yet")
@@ -106,9 +109,9 @@ def _models(run: Path) -> list[tuple[Path, float | None]]:
 
 
 def same_terms(tables: dict[str, list[dict[str, Any]]]) -> tuple[Curves, list[str]]:
-    """The smoothed curves that were measured with the same features, number of pictures and reference; and the others.
+    """Return the smoothed curves that were measured under the same conditions, and a line for each run without one.
 
-    The terms that most runs share are taken; a curve of other terms has no place on the same picture.
+    The conditions are the features, the number of fakes and the reference; those that most runs share are used.
     """
 
     def terms(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -127,32 +130,34 @@ def same_terms(tables: dict[str, list[dict[str, Any]]]) -> tuple[Curves, list[st
                 + (
                     "no scores during training"
                     if not table
-                    else "scored during training on other terms than the others"
+                    else "scored during training under other conditions than the others"
                 )
             )
     return curves, left_out
 
 
 def _report(rows: list[dict[str, Any]], terms: dict[str, Any], labels: tuple[str, str]) -> str:
-    """The table and the picture as Markdown."""
+    """Return the table and the chart as Markdown."""
     heads = [
         {"distance": labels[0], "kernel": labels[1] + " x1000", "kernel_error": "+-"}.get(name, name)
         for name in COLUMNS
     ]
     lines = [" | ".join(cells) for cells in (heads, ["---"] * len(heads), *_cells(rows))]
     lines = [f"| {line} |" for line in lines]
-    floor = f"; the data's two halves are {terms['floor']:.4f} apart" if terms["floor"] is not None else ""
-    notes = "".join(f"- not on the picture: {line}\n" for line in terms["left_out"])
+    floor = (
+        f"; the distance between the data's two halves is {terms['floor']:.4f}" if terms["floor"] is not None else ""
+    )
+    notes = "".join(f"- not in the chart: {line}\n" for line in terms["left_out"])
     return (
         f"# Comparison\n\n{terms['images']} fakes of each model (seeds 0 to {terms['images'] - 1}) against all "
-        f"{terms['reference_images']} pictures of {terms['reference']}{floor}.\n\n"
+        f"{terms['reference_images']} images of {terms['reference']}{floor}.\n\n"
         + "\n".join(lines)
         + f"\n\n![curves](compare.png)\n\n{notes}"
     )
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
-    """The rows for a terminal, in columns."""
+    """Return the lines of a table for a terminal."""
     heads = [f"{name} x1000" if name.startswith("kernel") else name for name in COLUMNS]
     cells = [heads, *_cells(rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS))]
@@ -164,7 +169,7 @@ def _cells(rows: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def _cell(name: str, value: Any) -> str:
-    """A figure as it stands in the table."""
+    """Return a value as the table shows it."""
     if value is None:
         return "?"
     if name in ("kernel", "kernel_error"):

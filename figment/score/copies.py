@@ -1,4 +1,4 @@
-"""The memorisation check: for each fake the nearest training picture, and whether it is a copy of it."""
+"""Detect memorization: for each fake the nearest training image, and whether it is a copy of it."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from PIL import Image, ImageDraw
 from figment.score.features import resize_clean, to_rgb
 
 THUMB = 16
-"""Side of the thumbnails that are compared: 3 KB a picture, 154 MB for 50,000."""
+"""Side of the thumbnails that are compared: 3 KB each, 154 MB for 50,000."""
 CLOSE = 0.01
-"""The share of the training pictures that are nearer to another one than the threshold of closeness."""
+"""Quantile of the nearest-neighbor distances between training images that is the closeness threshold."""
 COPY = 0.5
-"""A copy is nearer than this times the threshold of closeness."""
+"""A fake is a copy if its distance is at most this times the closeness threshold."""
 TWIN = 0.05
-"""Training pictures nearer to one another than this are copies themselves and say nothing of closeness."""
+"""Training images nearer to one another than this are duplicates and don't count for the threshold."""
 BLOCK = 256
-"""Training pictures that are compared with all others at once: 51 MB for 50,000."""
+"""Training images compared with all others at once: 51 MB for 50,000."""
 ENOUGH = 5000
-"""Of more training pictures than this, evenly spread ones tell how near neighbours are."""
+"""The closeness threshold is measured on at most about this number of training images, evenly spread."""
 
 
 class Nearest(NamedTuple):
-    """A fake and the training picture that looks most like it."""
+    """A fake and its nearest training image."""
 
     fake: str
     real: str
     distance: float
-    """0: equal up to brightness and contrast; 1.4: unrelated."""
+    """0 for images equal up to brightness and contrast, 1.4 for unrelated ones."""
     mirrored: bool
-    """The training picture's mirror image is what is near."""
+    """Whether the mirrored training image is the nearest."""
 
 
 @dataclass(frozen=True)
 class Copies:
-    """What the check found."""
+    """Result of the check."""
 
     nearest: tuple[Nearest, ...]
-    """One for each fake, nearest first."""
+    """Nearest training image of each fake, smallest distance first."""
     close: float
-    """The distance that 1% of the training pictures keep less of to one another."""
+    """1st percentile of the nearest-neighbor distance between training images."""
     share_close: float
-    """The share of fakes nearer than `close`; about 0.01 for fresh pictures of the same kind."""
+    """Share of fakes nearer than `close`; about 0.01 for new images of the same distribution."""
     copies: tuple[Nearest, ...]
-    """The fakes that are copies."""
+    """Fakes that are copies."""
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
-    """A picture uint8 [C, H, W] as THUMB x THUMB colours, mean 0 and length 1: float32 [3 * THUMB * THUMB]."""
+    """Return an image uint8 [C, H, W] as THUMB x THUMB colors with mean 0 and length 1, float32 [3 * THUMB * THUMB]."""
     values = resize_clean(image, THUMB).ravel()
     values = values - values.mean()
     unit: np.ndarray = values / max(float(np.linalg.norm(values)), 1.0)
@@ -58,12 +58,12 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
 
 
 def mirror(thumbs: np.ndarray) -> np.ndarray:
-    """The thumbnails [N, 3 * THUMB * THUMB] of the mirrored pictures."""
+    """Return the thumbnails [N, 3 * THUMB * THUMB] of the mirrored images."""
     return thumbs.reshape(-1, 3, THUMB, THUMB)[:, :, :, ::-1].reshape(len(thumbs), -1)
 
 
 def closeness(thumbs: np.ndarray) -> float:
-    """The distance below which 1% of the training pictures [N, K] have a neighbour that is no copy of them."""
+    """Return the 1st percentile of the nearest-neighbor distance between thumbnails [N, K], without duplicates."""
     some = thumbs[:: -(-len(thumbs) // ENOUGH)]
     found = np.concatenate(
         [_nearest(some[start : start + BLOCK], thumbs, twins=False)[0] for start in range(0, len(some), BLOCK)]
@@ -74,9 +74,9 @@ def closeness(thumbs: np.ndarray) -> float:
 def _nearest(
     some: np.ndarray,  # [n, K]
     thumbs: np.ndarray,  # [N, K]
-    twins: bool = True,  # False: what is as good as equal, itself included, is no neighbour
+    twins: bool = True,  # False ignores duplicates, the image itself included
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The distance to the nearest of `thumbs`, and which one that is: [n] each."""
+    """Return the distance to the nearest of `thumbs` and its index, [n] each."""
     likeness = some @ thumbs.T  # [n, N] correlations
     if not twins:
         likeness[likeness > 1 - TWIN**2 / 2] = -1
@@ -86,21 +86,21 @@ def _nearest(
 
 
 class CopyCheck:
-    """Compares fakes with all training pictures, a batch at a time."""
+    """Compares fakes with all training images, batch by batch."""
 
     def __init__(
         self,
-        thumbs: np.ndarray,  # of the training pictures, [N, K]
-        names: list[str],  # of the training pictures
+        thumbs: np.ndarray,  # thumbnails of the training images, [N, K]
+        names: list[str],  # names of the training images
         close: float,  # their `closeness`
-        pictures: int = 24,  # how many of the nearest fakes to keep for the report
+        pictures: int = 24,  # nearest fakes to keep for the report
     ) -> None:
         self.thumbs, self.names, self.close, self.pictures = thumbs, names, close, pictures
         self._found: list[Nearest] = []
         self._kept: list[tuple[Nearest, np.ndarray]] = []
 
     def add(self, names: list[str], images: list[np.ndarray]) -> None:
-        """Find the nearest training picture of each fake, mirrored or not."""
+        """Find the nearest training image, mirrored or not, of each fake uint8 [C, H, W]."""
         mine = np.stack([thumbnail(image) for image in images])
         plain, which = _nearest(mine, self.thumbs)
         turned, which_turned = _nearest(mirror(mine), self.thumbs)
@@ -113,23 +113,24 @@ class CopyCheck:
         self._kept = sorted(self._kept, key=lambda pair: (pair[0].distance, pair[0].fake))[: self.pictures]
 
     def result(self) -> Copies:
+        """Return what was found so far."""
         nearest = tuple(sorted(self._found, key=lambda found: (found.distance, found.fake)))
         distances = np.array([found.distance for found in nearest])
         copies = tuple(found for found in nearest if found.distance <= COPY * self.close)
         return Copies(nearest, self.close, float((distances <= self.close).mean()), copies)
 
     def kept(self) -> list[tuple[Nearest, np.ndarray]]:
-        """The nearest fakes with their pictures, nearest first."""
+        """Return the nearest fakes with their images, nearest first."""
         return self._kept
 
 
 def pair_sheet(
-    pairs: list[tuple[Nearest, np.ndarray, np.ndarray]],  # a fake and its nearest training picture, uint8 [C, H, W]
-    close: float,  # the threshold of closeness
-    side: int = 128,  # of each picture on the sheet
-    columns: int = 4,  # pairs in a row
+    pairs: list[tuple[Nearest, np.ndarray, np.ndarray]],  # with the fake and the training image, uint8 [C, H, W]
+    close: float,  # the closeness threshold
+    side: int = 128,  # side of each image in pixels
+    columns: int = 4,  # pairs per row
 ) -> Image.Image:
-    """Pairs side by side, fake to the left; the line under each says how near, and whether that is a copy."""
+    """Return a sheet of pairs, fake on the left, with the distance and whether it is a copy below each."""
     rows, line = -(-len(pairs) // columns), 18
     sheet = Image.new("RGB", (columns * (2 * side + 12), rows * (side + line + 6)), "white")
     draw = ImageDraw.Draw(sheet)

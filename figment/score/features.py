@@ -1,4 +1,4 @@
-"""What a feature network is, and how pictures reach it: resampled cleanly, in blocks of one size.
+"""Feature networks: the interface, and clean resizing of their input.
 
 figment score runs/00003-heads heads-64.zip
 figment score runs/00003-heads heads-64.zip --features inception
@@ -19,33 +19,33 @@ from figment.base.pixels import BACKGROUND
 
 
 class FeatureNetwork(ABC):
-    """Turns pictures into feature vectors, each the same whatever stands beside it.
+    """Turns images into feature vectors; the features of an image don't depend on the others in its batch.
 
-    Kernels round differently for other batch sizes, so pictures always go through in blocks of exactly `block`, the
-    last one filled up, by convolutions of full precision chosen the same way each time; only where memory runs out does
-    the block shrink, and features may change in their last digits.
+    Kernels round differently for other batch sizes, so images always pass in blocks of exactly `block`, the last one
+    padded, through deterministic convolutions in full precision. Only if memory runs out, the block shrinks, and
+    features may change in their last digits.
     """
 
     name: str
-    """What caches and reports call it."""
+    """Name in caches and reports."""
     label: str
-    """What stands behind FD- and KD-; empty for the standard Inception network, to which FID and KID belong."""
+    """Suffix of FD- and KD-; empty for the standard Inception network, whose scores are FID and KID."""
     size: int
-    """Side in pixels of what it looks at."""
+    """Side of its input in pixels."""
     dim: int
     """Length of a feature vector."""
     scale: float
-    """The usual size of a feature, a power of two."""
+    """Usual magnitude of a feature, a power of two."""
     block: int = 8
-    """Pictures that go through the network at once; more on a GPU."""
+    """Images in a forward pass; more on a GPU."""
 
     @property
     def labels(self) -> tuple[str, str]:
-        """The names of the Frechet and the kernel distance under these features."""
+        """Names of the Frechet and the kernel distance with these features."""
         return (f"FD-{self.label}", f"KD-{self.label}") if self.label else ("FID", "KID")
 
     def __call__(self, images: list[np.ndarray]) -> np.ndarray:
-        """The features, float32 [N, D], of pictures uint8 [C, H, W], each of any size and 1, 3 or 4 channels."""
+        """Return the features, float32 [N, D], of images uint8 [C, H, W] of any size with 1, 3 or 4 channels."""
         found = []
         start = 0
         while start < len(images):
@@ -65,18 +65,21 @@ class FeatureNetwork(ABC):
 
     @abstractmethod
     def compute(self, pixels: Tensor) -> np.ndarray:
-        """The features, float32 [N, D], of float32 [N, 3, size, size] in 0..255."""
+        """Return the features, float32 [N, D], of float32 [N, 3, size, size] in 0..255."""
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a GPU or on the CPU."""
+    """Return whether an error means that memory ran out, on a GPU or on the CPU."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
 def to_rgb(image: np.ndarray) -> np.ndarray:
-    """A picture uint8 [C, H, W] of 1, 3 or 4 channels as uint8 [3, H, W]; alpha is laid over the background."""
+    """Return an image uint8 [C, H, W] of 1, 3 or 4 channels as uint8 [3, H, W], transparent parts over the background.
+
+    Raises ValueError for other shapes and types.
+    """
     if image.dtype != np.uint8 or image.ndim != 3 or len(image) not in (1, 3, 4):
-        raise ValueError(f"a picture must be uint8 [1, 3 or 4, H, W], not {image.dtype} {image.shape}")
+        raise ValueError(f"an image must be uint8 [1, 3 or 4, H, W], not {image.dtype} {image.shape}")
     if len(image) == 4:
         share = image[3:].astype(np.float32) / 255
         ground = np.array(BACKGROUND, np.float32)[:, None, None]
@@ -86,10 +89,13 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
 
 def resize_clean(
     image: np.ndarray,  # uint8 [C, H, W]
-    size: int,  # side wanted
+    size: int,  # side in pixels
 ) -> np.ndarray:
-    """Float32 [3, size, size] in 0..255, as clean-fid resamples (Parmar 2022, section 3): from whole 8-bit values by
-    Pillow's antialiased bicubic filter on floats, a channel at a time, clipped but not rounded again."""
+    """Return an image resized as clean-fid does, float32 [3, size, size] in 0..255.
+
+    Pillow's antialiased bicubic filter on floats, channel by channel, clipped but not rounded (Parmar et al. 2022,
+    arXiv 2104.11222, section 3).
+    """
     pixels = to_rgb(image).astype(np.float32)
     if pixels.shape[1:] == (size, size):
         return pixels

@@ -1,4 +1,4 @@
-"""A quick score during training, between ticks: it takes its share of the time and no more, and never stops a run.
+"""Score a run between ticks, in a limited share of its time; a failed score never stops the run.
 
 scores = Monitor(run, QuickScore(reals, dataset.digest, cache=run, device="cuda"), every=1)
 train(config, run, dataset, world, on_tick=lambda state: scores.watch(state.g_ema, state.nimg / 1000))
@@ -21,31 +21,30 @@ from figment.base.progress import say
 from figment.nets.base import Generator
 from figment.score.backbones import open_features
 from figment.score.features import FeatureNetwork
-from figment.score.frechet import frechet_distance
-from figment.score.kernel import kernel_distance
+from figment.score.metrics import frechet_distance, kernel_distance
 from figment.score.reference import Gathering, Reference, batches, measure_reference
 from figment.score.sources import ArraySource, ModelSource, evenly_spread
 
 SCORES = "scores.jsonl"
 BEST = "best.safetensors"
 IMAGES = 500
-"""Fakes of a quick score: seeds 0 to 499, the same each time."""
+"""Fakes of a quick score: seeds 0 to 499 each time."""
 REALS = 1000
-"""Pictures of the data that it compares with, evenly spread; all of them where there are fewer."""
+"""Images of the data that it compares with, evenly spread; all if there are fewer."""
 SHARE = 0.05
-"""Most of the run's time that scores may take."""
+"""Largest share of the run's time that scores may take."""
 NUMBERS = ("kimg", "distance", "smooth")
-"""What every row of scores.jsonl has."""
+"""Numbers in every row of scores.jsonl."""
 MEDIAN = 3
-"""The smoothed score is the median of so many, so one spike leaves no trace."""
+"""Scores in the running median, which removes single spikes."""
 COLLAPSED = 4.0
-"""A smoothed score so many times the best is a collapse: the run goes back to its best checkpoint."""
+"""A smoothed score above this times the best is a collapse: the run goes back to its best checkpoint."""
 WORSE = 1.5
-"""A smoothed score this much above the best is told."""
+"""A smoothed score above this times the best is reported."""
 TRIAL_SEC = 1.0
-"""What finding out the cost of a score is taken to cost."""
+"""Seconds reserved for the trial that measures the cost of a score."""
 TRIES = 3
-"""After so many failures in a row the scores are given up; the run goes on."""
+"""Failures in a row after which scoring ends; the run continues."""
 
 
 class Scorer(Protocol):
@@ -142,7 +141,7 @@ class Monitor:
         self.rows = read_rows(run / SCORES)
 
     def __call__(self, g: Generator, kimg: float) -> dict[str, Any] | None:
-        """Score `g`, the averaged generator at `kimg`, if it is its turn and there is time; returns the row."""
+        """Score `g`, the averaged generator at `kimg`, if a score is due and there is time; return its row."""
         self.ticks += 1
         if self.failures >= TRIES or (self.ticks - 1) % self.every:
             return None
@@ -170,11 +169,11 @@ class Monitor:
         return row
 
     def watch(self, g: Generator, kimg: float) -> str | None:
-        """Score `g` if it is its turn; returns what says that the generator has collapsed, or None."""
+        """Score `g` if a score is due; return why the generator counts as collapsed, or None if it doesn't."""
         return self.collapsed if self(g, kimg) else None
 
     def has_time(self, sec: float) -> bool:
-        """Whether scores may take `sec` seconds now without exceeding their share of the run's time."""
+        """Return whether a score of `sec` seconds now stays within the share of the run's time."""
         return self.spent + sec <= self.share * (self.clock() - self.start)
 
     def _score(self, g: Generator, kimg: float) -> dict[str, Any] | None:
@@ -190,7 +189,7 @@ class Monitor:
 
     @property
     def collapsed(self) -> str | None:
-        """What says that the generator has collapsed since its best score; None where nothing does."""
+        """Why the generator counts as collapsed since its best score; None if it doesn't."""
         if len(self.rows) < MEDIAN:
             return None
         last, least = self.rows[-1], min(map(worth_of, self.rows))
@@ -199,7 +198,7 @@ class Monitor:
         return f"{last['label']} {last['smooth']:.3f} is over {COLLAPSED:g} times the best, {least:.3f}"
 
     def _keep(self, row: dict[str, Any]) -> None:
-        """Write the row, keep the model where it is the best so far, and say where the curve has turned."""
+        """Write the row, keep the model if it is the best so far, and report when scores get worse."""
         self.rows.append(row)
         label, kimg = row["label"], row["kimg"]
         worth = [worth_of(old) for old in self.rows]
@@ -216,22 +215,22 @@ class Monitor:
         )
         if row["smooth"] > WORSE * worth[best] and self.told != self.rows[best]["kimg"]:
             self.told = self.rows[best]["kimg"]
-            self.tell(f"{label} has been rising since kimg {self.told:g}; {self.run / BEST} is the model of then")
+            self.tell(f"{label} has been rising since kimg {self.told:g}; {self.run / BEST} is the model of that time")
 
 
 def worth_of(row: dict[str, Any]) -> float:
-    """What a row counts when the best is sought, lower is better: neither a lucky spike nor what the median hides."""
+    """Return the value by which rows are ranked, lower is better: the larger of the raw and the smoothed distance."""
     return float(max(row["distance"], row["smooth"]))
 
 
 def best_kimg(run: Path) -> float | None:
-    """Where a run's best score stands; None where it has none."""
+    """Return the kimg of a run's best score; None if it has no scores."""
     rows = read_rows(run / SCORES)
     return float(min(rows, key=worth_of)["kimg"]) if rows else None
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of an earlier part of the run; what a crash cut off is left out."""
+    """Return the rows of a scores.jsonl, without lines that a crash cut off; an empty list if there is no file."""
     rows = []
     for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
         try:

@@ -1,4 +1,4 @@
-"""Perceptual path length: how evenly pictures change along a way through latent space."""
+"""Perceptual path length: how smoothly images change along paths in latent space."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from figment.nets.base import Generator
 from figment.score.backbones import Heads
 
 EPSILON = 1e-4
-"""Length of a step, as published."""
+"""Length of a step, as in the paper."""
 REJECT = 0.01
-"""Share of the shortest and of the longest steps that is left out, as published."""
+"""Share of the shortest and of the longest steps that is left out, as in the paper."""
 
 
 class PathLength(NamedTuple):
-    """An estimate and its standard error; with this project's own features, so not to be held against published PPL."""
+    """An estimate and its standard error, with figment's own features: not comparable with published PPL."""
 
     value: float
     error: float
@@ -27,16 +27,17 @@ class PathLength(NamedTuple):
 
 @torch.inference_mode()
 def path_length(
-    g: Generator,  # a generator of any family, on its device
+    g: Generator,
     features: Heads,
     count: int = 500,  # steps
     seed: int = 0,
-    space: str = "w",  # straight lines between two w, or z: great circles between two z
+    space: str = "w",  # "w" for straight lines between two w, "z" for great circles between two z
 ) -> PathLength:
-    """The mean of d(G(t), G(t + eps)) / eps^2 at random places t between random pairs (Karras 2019, 4.1).
+    """Return the mean of d(G(t), G(t + eps)) / eps^2 at random t between random pairs.
 
-    d is LPIPS's form (Zhang 2018, equation 1) on the detector's backbone: features of unit length at every place, their
-    squared difference averaged over the places and summed over the levels. Each step is drawn alone, noise held fixed.
+    Karras et al. (2018, arXiv 1812.04948, section 4.1). d has the form of LPIPS (Zhang et al. 2018, arXiv 1801.03924,
+    equation 1) on the backbone of the head detector: unit feature vectors at every place, squared differences averaged
+    over places and summed over levels. Each step is drawn alone with fixed noise.
     """
     random = np.random.RandomState(seed)
     lengths = []
@@ -64,9 +65,9 @@ def great_circle(a: Tensor, b: Tensor, t: float) -> Tensor:
 
 def perceptual_distance(
     features: Heads,
-    pair: Tensor,  # two pictures in [-1, 1], [2, C, H, W], not rounded to 8 bits
+    pair: Tensor,  # two images, [2, C, H, W] in [-1, 1], not rounded to 8 bits
 ) -> float:
-    """How different two pictures look to the detector's backbone."""
+    """Return the distance d of `path_length` between two images."""
     rgb = pair[:, :3].expand(-1, 3, -1, -1).to(features.device)
     size = features.size
     if rgb.shape[2] != size:

@@ -1,4 +1,4 @@
-"""What scores need to know of a set of pictures, gathered in one pass; the data's own is cached beside it."""
+"""Gather the statistics of a set of images in one pass; those of the data are cached beside it."""
 
 from __future__ import annotations
 
@@ -20,71 +20,74 @@ from figment.score.sources import FolderSource, Source, ZipSource
 from figment.score.statistics import Moments, Sample, key_of
 
 VERSION = "1"
-"""Of the cache's contents; another one is measured anew."""
+"""Version of the cached contents; caches of other versions are measured again."""
 BATCH = 32
-"""Pictures in memory at once."""
+"""Images in memory at once."""
 SAMPLE = 5000
-"""Pictures for the scores that compare pairs, unless a caller asks for another number."""
+"""Default number of images of each set for scores that compare pairs."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What one pass over a set of pictures leaves."""
+    """Statistics of a set of images."""
 
     count: int
-    """Pictures seen."""
+    """Number of images."""
     mean: np.ndarray
-    """Of all their features, float64 [D]."""
+    """Mean of all features, float64 [D]."""
     cov: np.ndarray
-    """Of all their features, float64 [D, D]."""
+    """Covariance of all features, float64 [D, D]."""
     sample: np.ndarray
-    """Features of some or all pictures, float32 [n, D], chosen and sorted by what they show."""
+    """Features of some or all images, float32 [n, D], chosen and sorted by a hash of their pixels."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What is known of the data that fakes are compared with."""
+    """Statistics of the data that fakes are compared with."""
 
     all: Statistics
     halves: tuple[Statistics, Statistics]
-    """Of two halves, split by what the pictures show: how far apart are real pictures from real pictures?"""
+    """Statistics of two halves, split by a hash of the pixels: their distance is a floor for scores."""
     thumbs: np.ndarray
-    """A thumbnail of each picture, float32 [N, K]."""
+    """Thumbnail of each image, float32 [N, K]."""
     names: list[str]
-    """What they are called."""
+    """Names of the images."""
     close: float
-    """How near to one another 1% of them are (see `copies.closeness`)."""
+    """1st percentile of the nearest-neighbor distance between them (see `copies.closeness`)."""
 
 
 class Gathering:
-    """Collects the statistics of pictures as they pass. Neither their order nor the batches change the result.
+    """Collects the statistics of images batch by batch; neither their order nor the batch size changes the result.
 
     Memory beyond the network: eight D x D float64 matrices (268 MB at D = 2048) and the sample (41 MB at 5000 x 2048).
-    The data's thumbnails come on top: 154 MB for 50,000 pictures.
+    The thumbnails of the data come on top: 154 MB for 50,000 images.
     """
 
     def __init__(
         self,
         features: FeatureNetwork,
-        sample: int = SAMPLE,  # rows to keep for the scores of pairs
+        sample: int = SAMPLE,  # rows to keep for scores that compare pairs
     ) -> None:
         self.features = features
         self.parts = [Moments(features.dim, features.scale) for _ in range(2)]
         self.kept = Sample(sample)
 
     def add(self, images: list[np.ndarray]) -> None:
-        """Take in pictures uint8 [C, H, W]."""
+        """Add images uint8 [C, H, W]."""
         self.add_features(self.features(images), [key_of(image.tobytes()) for image in images])
 
     def add_features(self, found: np.ndarray, keys: list[bytes]) -> None:
-        """Take in features [n, D] of pictures whose content has these keys."""
+        """Add features [n, D] of images with these keys (see `key_of`)."""
         self.kept.add(found, keys)
         side = np.array([key[0] & 1 for key in keys], bool)
         self.parts[0].add(found[~side])
         self.parts[1].add(found[side])
 
     def result(self) -> tuple[Statistics, tuple[Statistics, Statistics]]:
-        """The statistics of all and of the two halves; nothing can be added afterwards."""
+        """Return the statistics of all and of the two halves; nothing can be added afterwards.
+
+        Raises FigmentError for fewer than two images.
+        """
         none = np.zeros((0, self.features.dim), np.float32)
         one, two = [
             Statistics(part.count, part.mean, part.cov, none)
@@ -95,12 +98,12 @@ class Gathering:
         whole = self.parts[0]
         whole.merge(self.parts.pop())
         if whole.count < 2:
-            raise FigmentError("a score needs at least two pictures on each side")
+            raise FigmentError("a score needs at least two images on each side")
         return Statistics(whole.count, whole.mean, whole.cov, self.kept.rows()), (one, two)
 
 
 def batches(source: Source, label: str, size: int = BATCH) -> Iterable[tuple[list[str], list[np.ndarray]]]:
-    """The pictures of `source` behind a progress bar, some at a time, with their names."""
+    """Yield names and images of `source` in batches, with a progress bar."""
     names: list[str] = []
     images: list[np.ndarray] = []
     for name, image in track(source, label, len(source)):
@@ -118,10 +121,10 @@ def measure_reference(
     features: FeatureNetwork,
     *,
     sample: int = SAMPLE,
-    batch: int = BATCH,  # pictures in memory at once
-    cache: Path | None = None,  # a file to keep the result in and take it from; None: beside the data
+    batch: int = BATCH,  # images in memory at once
+    cache: Path | None = None,  # file to keep the result in; None means a hidden file beside the data
 ) -> Reference:
-    """What is known of `source`, from the cache where that fits it."""
+    """Return the statistics of `source`, from the cache if it fits; raises FigmentError for fewer than two images."""
     path = cache or cache_path(source, features)
     digest = f"{VERSION} {features.name} {source.digest} {sample}"
     if path and (found := _read(path, digest)):
@@ -134,7 +137,7 @@ def measure_reference(
         thumbs[len(names) : len(names) + len(some)] = [thumbnail(image) for image in images]
         names += some
     if len(names) < 2:
-        raise FigmentError(f"DATA {source.name}: {len(names)} readable pictures; a score needs two at least")
+        raise FigmentError(f"DATA {source.name}: {len(names)} readable pictures; a score needs at least two")
     thumbs = thumbs[: len(names)]
     whole, halves = gathering.result()
     del gathering
@@ -145,7 +148,7 @@ def measure_reference(
 
 
 def cache_path(source: Source, features: FeatureNetwork) -> Path | None:
-    """Where the reference of a zip or folder is kept: a hidden file beside it; None for what has no place."""
+    """Return the hidden file beside a zip or folder that caches its reference; None for other sources."""
     if not isinstance(source, (ZipSource, FolderSource)):
         return None
     path = source.path.resolve()
@@ -153,7 +156,7 @@ def cache_path(source: Source, features: FeatureNetwork) -> Path | None:
 
 
 def _write(path: Path, digest: str, reference: Reference) -> None:
-    """Keep `reference`; a folder that can't be written is no reason to fail."""
+    """Write `reference`; a folder that can't be written is not an error."""
     tensors = {"thumbs": reference.thumbs}
     for name, part in zip(("all", "one", "two"), (reference.all, *reference.halves), strict=True):
         tensors |= {f"{name}.mean": part.mean, f"{name}.cov": part.cov, f"{name}.sample": part.sample}
@@ -171,7 +174,7 @@ def _write(path: Path, digest: str, reference: Reference) -> None:
 
 
 def _read(path: Path, digest: str) -> Reference | None:
-    """The reference in `path`, or None where there is none, an old one, a damaged one or one of other pictures."""
+    """Return the reference in `path`; None if it is missing, damaged, or of another version or other images."""
     try:
         with safe_open(path, "numpy") as file:
             record = file.metadata() or {}

@@ -1,4 +1,4 @@
-"""Scores of a model, a folder or a zip of pictures against the data it should look like.
+"""Score a model, or a folder or zip of images, against the data.
 
 figment score runs/00003-heads heads-64.zip
 figment score fakes/ heads-64.zip -o report --images 2000
@@ -18,15 +18,13 @@ from figment.base.pixels import write_png
 from figment.score.backbones import Heads, open_features
 from figment.score.copies import Copies, CopyCheck, pair_sheet
 from figment.score.features import FeatureNetwork
-from figment.score.frechet import frechet_distance
-from figment.score.kernel import kernel_distance
-from figment.score.neighbours import neighbours
+from figment.score.metrics import frechet_distance, kernel_distance, neighbours
 from figment.score.path_length import path_length
 from figment.score.reference import BATCH, SAMPLE, Gathering, Reference, Statistics, batches, measure_reference
 from figment.score.sources import ModelSource, Source, open_source
 
 FEWEST = 8
-"""Pictures that each side needs, for neighbours to mean anything."""
+"""Images that each side needs, for nearest neighbors to mean anything."""
 
 
 @dataclass(frozen=True)
@@ -34,50 +32,53 @@ class Scores:
     """The scores of one set of fakes."""
 
     features: str
-    """The feature network."""
+    """Name of the feature network."""
     labels: tuple[str, str]
-    """What the Frechet and the kernel distance are called under these features."""
+    """Names of the Frechet and the kernel distance with these features."""
     images: int
-    """Fakes scored."""
+    """Number of fakes."""
     reference: str
-    """The data's name."""
+    """Name of the data."""
     reference_images: int
-    """Pictures in the data."""
+    """Number of images in the data."""
     distance: float
     """Frechet distance; FID only with the Inception network."""
     floor: float | None
-    """The Frechet distance between two halves of the data; None where they are too few."""
+    """Frechet distance between two halves of the data; None for too few images."""
     kernel: float
-    """Kernel distance, unbiased."""
+    """Unbiased kernel distance."""
     kernel_error: float
-    """Its standard error."""
+    """Standard error of the kernel distance."""
     sample: tuple[int, int]
-    """Fakes and reals that the kernel distance and the neighbours were measured on."""
+    """Numbers of fakes and reals used for the kernel distance, precision, recall, density and coverage."""
     precision: float
     recall: float
     density: float
     coverage: float
     path_length: float | None
-    """Mean perceptual path length in w, with the detector's features; None for pictures without a model."""
+    """Mean perceptual path length in w, with the detector's features; None for images without a model."""
     path_length_error: float | None
     copies: int
-    """Fakes that are copies of training pictures."""
+    """Fakes that are copies of training images."""
     share_close: float
-    """Share of fakes nearer to a training picture than 99% of the training pictures are to one another."""
+    """Share of fakes nearer to a training image than the 1st percentile of the distance between training images."""
 
 
 def score(
-    what: Path,  # a model, a run, a folder or a zip of pictures
-    data: Path,  # a zip or folder of real pictures
+    what: Path,  # a model, a run, or a folder or zip of images
+    data: Path,  # a zip or folder of real images
     *,
     features: str = "heads",  # heads, inception, inception=FILE or FILE.onnx:OUTPUT
-    images: int | None = None,  # fakes of a model; None: 5000
-    sample: int = SAMPLE,  # pictures of each side for the scores that compare pairs
-    out: Path | None = None,  # folder for scores.json, report.md, pairs.png and nearest.json; None: none
-    steps: int = 500,  # steps of the path length; 0: none
-    device: str | None = None,  # None takes the GPU where there is one
+    images: int | None = None,  # fakes of a model; None means 5000
+    sample: int = SAMPLE,  # most images of each side for scores that compare pairs
+    out: Path | None = None,  # folder for scores.json, report.md, pairs.png and nearest.json; None for no files
+    steps: int = 500,  # steps of the path length; 0 for no path length
+    device: str | None = None,  # None means the GPU if there is one
 ) -> Scores:
-    """Score `what` against `data`; with `out` the report and the nearest training picture of each fake go there."""
+    """Score `what` against `data`; write a report with the nearest training image of each fake to `out`.
+
+    Raises FigmentError for options that don't fit, sources that can't be read, or fewer than 8 images.
+    """
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if images is not None and images < FEWEST:
         raise FigmentError(f"--images {images}: must be {FEWEST} or more")
@@ -85,12 +86,12 @@ def score(
         raise FigmentError(f"--sample {sample}: must be {FEWEST} or more")
     real, fake = open_source(data, "DATA"), open_source(what, "MODEL", count=images, device=place)
     if isinstance(real, ModelSource):
-        raise FigmentError(f"DATA {data}: must be a zip or folder of pictures, but this is a model")
+        raise FigmentError(f"DATA {data}: must be a zip or folder of images, but this is a model")
     network = open_features(features, place)
     reference = measure_reference(real, network, sample=sample)
     found, check = score_source(fake, reference, network, sample=sample)
     if found.count < FEWEST or reference.all.count < FEWEST:
-        raise FigmentError(f"{what if found.count < FEWEST else data}: holds fewer than {FEWEST} readable pictures")
+        raise FigmentError(f"{what if found.count < FEWEST else data}: holds fewer than {FEWEST} readable images")
 
     length = None
     if isinstance(fake, ModelSource) and steps:
@@ -122,7 +123,7 @@ def score_source(
     sample: int = SAMPLE,
     batch: int = BATCH,
 ) -> tuple[Statistics, CopyCheck]:
-    """The statistics of `fake` and its nearest training pictures, in one pass."""
+    """Return the statistics of `fake` and the check for copies, in one pass."""
     gathering = Gathering(network, sample)
     check = CopyCheck(reference.thumbs, reference.names, reference.close)
     for names, images in batches(fake, "scoring", batch):
@@ -132,7 +133,7 @@ def score_source(
 
 
 def compare_statistics(fake: Statistics, real: Statistics) -> dict[str, Any]:
-    """All scores that need nothing but features."""
+    """Return all scores that follow from features alone, by their names in `Scores`."""
     kernel = kernel_distance(fake.sample, real.sample)
     return {
         "distance": frechet_distance(fake.mean, fake.cov, real.mean, real.cov),
@@ -144,7 +145,10 @@ def compare_statistics(fake: Statistics, real: Statistics) -> dict[str, Any]:
 
 
 def floor_of(reference: Reference) -> float | None:
-    """The Frechet distance between the data's two halves; no fakes of half their number can be expected below it."""
+    """Return the Frechet distance between two halves of the data; None for too few images.
+
+    It is the lowest distance to expect from half as many fakes as there are reals.
+    """
     one, two = reference.halves
     if min(one.count, two.count) < 2:
         return None
@@ -152,13 +156,15 @@ def floor_of(reference: Reference) -> float | None:
 
 
 def describe(scores: Scores) -> list[tuple[str, str]]:
-    """The table for people: names and figures."""
+    """Return the scores as rows of a name and a text."""
     fd, kd = scores.labels
     pairs = f"{scores.sample[0]} fakes, {scores.sample[1]} reals"
     sizes = f"{scores.images} fakes against {scores.reference_images} of {scores.reference}"
     rows = [(fd, f"{scores.distance:.4f}   {sizes}")]
     if scores.floor is not None:
-        rows.append((f"{fd} floor", f"{scores.floor:.4f}   the data's two halves, {scores.reference_images // 2} each"))
+        rows.append(
+            (f"{fd} floor", f"{scores.floor:.4f}   two halves of the data, {scores.reference_images // 2} each")
+        )
     rows += [
         (f"{kd} x1000", f"{scores.kernel * 1000:.3f} +- {scores.kernel_error * 1000:.3f}   {pairs}"),
         ("precision", f"{scores.precision:.3f}   k=3, {pairs}"),
@@ -168,7 +174,7 @@ def describe(scores: Scores) -> list[tuple[str, str]]:
     ]
     if scores.path_length is not None:
         rows.append(("path length", f"{scores.path_length:.2f} +- {scores.path_length_error:.2f}   heads features, w"))
-    return [*rows, ("copies", f"{scores.copies} of {scores.images}; {scores.share_close:.1%} close (fresh ones: 1%)")]
+    return [*rows, ("copies", f"{scores.copies} of {scores.images}; {scores.share_close:.1%} close (expected: 1%)")]
 
 
 def write_report(
@@ -179,7 +185,7 @@ def write_report(
     real: Source,
     fake: Source,
 ) -> None:
-    """scores.json, report.md, nearest.json (each fake's nearest training picture), pairs.png (the nearest of all)."""
+    """Write scores.json, report.md, nearest.json (each fake's nearest training image) and pairs.png (the nearest)."""
     out.mkdir(parents=True, exist_ok=True)
     pairs = [(found, image, real.read(found.real)) for found, image in check.kept()]
     write_png(out / "pairs.png", pair_sheet(pairs, copies.close))
@@ -196,7 +202,7 @@ def write_report(
     write_text(
         out / "report.md",
         f"# {fake.name} against {real.name}\n\n| score | value |\n|---|---|\n{table}\n\n"
-        "The fakes nearest to a training picture, fake to the left, nearest first; `nearest.json` has all.\n\n"
+        "The fakes nearest to a training image, fake on the left, nearest first; `nearest.json` lists all.\n\n"
         f"![pairs](pairs.png)\n\n{left}\n",
     )
     write_json(out / "scores.json", asdict(scores))

@@ -1,4 +1,4 @@
-"""Where pictures to score come from, one at a time: a data set's zip, a folder, or a model's seeds."""
+"""Sources of images to score, one image at a time: a data set, a folder, an array or the seeds of a model."""
 
 from __future__ import annotations
 
@@ -22,38 +22,39 @@ from figment.nets.base import Generator
 from figment.pack.dataset import ImageDataset
 from figment.score.features import out_of_memory
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".avif", ".tif", ".tiff")
+"""Endings of image files in zips and folders, in lower case."""
 
 BLOCK = 8
-"""Seeds that are drawn at once; a power of two."""
+"""Seeds drawn in one batch; a power of two."""
 DEFAULT_IMAGES = 5000
-"""Pictures that a model is scored on unless a caller asks for another number."""
+"""Default number of fakes of a model."""
 
 
 class Source(ABC):
-    """A sequence of pictures that is never in memory whole."""
+    """A sequence of named images that are read one by one."""
 
     name: str
-    """What reports call it."""
+    """Name in reports."""
 
     def __init__(self) -> None:
         self.damaged: list[str] = []
-        """One line for each picture that could not be read."""
+        """A line for each image that could not be read in the last pass."""
 
     @property
     @abstractmethod
     def names(self) -> list[str]:
-        """What the pictures are called."""
+        """Names of the images, in order."""
 
     @abstractmethod
     def read(self, name: str) -> np.ndarray:
-        """One picture, uint8 [C, H, W]; raises UnreadableImage where it is damaged."""
+        """Return one image, uint8 [C, H, W]; raises UnreadableImage if it is damaged."""
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Each readable picture's name and pixels; the others are told in `damaged`."""
+        """Yield the name and pixels of each readable image; the others are listed in `damaged`."""
         self.damaged = []
         for name in self.names:
             try:
@@ -64,7 +65,7 @@ class Source(ABC):
     @property
     @abstractmethod
     def digest(self) -> str:
-        """16 hex digits that change when the pictures do; found without decoding them."""
+        """16 hex digits that change with the images, computed without decoding them."""
 
 
 def evenly_spread(total: int, count: int) -> list[int]:
@@ -73,7 +74,7 @@ def evenly_spread(total: int, count: int) -> list[int]:
 
 
 class ZipSource(Source):
-    """The pictures of a data set's zip."""
+    """The images in a data set's zip."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -88,7 +89,7 @@ class ZipSource(Source):
         except (zipfile.BadZipFile, OSError):
             raise FigmentError(f"{path}: not a readable zip file") from None
         if not self.entries:
-            raise FigmentError(f"{path}: holds no pictures")
+            raise FigmentError(f"{path}: holds no images")
 
     @property
     def names(self) -> list[str]:
@@ -103,12 +104,12 @@ class ZipSource(Source):
 
     @property
     def digest(self) -> str:
-        """Of the entries' names, checksums and sizes, as the zip lists them."""
+        """Digest of the names, checksums and sizes of the entries."""
         return hashlib.sha256(repr(self.entries).encode()).hexdigest()[:16]
 
 
 class RecordSource(Source):
-    """The pictures of a folder of TFRecords, at their largest resolution."""
+    """The images in a folder of TFRecords, at their largest resolution."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -123,19 +124,19 @@ class RecordSource(Source):
 
     @property
     def digest(self) -> str:
-        """Of the records' checksums."""
+        """Digest of the records' checksums."""
         return self.data.digest
 
 
 class ArraySource(Source):
-    """Pictures that are in memory already."""
+    """Images in memory."""
 
     def __init__(
         self,
         images: np.ndarray,  # uint8 [N, C, H, W]
         name: str,
-        digest: str,  # what they are recognised by
-        chosen: list[int] | None = None,  # which of them, in this order; None: all
+        digest: str,  # identifies the images
+        chosen: list[int] | None = None,  # indices to use, in this order; None means all
     ) -> None:
         super().__init__()
         self.images, self.name, self._digest = images, name, digest
@@ -155,14 +156,14 @@ class ArraySource(Source):
 
 
 class FolderSource(Source):
-    """Every picture below a folder."""
+    """All images below a folder."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path, self.name = path, path.name or str(path)
         self.files = [file for file in list_files(path) if file.suffix.lower() in ENDINGS]
         if not self.files:
-            raise FigmentError(f"{path}: neither a model, a run, nor a folder with pictures")
+            raise FigmentError(f"{path}: neither a model, a run, nor a folder of images")
 
     @property
     def names(self) -> list[str]:
@@ -173,7 +174,7 @@ class FolderSource(Source):
 
     @property
     def digest(self) -> str:
-        """Of the files' names, sizes and times."""
+        """Digest of the names, sizes and times of the files."""
         rows = [
             (name, file.stat().st_size, file.stat().st_mtime_ns)
             for name, file in zip(self.names, self.files, strict=True)
@@ -182,19 +183,19 @@ class FolderSource(Source):
 
 
 class ModelSource(Source):
-    """The pictures of a generator's seeds 0, 1, 2..., without truncation.
+    """Images of a generator's seeds 0, 1, 2 and so on, by default without truncation.
 
-    A seed is always drawn together with the same others (0 to 7, 8 to 15...), so its picture does not depend on how
-    many are asked for; only where memory runs out do the blocks shrink.
+    A seed is always drawn in the same batch (0 to 7, 8 to 15 and so on), so its image doesn't depend on `count`.
+    Batches shrink only if memory runs out.
     """
 
     def __init__(
         self,
-        g: Generator,  # a generator of any family, on its device
-        count: int,  # how many seeds
+        g: Generator,
+        count: int,  # number of seeds
         name: str = "model",
-        first: int = 0,  # the first seed
-        psi: float = 1.0,  # truncation; scores of a model are made at 1
+        first: int = 0,  # first seed
+        psi: float = 1.0,  # truncation; 1 for none
     ) -> None:
         super().__init__()
         self.g, self.count, self.name, self.first, self.psi = g, count, name, first, psi
@@ -218,7 +219,7 @@ class ModelSource(Source):
 
     @torch.no_grad()
     def _draw(self, first: int) -> dict[int, np.ndarray]:
-        """A block of seeds, from `first` on."""
+        """Return the images of one batch of seeds, uint8 [C, H, W], by seed."""
         seeds = list(range(first, first + self.block))
         z = torch.from_numpy(seeds_to_z(seeds, self.g.z_dim)).float()  # [block, Z]
         w = self.g.mapping(z.to(self.g.device), truncation_psi=self.psi)
@@ -226,7 +227,7 @@ class ModelSource(Source):
 
     @property
     def digest(self) -> str:
-        """Of the weights and the seeds."""
+        """Digest of the weights and the seeds."""
         digest = hashlib.sha256(repr((self.first, self.count, self.psi)).encode())
         for value in self.g.state_dict().values():
             digest.update(value.detach().cpu().float().numpy().tobytes())
@@ -234,18 +235,21 @@ class ModelSource(Source):
 
 
 def to_array(image: Image.Image) -> np.ndarray:
-    """An RGB or RGBA image as uint8 [C, H, W]."""
+    """Return an RGB or RGBA image as uint8 [C, H, W]."""
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
 def open_source(
     path: Path,
-    flag: str,  # what a message calls it
+    flag: str,  # option or argument that messages name
     *,
-    count: int | None = None,  # pictures of a model; None: `DEFAULT_IMAGES`
-    device: str = "cpu",  # where a model draws
+    count: int | None = None,  # fakes of a model; None means `DEFAULT_IMAGES`
+    device: str = "cpu",  # device of a model
 ) -> Source:
-    """The pictures in `path`: a zip, a model file, a run, or a folder of pictures."""
+    """Return the images in `path`: a zip, a model file, a run, or a folder of images or TFRecords.
+
+    Raises FigmentError if it can't be read or holds no images.
+    """
     if not path.exists():
         raise FigmentError(f"{flag} {path}: no such file or folder")
     if path.suffix.lower() == ".zip" and path.is_file():

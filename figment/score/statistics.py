@@ -1,4 +1,4 @@
-"""Mean, covariance and a fair sample of features, streamed: the same bits in any order and any batch size."""
+"""Streaming mean, covariance and random sample of features, bit-identical in any order and batch size."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from collections import Counter
 import numpy as np
 
 HIGH_BITS, LOW_BITS = 11, 17
-"""A feature is held as a multiple of scale / 2**28: a coarse part in steps of 2**-11 and the rest."""
+"""Bits of a feature's two parts: multiples of scale * 2**-11, and the rest in steps of scale * 2**-28."""
 PENDING = 256
-"""Rows that wait for one matrix product; it has no influence on the result."""
+"""Rows per matrix product; it does not influence the result."""
 
 
 class Moments:
-    """Running mean and covariance of features [n, D], free of rounding while they are summed.
+    """Running mean and covariance of features [n, D], summed without rounding.
 
-    Each feature is split into two whole numbers of at most 18 bits (the idea of Ozaki et al. 2012, error-free splitting
-    for matrix products), whose products float64 adds without rounding for up to 2**18 rows with |feature| < 64 scale.
-    So no order of the rows and no batch size changes a bit. Larger features or more rows cost exactness, not accuracy.
-    Memory: four D x D matrices of float64, 134 MB at D = 2048.
+    Each feature is split into two whole numbers of at most 18 bits (error-free splitting for matrix products, Ozaki
+    et al. 2012), whose products float64 adds exactly for up to 2**18 rows with |feature| < 64 scale. So neither the
+    order of the rows nor the batch size changes a bit. Larger features or more rows cost this exactness, but not
+    accuracy. Memory: four D x D matrices of float64, 134 MB at D = 2048.
     """
 
     def __init__(
         self,
         dim: int,  # D, the length of a feature vector
-        scale: float = 1.0,  # the usual size of a feature, a power of two
+        scale: float = 1.0,  # usual magnitude of a feature, a power of two
     ) -> None:
         self.dim, self.scale, self.count = dim, scale, 0
         self._sums = np.zeros((2, dim))  # of the coarse parts and of the rest
@@ -34,7 +34,7 @@ class Moments:
         self._pending: list[np.ndarray] = []
 
     def add(self, features: np.ndarray) -> None:
-        """Take in `features` [n, D]."""
+        """Add `features` [n, D]; raises ValueError for other shapes."""
         if features.ndim != 2 or features.shape[1] != self.dim:
             raise ValueError(f"features of shape {features.shape}, must be [n, {self.dim}]")
         self.count += len(features)
@@ -44,7 +44,7 @@ class Moments:
                 self._flush()
 
     def merge(self, other: Moments) -> None:
-        """Take in everything that `other` has seen."""
+        """Add everything that `other` has seen."""
         self._flush()
         other._flush()
         self.count += other.count
@@ -52,7 +52,7 @@ class Moments:
         self._products += other._products
 
     def _flush(self) -> None:
-        """Add the rows that wait to the sums."""
+        """Add the pending rows to the sums."""
         if not self._pending:
             return
         rows = np.concatenate(self._pending) * (2.0**HIGH_BITS / self.scale)  # [n, D]
@@ -65,14 +65,14 @@ class Moments:
 
     @property
     def mean(self) -> np.ndarray:
-        """The mean, float64 [D]."""
+        """Mean, float64 [D]."""
         self._flush()
         total: np.ndarray = self._sums[0] + self._sums[1] * 2.0**-LOW_BITS
         return total * (self.scale * 2.0**-HIGH_BITS) / max(self.count, 1)
 
     @property
     def cov(self) -> np.ndarray:
-        """The covariance with n - 1 in the denominator, as numpy.cov and the field's FID have it: float64 [D, D]."""
+        """Covariance with n - 1 in the denominator, like numpy.cov and published FID, float64 [D, D]."""
         self._flush()
         if self.count < 2:
             raise ValueError("a covariance needs at least two rows")
@@ -88,14 +88,14 @@ class Moments:
 
 
 class Sample:
-    """At most `size` rows of a stream, chosen and sorted by their keys alone, so that its order does not matter.
+    """At most `size` rows of a stream, chosen and sorted by their keys alone, whatever the order of the stream.
 
-    Equal keys (the same picture twice) are told apart by how often they have come, so each showing has its own chance.
+    Equal keys (the same image twice) are numbered, so that each occurrence has its own chance.
     """
 
     def __init__(
         self,
-        size: int,  # rows to keep; their memory is size x D x 4 bytes
+        size: int,  # rows to keep, of 4 D bytes each
     ) -> None:
         self.size = size
         self._seen: Counter[bytes] = Counter()
@@ -104,8 +104,9 @@ class Sample:
     def add(
         self,
         features: np.ndarray,  # [n, D]
-        keys: list[bytes],  # one a row, see `key_of`
+        keys: list[bytes],  # one per row, see `key_of`
     ) -> None:
+        """Add rows; those whose keys don't rank among the first `size` are dropped."""
         for row, key in zip(features, keys, strict=True):
             self._seen[key] += 1
             rank = int.from_bytes(key_of(key + self._seen[key].to_bytes(8, "big")), "big")
@@ -116,10 +117,10 @@ class Sample:
                 heapq.heapreplace(self._kept, item)
 
     def rows(self) -> np.ndarray:
-        """The kept rows, float32 [n, D], in an order of their own."""
+        """Return the kept rows, float32 [n, D], in the order of their keys."""
         return np.stack([row for _, row in sorted(self._kept, key=lambda item: item[0], reverse=True)])
 
 
 def key_of(data: bytes) -> bytes:
-    """What a picture is recognised by: 16 bytes that depend on its content alone."""
+    """Return a hash of the content of an image, 16 bytes."""
     return hashlib.blake2b(data, digest_size=16).digest()

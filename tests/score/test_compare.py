@@ -33,7 +33,7 @@ def test_the_best_model_has_a_row_of_its_own(make_run, tmp_path, model):
         ("best.safetensors", 1.5),
     ]
     text = (tmp_path / "out" / "compare.md").read_text()
-    assert "not on the picture: 00000-a: no scores during training" in text
+    assert "not in the chart: 00000-a: no scores during training" in text
 
 
 def test_curves_of_other_terms_are_left_out():

@@ -32,6 +32,14 @@ def test_damaged_pictures_are_left_out_and_named(tmp_path, pictures):
     assert [name for name, _ in loose] == ["a.png"] and "b.jpg" in loose.damaged[0]
 
 
+@pytest.mark.parametrize("ending", ["png", "avif", "tif", "tiff", "bmp", "webp"])
+def test_every_kind_of_image_is_scored(tmp_path, ending):
+    from PIL import Image
+
+    Image.fromarray(blobs(1)).save(tmp_path / f"a.{ending.upper()}")
+    assert [(name, image.shape) for name, image in FolderSource(tmp_path)] == [(f"a.{ending.upper()}", (3, 16, 16))]
+
+
 def test_the_digest_changes_with_the_pictures(tmp_path, pictures):
     def digest(seed):
         with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
@@ -88,7 +96,7 @@ def test_pictures_in_memory_are_a_source_too():
     "make, message",
     [
         (lambda path: None, "no such file or folder"),
-        (lambda path: path.mkdir(), "nor a folder with pictures"),
+        (lambda path: path.mkdir(), "nor a folder of images"),
         (lambda path: path.write_bytes(b"x"), "a.zip: not a readable zip"),
     ],
 )
