@@ -275,7 +275,7 @@ class Family:
     surgery: Surgery | None = None
     """How `--adapt` resizes and recolors its networks; None if it can't."""
     growth: Callable[[int], GrowthSchedule] | None = None
-    """Progressive growing on so many GPUs; None for networks of fixed size."""
+    """Growth schedule for a number of GPUs; None for networks of fixed size."""
     loss: str = "logistic"
     """Loss that training takes by default: `logistic` or `wgan-gp`."""
     ema_rampup: float | None = None
