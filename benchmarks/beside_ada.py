@@ -27,14 +27,12 @@ import numpy as np
 import torch
 from theirs import PATH_EVERY, R1_EVERY, Theirs
 
-from figment.base.device import join_world, peak_memory
-from figment.pack.sampler import EndlessSampler
-from figment.train.bench import describe_device
-from figment.train.ceiling import Ceiling
+from figment.base.device import describe_device, join_world, peak_memory
 from figment.train.config import resolve
-from figment.train.graphs import runs_to_steady
+from figment.train.cost.throughput import Utilization
+from figment.train.execution import warm_up_runs
 from figment.train.state import new_state
-from figment.train.step import train_step
+from figment.train.trainer import Trainer
 
 # fmt: off
 #                       batch  gamma   base   lr
@@ -69,16 +67,15 @@ def ours(options: argparse.Namespace, images: torch.Tensor, device: torch.device
         path_weight=options.path_weight,
     )
     world = join_world(device.type)
-    state = new_state(config, device)
-    sampler = EndlessSampler(len(images), 0, True)
-    on_device, ceiling = images.to(device), Ceiling(config, world)
+    trainer = Trainer(config, new_state(config, device), images.to(device), world)
+    utilization = Utilization(config, world)
 
     def step(r1: bool, path: bool) -> None:
-        state.step = {(False, False): 1, (True, True): 0, (False, True): 4}[r1, path]
-        with ceiling.counting(state):
-            train_step(config, state, on_device, sampler, world)
+        trainer.state.step = {(False, False): 1, (True, True): 0, (False, True): 4}[r1, path]
+        with utilization.counting(trainer):
+            trainer.step()
 
-    return step, ceiling.share
+    return step, utilization.share
 
 
 def theirs(options: argparse.Namespace, images: torch.Tensor, device: torch.device) -> tuple[Step, Share]:
@@ -152,7 +149,7 @@ def main() -> None:
 
     # Plain steps, steps with path length, steps with both: each kind in turns, after some that warm up.
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    warm_up = runs_to_steady(device) + (device.type == "cuda")  # on a GPU the counted steps don't count
+    warm_up = warm_up_runs(device) + (device.type == "cuda")  # on a GPU the counted steps don't count
     kinds = {"plain": (False, False), "path": (False, True), "both": (True, True)}
     times: dict[tuple[str, str], list[float]] = {}
     for round_ in range(options.rounds + warm_up):

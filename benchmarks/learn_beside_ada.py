@@ -33,11 +33,10 @@ from figment.base.device import join_world, keep_freed_memory
 from figment.base.pixels import to_uint8, write_png
 from figment.demo.styles import draw
 from figment.draw.grid import make_grid
-from figment.pack.sampler import EndlessSampler
 from figment.score.score import score
 from figment.train.config import resolve
 from figment.train.state import new_state
-from figment.train.step import train_step
+from figment.train.trainer import Trainer
 
 HEADS, FAKES, SIDE, SEED = 2000, 2000, 64, 500_000
 
@@ -61,16 +60,18 @@ def figment(images: np.ndarray, seed: int, sec: float, _: Path) -> tuple[Any, fl
     """figment's step until the time is over: the fakes' maker, and kimg shown."""
     config = resolve(Path("x"), "x", SIDE, 3, preset="cpu", seed=seed)
     world = join_world("cpu")
-    state, sampler = new_state(config, world.device), EndlessSampler(len(images), seed, True)
-    data, started = torch.from_numpy(images), time.perf_counter()
+    trainer, started = (
+        Trainer(config, new_state(config, world.device), torch.from_numpy(images), world),
+        time.perf_counter(),
+    )
     while time.perf_counter() - started < sec:
-        train_step(config, state, data, sampler, world)
-    g = state.g_ema
+        trainer.step()
+    g = trainer.state.g_ema
 
     def make(z: torch.Tensor) -> torch.Tensor:
         return g.synthesis(g.mapping(z), noise="const")
 
-    return (make, g.z_dim), state.nimg / 1000
+    return (make, g.z_dim), trainer.state.nimg / 1000
 
 
 def stylegan2_ada(images: np.ndarray, seed: int, sec: float, code: Path) -> tuple[Any, float]:

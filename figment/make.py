@@ -72,7 +72,7 @@ def _train(data: Path, runs: Path, wishes: Wishes) -> Path:
 
     from figment.pack.dataset import ImageDataset
     from figment.train.config import read_config
-    from figment.train.start import resume_training, start_training
+    from figment.train.run import resume_training, start_training
     from figment.train.state import START
 
     say(f"4/6 train     {data} -> {runs}")

@@ -23,11 +23,10 @@ from figment.demo.scenes import compose
 from figment.draw.grid import make_grid
 from figment.nets.adapt import adapt
 from figment.nets.checkpoint import Model, save
-from figment.pack.sampler import EndlessSampler
 from figment.train.config import TrainConfig, resolve
 from figment.train.loop import draw_fakes
 from figment.train.state import State, checkpoints, load_newest, new_state, save_checkpoint
-from figment.train.step import train_step
+from figment.train.trainer import Trainer
 
 SEED = 1000
 """Unlike the small seeds that people pass to demo-art."""
@@ -90,10 +89,10 @@ def grow(state: State, small: State) -> None:
 
 def train_stage(config: TrainConfig, state: State, images: np.ndarray, sec: float, out: Path) -> None:
     """Train for `sec` seconds; write a grid and a model file every 300 steps."""
-    world, sampler = World(0, 1, torch.device("cpu")), EndlessSampler(len(images), SEED, True)
-    data, start = torch.from_numpy(images), time.monotonic()
+    world, start = World(0, 1, torch.device("cpu")), time.monotonic()
+    trainer = Trainer(config, state, torch.from_numpy(images), world, log=print)
     while time.monotonic() - start < sec:
-        stats = train_step(config, state, data, sampler, world)
+        stats = trainer.step()
         if state.step % 300 == 0:
             figures = " ".join(f"{name} {float(value):.2f}" for name, value in stats.items())
             print(config.networks.resolution, state.nimg, figures, flush=True)

@@ -11,7 +11,7 @@ from figment.base.pixels import write_png
 from figment.base.records import Box, Head, Picture
 from figment.info import describe
 from figment.pack.zips import pack
-from figment.train.start import start_training
+from figment.train.run import start_training
 
 DATA = Path(__file__).parent / "data"
 

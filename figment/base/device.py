@@ -1,4 +1,4 @@
-"""Rank, world and device. One GPU or no GPU is a world of one; rank logic lives in this file alone."""
+"""Rank, world and device. One GPU or no GPU is a world of one; all rank logic is in this file."""
 
 from __future__ import annotations
 
@@ -18,32 +18,33 @@ from figment.base.errors import FigmentError
 
 @dataclass(frozen=True)
 class World:
-    """Where this process stands among those that train together."""
+    """One process of those that train together: its rank, their number, its device."""
 
     rank: int
-    """0 to size - 1; rank 0 alone writes files."""
+    """0 to size - 1; only rank 0 writes files."""
     size: int
-    """How many processes train together."""
+    """Processes that train together; 1 without torchrun."""
     device: torch.device
-    """What this process computes on."""
+    """Device that this process computes on."""
 
     @property
     def is_main(self) -> bool:
+        """Whether this is rank 0, which writes files and prints."""
         return self.rank == 0
 
     @property
-    def share(self) -> slice:
-        """This rank's samples of a batch: every so many, as the minibatch deviation's groups are."""
+    def local(self) -> slice:
+        """This rank's samples of a batch: every `size`-th one, which keeps the minibatch stddev's groups together."""
         return slice(self.rank, None, self.size)
 
-    def put(self, values: torch.Tensor) -> torch.Tensor:
-        """`values` on this process's device; a GPU fetches them when it gets there, and nobody waits for that."""
+    def to_device(self, values: torch.Tensor) -> torch.Tensor:
+        """Return `values` on this process's device; a copy to a GPU is asynchronous."""
         if self.device.type == "cuda" and values.device.type == "cpu":
             values = values.contiguous().pin_memory()
         return values.to(self.device, non_blocking=True)
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Average the gradients over all ranks in one message; a world of one does nothing."""
+        """Average the gradients over all ranks, in one all-reduce; do nothing in a world of one."""
         if self.size == 1:
             return
         grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -54,22 +55,22 @@ class World:
             grad.copy_(mean.view_as(grad))
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
-        """The mean of `values` over all ranks."""
+        """Return the mean of `values` over all ranks. Every rank must call it."""
         if self.size > 1:
             torch.distributed.all_reduce(values)
             values = values / self.size
         return values
 
     def any(self, here: bool) -> bool:
-        """Whether it is so on any rank; every rank must ask at the same point."""
+        """Return whether `here` is true on any rank. Every rank must call it."""
         if self.size == 1:
             return here
-        flag = torch.tensor(float(here))  # on the CPU: nobody waits for a GPU
+        flag = torch.tensor(float(here))  # on the CPU, so that no GPU has to be synchronized
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
         return bool(flag)
 
-    def agree(self, text: str) -> str:
-        """Rank 0's text, on every rank."""
+    def broadcast(self, text: str) -> str:
+        """Return rank 0's `text` on every rank. Every rank must call it."""
         if self.size == 1:
             return text
         box = [text]
@@ -77,7 +78,7 @@ class World:
         return box[0]
 
     def memory_gb(self) -> float | None:
-        """Memory of the smallest GPU of all ranks, in GB; None on CPUs. Every rank must ask at the same point."""
+        """Return the memory of the smallest GPU of all ranks in GB; None on CPUs. Every rank must call it."""
         if self.device.type != "cuda":
             return None
         found = torch.tensor(torch.cuda.get_device_properties(self.device).total_memory / 1e9)
@@ -86,16 +87,21 @@ class World:
         return float(found)
 
     def close(self) -> None:
-        """Leave the group, where there is one."""
+        """Leave the process group, if there is one."""
         if self.size > 1:
             torch.distributed.destroy_process_group()
 
 
-def join_world(device: str | None = None) -> World:
-    """This process's place, from torchrun's environment; `device` None takes the GPU where there is one."""
+def join_world(
+    device: str | None = None,  # cpu, cuda or cuda:1; None takes the GPU if there is one
+) -> World:
+    """Return this process's place in the world, from torchrun's environment, and join the process group.
+
+    Raises FigmentError for a device that this machine does not have.
+    """
     name = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise FigmentError(f"--device {name}: must be cpu, cuda or, of several, one such as cuda:1")
+        raise FigmentError(f"--device {name}: must be cpu, cuda, or one of several GPUs such as cuda:1")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise FigmentError(f"--device {name}: no CUDA device here; use --device cpu")
     size, local = int(os.environ.get("WORLD_SIZE", "1")), os.environ.get("LOCAL_RANK", "0")
@@ -109,15 +115,28 @@ def join_world(device: str | None = None) -> World:
     if size == 1:
         return World(0, 1, place)
 
-    # This module keeps the group that is there when an optimizer first imports it (PyTorch 2.13): `close` could not end
-    # the group's threads then, and one that still frees a tensor while Python ends aborts the process.
+    # torch.distributed.nn.functional caches the default group on first import (PyTorch 2.13). Import it before the
+    # group exists; otherwise destroy_process_group() leaves gloo threads that may abort the process at exit.
     importlib.import_module("torch.distributed.nn.functional")
     torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo")
     return World(torch.distributed.get_rank(), size, place)
 
 
+def describe_device(device: torch.device) -> str:
+    """Return the GPU's name, or the number of CPU threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has finished its work; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
 def peak_memory(device: torch.device) -> int:
-    """The most memory so far, in bytes: of the GPU by this process's tensors, else by the process; 0 if not known."""
+    """Return the peak memory in bytes: of this process's tensors on a GPU, else of the process; 0 if not known."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:
@@ -129,10 +148,10 @@ def peak_memory(device: torch.device) -> int:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep what it frees, up to 2 GB at a time, where the C library is glibc.
+    """Let this process keep up to 2 GB of freed memory at a time, if its C library is glibc.
 
-    It hands large blocks back to the kernel at once otherwise, and gets them anew page by page: on a CPU that costs a
-    training step up to a third of its time.
+    By default glibc returns large blocks to the kernel at once and gets them back page by page, which costs a training
+    step on a CPU up to a third of its time.
     """
     mmap_max, trim_threshold, top_pad = -4, -1, -2  # mallopt(3)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
@@ -142,9 +161,9 @@ def keep_freed_memory() -> None:
 
 
 def cpu_has(
-    feature: str,  # as torch.cpu.get_capabilities names it: "avx512_bf16", say
+    feature: str,  # as torch.cpu.get_capabilities names it, such as "avx512_bf16"
 ) -> bool:
-    """Whether the processor has it; False where PyTorch (before 2.10) cannot tell."""
+    """Return whether the processor has a feature; False if PyTorch (before 2.10) can't say."""
     capabilities = getattr(torch.cpu, "get_capabilities", None)
     return capabilities is not None and bool(capabilities().get(feature))
 
@@ -154,3 +173,9 @@ def has_fast_bf16(device_type: str) -> bool:
     if device_type == "cpu":
         return cpu_has("amx_bf16") or cpu_has("avx512_bf16")
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that memory ran out: a GPU's, the CPU's, or cuDNN's workspace."""
+    phrases = ("can't allocate memory", "unable to find an engine to execute")
+    return isinstance(error, torch.OutOfMemoryError) or any(phrase in str(error) for phrase in phrases)

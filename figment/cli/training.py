@@ -55,7 +55,7 @@ def train(
 
     On four GPUs: torchrun --nproc-per-node 4 -m figment train heads.zip -o runs
     """
-    from figment.train.start import resume_training, start_training
+    from figment.train.run import resume_training, start_training
 
     kimg = settings.pop("kimg", None)
     if resume:
@@ -96,8 +96,8 @@ def plan(
     **settings: Any,
 ) -> None:
     """Estimate time and cost of a training run by a short trial, and compare with other cards."""
-    from figment.train.planning import parse_rent, print_plan
-    from figment.train.planning import plan as run_plan
+    from figment.train.cost.plan import parse_rent, print_plan
+    from figment.train.cost.plan import plan as run_plan
 
     kimg = settings.pop("kimg", Schedule.kimg)
     prices = parse_rent(rent) if rent else {}
@@ -116,8 +116,8 @@ def bench(
 ) -> None:
     """Measure where the time of a training step goes, and its share of the machine's peak throughput."""
     from figment.base.device import join_world
-    from figment.train.bench import bench as run_bench
-    from figment.train.bench import print_bench
+    from figment.train.cost.bench import bench as run_bench
+    from figment.train.cost.bench import print_bench
     from figment.train.config import resolve
 
     world = join_world(device)

@@ -4,83 +4,70 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from figment.train.memory import whole_group
 
-PATH_INTERVAL = 4
-"""Steps between looks at the path length (lazy regularisation, Karras et al. 2019, appendix B)."""
-
-PATH_SHRINK = 2
-"""The path length is looked at in this fraction of a batch."""
-
-
-def judge_both(d: Any, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """D's logits of two batches [n, C, H, W] in one pass, each compared in the groups that it would have alone."""
-    n, group = len(real), d.minibatch_group
-    size = whole_group(n, group)
-    if not group or whole_group(2 * n, group) != size:
-        return d(real).float(), d(fake).float()
-
-    # Sample i belongs to group i mod groups: side by side the reals' groups come first in each row, then the fakes'.
-    both = torch.cat([batch.unflatten(0, (size, n // size)) for batch in (real, fake)], 1)  # [size, 2 groups, ...]
-    logits = d(both.flatten(0, 1)).float().unflatten(0, (size, 2 * n // size))
-    of_real, of_fake = logits.split(n // size, 1)  # [size, groups, 1]
-    return of_real.flatten(0, 1), of_fake.flatten(0, 1)
-
-
-def generator_loss(fake_logits: Tensor) -> Tensor:
-    """Non-saturating logistic loss (Goodfellow 2014): the mean of softplus(-D(G(z))); logits [N, 1] -> scalar."""
+def generator_loss(
+    fake_logits: Tensor,  # [N, 1]
+) -> Tensor:
+    """Return the non-saturating loss softplus(-D(G(z))), averaged, [] (Goodfellow et al. 2014, arXiv 1406.2661)."""
     return softplus(-fake_logits).mean()
 
 
-def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Logistic loss (Goodfellow 2014): softplus(-D(x)) + softplus(D(G(z))), means; logits [N, 1] -> scalar."""
+def discriminator_loss(
+    real_logits: Tensor,  # [N, 1]
+    fake_logits: Tensor,  # [N, 1]
+) -> Tensor:
+    """Return the logistic loss softplus(-D(x)) + softplus(D(G(z))), averaged, [] (Goodfellow et al. 2014)."""
     return softplus(-real_logits).mean() + softplus(fake_logits).mean()
 
 
-def r1_penalty(real_images: Tensor, real_logits: Tensor) -> Tensor:
-    """|dD/dx|^2 per image (Mescheder 2018, eq. 9): `real_images` [N, C, H, W] need gradients; returns [N]."""
+def r1_penalty(
+    real_images: Tensor,  # [N, C, H, W], needing gradients
+    real_logits: Tensor,  # [N, 1], D's logits of them
+) -> Tensor:
+    """Return R1, |dD/dx|^2 per image, [N] (Mescheder et al. 2018, arXiv 1801.04406, equation 9)."""
     (grads,) = torch.autograd.grad(real_logits.sum(), real_images, create_graph=True)
     return grads.square().sum([1, 2, 3])  # [N, C, H, W] -> [N]
 
 
 class PathLength(NamedTuple):
-    """What one look at the path length gives."""
+    """The path length regularizer of one batch."""
 
     penalty: Tensor
-    """To add to G's loss, times the steps between looks, []."""
+    """To add to G's loss, times the steps between penalties, []."""
     mean: Tensor
-    """The moving average to hand in next time, [], without gradient."""
+    """Moving average to pass in next time, [], without gradient."""
     lengths: Tensor
-    """The path length of each sample, [N], without gradient."""
+    """Path length of each sample, [N], without gradient."""
 
 
 def path_length(
-    images: Tensor,  # G's pictures, [N, C, H, W]
-    styles: Tensor,  # the w that they were made of, [N, L, D], needing gradients
-    mean: Tensor,  # the moving average of earlier path lengths, []; 0 at the start
-    noise: Tensor,  # normal, of the shape of `images`
+    images: Tensor,  # G's images, [N, C, H, W]
+    styles: Tensor,  # the w they were made from, [N, L, D], needing gradients
+    mean: Tensor,  # moving average of earlier path lengths, []; 0 at the start
+    noise: Tensor,  # standard normal, [N, C, H, W]
     weight: float = 2.0,
-    decay: float = 0.01,  # how fast the average follows
-    reduce: Callable[[Tensor], Tensor] = lambda value: value,  # the mean over all ranks
-    lagged: bool = False,  # True: a is `mean` as handed in, so that parts of a batch add up to the whole exactly
+    decay: float = 0.01,  # weight of this batch in the moving average
+    reduce: Callable[[Tensor], Tensor] = lambda value: value,  # mean over all ranks
+    lagged: bool = False,  # True: a is `mean` as passed in, so that parts of a batch add up to the whole exactly
 ) -> PathLength:
-    """E (|J_w^T y|_2 - a)^2 (Karras et al. 2019, equation 4): w moved anywhere should change pictures equally much.
+    """Return E (|J_w^T y|_2 - a)^2 (Karras et al. 2019, arXiv 1912.04958, equation 4) and the path lengths.
 
-    y is noise scaled by 1 / sqrt(H W), and a the moving average of the lengths. A length is the root of the mean over
-    layers of the squared length of the gradient for w. Half a batch is enough (PATH_SHRINK), every fourth step.
+    y is noise scaled by 1 / sqrt(H W), and a is the moving average of the lengths. A length is the root of the mean
+    over layers of the squared gradient norm with respect to w. The penalty asks for a fixed change of the image per
+    change of w, in every direction.
     """
     noise = noise / math.sqrt(images.shape[2] * images.shape[3])
     (grads,) = torch.autograd.grad((images * noise).sum(), styles, create_graph=True)
     lengths = grads.square().sum(2).mean(1).sqrt()  # [N, L, D] -> [N]
     moved = mean.lerp(reduce(lengths.detach().mean()), decay)
-    aim = mean if lagged else moved
-    return PathLength((lengths - aim).square().mean() * weight, moved, lengths.detach())
+    target = mean if lagged else moved
+    return PathLength((lengths - target).square().mean() * weight, moved, lengths.detach())
 
 
 def critic_loss(
@@ -88,26 +75,34 @@ def critic_loss(
     fake_scores: Tensor,  # [N, 1]
     drift: float = 0.001,  # weight of the squared scores of reals, which keeps them near 0
 ) -> Tensor:
-    """The Wasserstein critic's loss (Arjovsky 2017) with ProGAN's drift (Karras et al. 2017, appendix A) -> scalar."""
+    """Return the Wasserstein critic's loss, [] (Arjovsky et al. 2017, arXiv 1701.07875).
+
+    The drift term is ProGAN's (Karras et al. 2017, arXiv 1710.10196, appendix A).
+    """
     return fake_scores.mean() - real_scores.mean() + real_scores.square().mean() * drift
 
 
-def critic_generator_loss(fake_scores: Tensor) -> Tensor:
-    """The Wasserstein generator's loss: minus the critic's mean score of fakes, [N, 1] -> scalar."""
+def critic_generator_loss(
+    fake_scores: Tensor,  # [N, 1]
+) -> Tensor:
+    """Return the Wasserstein generator's loss, minus the critic's mean score of fakes, []."""
     return -fake_scores.mean()
 
 
 def gradient_penalty(
-    critic: Callable[[Tensor], Tensor],  # pictures [N, C, H, W] to scores [N, 1]
+    critic: Callable[[Tensor], Tensor],  # images [N, C, H, W] to scores [N, 1]
     real: Tensor,  # [N, C, H, W]
     fake: Tensor,  # [N, C, H, W]
-    place: Tensor,  # uniform, [N]: where between the two, 0 at the real
+    position: Tensor,  # [N], uniform in [0, 1]: where to evaluate between the two, 0 at the real
     weight: float = 10.0,
-    target: float = 1.0,  # the wished-for slope
+    target: float = 1.0,  # gradient norm to aim for
 ) -> Tensor:
-    """WGAN-GP's penalty between pairs, weight (|slope| - target)^2 / target^2, [N] (Gulrajani 2017, equation 3)."""
-    place = place.to(real.dtype)[:, None, None, None]
-    between = real.detach().lerp(fake.detach().to(real.dtype), place).requires_grad_()
+    """Return WGAN-GP's penalty per pair, weight (|gradient| - target)^2 / target^2, [N].
+
+    Gulrajani et al. 2017, arXiv 1704.00028, equation 3.
+    """
+    position = position.to(real.dtype)[:, None, None, None]
+    between = real.detach().lerp(fake.detach().to(real.dtype), position).requires_grad_()
     (grads,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    slope = grads.square().sum([1, 2, 3]).sqrt()  # [N, C, H, W] -> [N]
-    return (slope - target).square() * (weight / target**2)
+    norm = grads.square().sum([1, 2, 3]).sqrt()  # [N, C, H, W] -> [N]
+    return (norm - target).square() * (weight / target**2)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from figment.base.device import World, cpu_has, join_world, peak_memory
+from figment.base.device import World, cpu_has, is_out_of_memory, join_world, peak_memory
 from figment.base.errors import FigmentError
 
 CPU = torch.device("cpu")
@@ -15,24 +15,24 @@ def test_without_torchrun_a_process_is_alone(monkeypatch):
     world = join_world("cpu")
     assert (world.rank, world.size, world.is_main) == (0, 1, True)
     assert world.any(True) and not world.any(False)
-    assert world.agree("here") == "here" and world.memory_gb() is None
+    assert world.broadcast("here") == "here" and world.memory_gb() is None
 
 
 def test_a_device_that_is_none_is_one_line():
-    with pytest.raises(FigmentError, match="--device gpu: must be cpu, cuda or"):
+    with pytest.raises(FigmentError, match="--device gpu: must be cpu, cuda, or one of several GPUs"):
         join_world("gpu")
 
 
 def test_ranks_share_a_batch_without_gap_or_overlap():
     batch = torch.arange(10)
-    parts = [batch[World(rank, 3, CPU).share] for rank in range(3)]
+    parts = [batch[World(rank, 3, CPU).local] for rank in range(3)]
     assert sorted(torch.cat(parts).tolist()) == batch.tolist()
     assert parts[1].tolist() == [1, 4, 7]
 
 
 def test_values_are_put_on_the_device_as_they_are():
     values = torch.tensor([True, False])
-    assert torch.equal(World(0, 1, CPU).put(values), values)
+    assert torch.equal(World(0, 1, CPU).to_device(values), values)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
@@ -52,3 +52,9 @@ def test_what_pytorch_names_is_found_and_all_else_is_not(monkeypatch):
 def test_a_pytorch_that_cannot_tell_has_nothing(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert not cpu_has("avx2")
+
+
+def test_the_cpus_own_complaint_is_understood_too():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(10**14)
+    assert is_out_of_memory(caught.value) and not is_out_of_memory(RuntimeError("shapes do not match"))

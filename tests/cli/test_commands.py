@@ -178,7 +178,7 @@ def test_openmp_threads_spin_briefly_unless_the_user_decides(monkeypatch):
 
 def test_train_passes_what_the_user_set(monkeypatch):
     seen = {}
-    monkeypatch.setattr("figment.train.start.start_training", lambda data, runs, **given: seen.update(given) or runs)
+    monkeypatch.setattr("figment.train.run.start_training", lambda data, runs, **given: seen.update(given) or runs)
     line = "train a.zip --dry-run --kimg 3 --no-noise --adapt --init b/ --z-dim 8 --seed 0 --preset cpu"
     assert CliRunner().invoke(app, line.split()).exit_code == 0
     expected = {"noise": False, "adapt": True, "init": "b", "z_dim": 8, "seed": 0, "preset": "cpu", "kimg": 3.0}

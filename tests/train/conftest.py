@@ -1,5 +1,6 @@
 """A data set and a configuration small enough to train in a second."""
 
+import dataclasses
 import os
 import socket
 import subprocess
@@ -15,6 +16,8 @@ from figment.base.pixels import write_png
 from figment.pack.dataset import ImageDataset
 from figment.pack.zips import pack
 from figment.train.config import resolve
+from figment.train.state import new_state
+from figment.train.trainer import Trainer
 
 TINY = {
     "channel_base": 64,
@@ -27,6 +30,23 @@ TINY = {
     "tick_kimg": 0.016,
     "kimg": 0.048,
 }
+
+
+def changed(config, **recipe):
+    """The configuration with another recipe."""
+    return dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, **recipe))
+
+
+def make_trainer(config, dataset, world, state=None, **more):
+    """A trainer of a new state, on pictures in memory."""
+    return Trainer(config, state or new_state(config, world.device), torch.from_numpy(dataset.held), world, **more)
+
+
+def run_steps(config, dataset, world, count, state=None, **more):
+    """`count` steps; the state, and every step's statistics as numbers."""
+    trainer = make_trainer(config, dataset, world, state, **more)
+    rows = [trainer.step() for _ in range(count)]
+    return trainer.state, [{name: float(value) for name, value in row.items()} for row in rows]
 
 
 def run_ranks(folder: Path, script: str, *args: object) -> None:

@@ -1,6 +1,7 @@
 import dataclasses
 import errno
 import json
+import math
 import re
 import signal
 import time
@@ -10,12 +11,15 @@ import pytest
 import torch
 
 import figment
+from figment.base.device import cpu_has
 from figment.base.errors import FigmentError
 from figment.pack.dataset import ImageDataset
-from figment.pack.sampler import EndlessSampler
-from figment.train.loop import train
+from figment.train import loop
+from figment.train.config import resolve
+from figment.train.loop import diagnose, train
 from figment.train.state import checkpoints, new_state
-from figment.train.step import train_step
+from figment.train.trainer import Trainer
+from tests.train.conftest import TINY
 
 
 def plain(value):
@@ -88,30 +92,6 @@ def test_other_data_is_refused(tmp_path, tiny, dataset, world):
         train(wrong, tmp_path, dataset, world)
 
 
-def test_a_step_moves_both_networks_and_the_averages(tiny, dataset, world):
-    state = new_state(tiny, world.device)
-    before = {name: [p.clone() for p in getattr(state, name).parameters()] for name in ("g", "d", "g_ema")}
-    images = torch.from_numpy(dataset.held)
-    stats = train_step(tiny, state, images, EndlessSampler(len(dataset), 0), world)
-    for name, old in before.items():
-        moved = [not torch.equal(a, b) for a, b in zip(old, getattr(state, name).parameters(), strict=True)]
-        assert np.mean(moved) > 0.9, name
-    assert state.g.w_avg.abs().sum() > 0
-    assert torch.equal(state.g.w_avg, state.g_ema.w_avg)
-    assert set(stats) == {"loss_d", "loss_g", "sign_real", "sign_fake", "r1"}
-
-
-def test_without_noise_the_generator_never_learns_to_lean_on_it(tiny, dataset, world):
-    for noise in (True, False):
-        config = dataclasses.replace(tiny, recipe=dataclasses.replace(tiny.recipe, noise=noise))
-        state = new_state(config, world.device)
-        sampler = EndlessSampler(len(dataset), 0)
-        for _ in range(2):
-            train_step(config, state, torch.from_numpy(dataset.held), sampler, world)
-        strengths = [value for name, value in state.g.named_parameters() if name.endswith("noise_strength")]
-        assert strengths and all(bool(value) == noise for value in strengths)
-
-
 def test_a_run_whose_data_stay_on_the_disk_is_the_same_run(tiny, zip_path, dataset, world, tmp_path):
     train(tiny, tmp_path / "held", dataset, world)
     train(tiny, tmp_path / "disk", ImageDataset(zip_path, hold=False), world)
@@ -145,12 +125,12 @@ def test_a_signal_ends_a_score_at_once(tiny, dataset, world, tmp_path, capsys):
     start = time.monotonic()
     assert not train(tiny, tmp_path, dataset, world, judge)
     assert time.monotonic() - start < 30
-    assert "stopped at 0.0 kimg; go on with" in capsys.readouterr().out
+    assert "stopped at 0.0 kimg; resume with" in capsys.readouterr().out
     assert checkpoints(tmp_path)[-1].name == "img000000032.pt"
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_the_status_line_tells_score_and_memory(tiny, dataset, world, tmp_path, capsys):
+def test_the_status_line_shows_score_and_memory(tiny, dataset, world, tmp_path, capsys):
     def judge(state):
         row = {"kimg": state.nimg / 1000, "distance": 0.25, "smooth": 0.125, "label": "FD-heads"}
         (tmp_path / "scores.jsonl").write_text(json.dumps(row) + "\n")
@@ -179,3 +159,70 @@ def test_a_disk_that_fills_up_leaves_a_run_that_goes_on(tiny, dataset, world, tm
     assert left == ["img000000000.pt", "img000000016.pt"]
     assert train(tiny, tmp_path / "cut", dataset, world)
     assert contents(tmp_path / "whole") == contents(tmp_path / "cut")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_forty_steps_equal_twentythree_and_the_rest_bit_for_bit(tmp_path, dataset, world, monkeypatch, precision):
+    """With augmentation, path length, noise and mixing: every weight, statistic and grid."""
+    if precision == "bf16" and not (cpu_has("amx_bf16") or cpu_has("avx512_bf16")):
+        pytest.skip("bfloat16 is slow on this processor: minutes")
+    settings = TINY | {
+        "augment": "ada",
+        "path_weight": 2.0,
+        "ada_kimg": 0.05,
+        "tick_kimg": 0.032,
+        "kimg": 0.16,
+        "precision": precision,
+    }
+    config = resolve(dataset.path, dataset.digest, 16, 3, **settings)
+    train(config, tmp_path / "whole", dataset, world)
+
+    # A signal comes in the 23rd step, between two ticks.
+    original, count = Trainer.step, [0]
+
+    def counted(trainer):
+        count[0] += 1
+        if count[0] == 23:
+            signal.raise_signal(signal.SIGTERM)
+        return original(trainer)
+
+    monkeypatch.setattr(Trainer, "step", counted)
+    assert not train(config, tmp_path / "cut", dataset, world)
+    assert count[0] == 23
+    assert train(config, tmp_path / "cut", dataset, world)
+    assert contents(tmp_path / "whole") == contents(tmp_path / "cut")
+
+
+def test_broken_states_are_noticed_and_rolled_back(tmp_path, tiny, dataset, world, capsys, monkeypatch):
+    original, calls = Trainer.step, [0]
+
+    def poisoned(trainer):
+        calls[0] += 1
+        stats = original(trainer)
+        if calls[0] == 6:
+            next(trainer.state.g.parameters()).data.fill_(float("nan"))
+        return stats
+
+    monkeypatch.setattr(Trainer, "step", poisoned)
+    assert train(tiny, tmp_path, dataset, world)
+    out = capsys.readouterr().out
+    assert "NaN or infinite: back to 0.0 kimg, with 0.5 times the learning rate" in out
+    rows = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    assert [row["kimg"] for row in rows] == [0.016, 0.032, 0.048]
+    assert all(np.isfinite(list(row.values())).all() for row in rows)
+
+
+def test_a_discriminator_that_nothing_fools_is_noticed(tiny):
+    state = new_state(tiny, torch.device("cpu"))
+    row = {"sign_real": 1.0, "sign_fake": -1.0, "loss_g": 30.0}
+    assert "can't fool the discriminator" in (diagnose(row, state) or "")
+    assert diagnose(row | {"loss_g": 5.0}, state) is None
+    assert diagnose(row | {"loss_d": math.nan}, state) == "loss_d is NaN or infinite"
+    assert diagnose(row | {"loss_d": math.nan, "r1": math.inf}, state) == "loss_d, r1 are NaN or infinite"
+
+
+def test_a_run_that_stays_broken_gives_up(tmp_path, tiny, dataset, world, monkeypatch):
+    monkeypatch.setattr(loop, "diagnose", lambda row, state: "loss_d is NaN or infinite")
+    with pytest.raises(FigmentError, match="after 5 rollbacks; try a smaller --lr"):
+        train(tiny, tmp_path, dataset, world)

@@ -1,12 +1,23 @@
+import dataclasses
 import os
 
 import pytest
 import torch
 
 from figment.base.errors import FigmentError
+from figment.train.augment import DRAWS_VERSION
 from figment.train.config import resolve
-from figment.train.state import checkpoints, load_newest, new_state, save_checkpoint, step_randomness
-from tests.train.conftest import TINY
+from figment.train.state import (
+    CHECKPOINT_FORMAT,
+    State,
+    checkpoints,
+    load_newest,
+    new_state,
+    save_checkpoint,
+    step_randomness,
+    upgrade,
+)
+from tests.train.conftest import TINY, changed
 
 CPU = torch.device("cpu")
 
@@ -33,10 +44,44 @@ def test_a_state_comes_back_from_its_newest_whole_checkpoint(tmp_path, tiny):
 
 def test_a_checkpoint_of_an_early_version_goes_on_with_fused_adam(tiny):
     values = new_state(tiny, CPU).dump()
+    del values["format"], values["draws_version"]
     values["g_opt"]["param_groups"][0]["fused"], values["micro"] = None, 4
     state = new_state(tiny, CPU)
-    state.restore(values)
+    state.restore(upgrade(values))
     assert state.g_opt.param_groups[0]["fused"] and state.micro == {}
+
+
+def test_every_field_says_how_it_is_saved_and_is_in_a_checkpoint(tiny):
+    values = new_state(tiny, CPU).dump()
+    names = {each.name for each in dataclasses.fields(State)}
+    assert all("saved" in each.metadata for each in dataclasses.fields(State))
+    assert values.keys() == names | {"format", "draws_version"}
+    assert (values["format"], values["draws_version"]) == (CHECKPOINT_FORMAT, DRAWS_VERSION) == (2, 1)
+
+
+def test_a_newer_checkpoint_is_refused_in_one_line(tmp_path, tiny):
+    state = new_state(tiny, CPU)
+    for nimg in (100, 200):
+        state.nimg = nimg
+        save_checkpoint(tmp_path, state, keep=2)
+    newest = checkpoints(tmp_path)[1]
+    torch.save(state.dump() | {"format": CHECKPOINT_FORMAT + 1}, newest)
+    with pytest.raises(
+        FigmentError, match=r"img000000200.pt: checkpoint format 3 is newer than .* reads \(2\)"
+    ) as caught:
+        load_newest(tmp_path, new_state(tiny, CPU), CPU)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_draws_of_the_augmentation_are_said_in_one_line(tmp_path, tiny):
+    for augment, lines in (("ada", 1), ("none", 0)):
+        config, run = changed(tiny, augment=augment), tmp_path / augment
+        state = new_state(config, CPU)
+        save_checkpoint(run, state, keep=2)
+        assert load_newest(run, new_state(config, CPU), CPU) == []
+        torch.save(state.dump() | {"draws_version": 0}, checkpoints(run)[0])
+        found = load_newest(run, new_state(config, CPU), CPU)
+        assert len(found) == lines and all("random numbers of version 0" in line for line in found)
 
 
 def test_a_run_whose_checkpoints_are_all_damaged_is_not_begun_anew(tmp_path, tiny):
@@ -45,7 +90,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_not_begun_anew(tmp_path, tin
     for nimg in (100, 200):
         (tmp_path / "checkpoints").mkdir(exist_ok=True)
         (tmp_path / "checkpoints" / f"img{nimg:09d}.pt").write_bytes(b"PK")
-    with pytest.raises(FigmentError, match="none of its 2 checkpoints is whole; .*--init .*img000000200.pt: damaged"):
+    with pytest.raises(FigmentError, match="all of its 2 checkpoints are damaged; .*--init .*img000000200.pt: damaged"):
         load_newest(tmp_path, state, CPU)
 
 

@@ -9,7 +9,7 @@ import figment
 from figment.base.errors import FigmentError
 from figment.base.pixels import write_png
 from figment.pack.zips import pack
-from figment.train.start import resume_training, start_training
+from figment.train.run import resume_training, start_training
 from figment.train.state import checkpoints
 from tests.train.conftest import TINY, run_ranks
 
@@ -38,25 +38,26 @@ def test_a_time_budget_becomes_kimg(tmp_path, zip_path, capsys):
 RANK = """
 import os, sys, time, torch
 from pathlib import Path
-from figment.train import start
+from figment.train import run as training
 from tests.train import conftest
 torch.set_num_threads(1)
 if os.environ["RANK"] == "1":
-    start.new_run = lambda runs, name: runs / "another"
+    training.new_run = lambda runs, name: runs / "another"
 given = {name: value for name, value in conftest.TINY.items() if name != "kimg"}
-start.start_training(Path(sys.argv[1]), Path(sys.argv[2]), sec=2.0, device="cpu", **given)
+training.start_training(Path(sys.argv[1]), Path(sys.argv[2]), sec=2.0, device="cpu", **given)
 """
 
 RESUMING_RANK = """
 import sys, torch
 from pathlib import Path
-from figment.train import start
+from figment.train import run as training
 torch.set_num_threads(1)
 run, = Path(sys.argv[1]).iterdir()
-start.resume_training(run, kimg=start.read_config(run / "config.json").schedule.kimg + 0.016, device="cpu")
+training.resume_training(run, kimg=training.read_config(run / "config.json").schedule.kimg + 0.016, device="cpu")
 """
 
 
+@pytest.mark.slow
 def test_ranks_plan_the_same_run_and_resume_it(tmp_path, zip_path):
     run_ranks(tmp_path, RANK, zip_path, tmp_path / "runs")
     run_ranks(tmp_path, RESUMING_RANK, tmp_path / "runs")
@@ -82,7 +83,7 @@ def test_a_model_gives_its_networks_to_a_run(tmp_path, zip_path):
 def test_a_model_of_another_resolution_is_one_line(tmp_path, zip_path, monkeypatch):
     run = start_training(zip_path, tmp_path, device="cpu", **TINY | {"kimg": 0.004})
     monkeypatch.setattr("figment.pack.dataset.ImageDataset.resolution", 32)
-    with pytest.raises(FigmentError, match=r"--init .*: draws 16 px, the data have 32 \(can be grown\); --adapt"):
+    with pytest.raises(FigmentError, match=r"--init .*: draws 16 px, the data have 32 \(can be grown\); use --adapt"):
         start_training(zip_path, tmp_path, device="cpu", init=str(run))
 
 
@@ -117,10 +118,11 @@ def test_a_missing_data_set_names_the_argument(tmp_path):
 
 
 class Noted:
-    """Stands in for the monitor of scores."""
+    """Stands in for the monitor of scores; its scorer is what the scorer was made of."""
 
-    def __init__(self, run, images, digest, *, every, device):
-        self.seen = [(len(images), every, device)]
+    def __init__(self, run, scorer, *, every):
+        images, device = scorer
+        self.seen = [(images, every, device)]
         Noted.last = self
 
     def watch(self, g, kimg):
@@ -128,6 +130,8 @@ class Noted:
 
 
 def test_the_averaged_generator_is_scored_after_each_tick(tmp_path, zip_path, monkeypatch):
+    scorer = lambda images, digest, *, cache, device: (len(images), device)  # noqa: E731
+    monkeypatch.setattr("figment.score.monitor.QuickScore", scorer)
     monkeypatch.setattr("figment.score.monitor.Monitor", Noted)
     start_training(zip_path, tmp_path, device="cpu", **TINY | {"kimg": 0.032, "score_ticks": 2})
     assert Noted.last.seen == [(10, 2, "cpu"), (16, 0.016), (16, 0.032)]
@@ -136,10 +140,13 @@ def test_the_averaged_generator_is_scored_after_each_tick(tmp_path, zip_path, mo
     assert not hasattr(Noted, "last")
 
 
+@pytest.mark.slow
 def test_scores_leave_a_run_as_it_is(tmp_path, zip_path, monkeypatch):
-    from figment.score.monitor import Monitor
+    from figment.score.monitor import Monitor, QuickScore
 
-    eager = lambda *given, **named: Monitor(*given, **named, count=8, share=1e9)  # noqa: E731
+    few = lambda *given, **named: QuickScore(*given, **named, count=8)  # noqa: E731
+    eager = lambda *given, **named: Monitor(*given, **named, share=1e9)  # noqa: E731
+    monkeypatch.setattr("figment.score.monitor.QuickScore", few)
     monkeypatch.setattr("figment.score.monitor.Monitor", eager)
     scored = start_training(zip_path, tmp_path, device="cpu", **TINY | {"kimg": 0.032})
     plain = start_training(zip_path, tmp_path, device="cpu", **TINY | {"kimg": 0.032, "score_ticks": 0})

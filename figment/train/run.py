@@ -1,10 +1,13 @@
-"""From a data set and a few wishes to a run: resolve, print, then launch. Going on with a run starts here too."""
+"""Start a run on a data set, or resume one: resolve the configuration, print it, then train.
+
+run = start_training(Path("heads.zip"), Path("runs"), kimg=200)
+resume_training(run, kimg=400)
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +19,15 @@ from figment.base.progress import say
 from figment.nets.adapt import differences
 from figment.pack.dataset import ImageDataset
 from figment.train.config import Like, TrainConfig, read_config, resolve
-from figment.train.loop import train
+from figment.train.cost.throughput import measure_sec_per_kimg
+from figment.train.loop import OnTick, train
+from figment.train.schedule import schedule_at
 from figment.train.state import State, load_init
-from figment.train.step import moment
 
-TRIAL_MARGIN = 0.93
-"""Share of a time budget that is planned for: grids, checkpoints and a busy machine take the rest."""
+TRAINING_SHARE = 0.93
+"""Share of a time budget that steps may take; grids, checkpoints and a busy machine take the rest."""
 SCORE_SHARE = 0.05
-"""Less, where there are scores."""
+"""Share of a time budget that is reserved for scores, if there are any."""
 
 
 def start_training(
@@ -32,43 +36,50 @@ def start_training(
     *,
     sec: float | None = None,  # time budget in seconds; None: train to kimg
     dry_run: bool = False,  # True: print the configuration and stop
-    device: str | None = None,  # cpu, cuda, cuda:1; None takes the GPU where there is one
+    device: str | None = None,  # cpu, cuda or cuda:1; None takes the GPU if there is one
     run: Path | None = None,  # the run's folder; None takes the next free number below `runs`
     **given: Any,  # settings of train/config.py; None means unset
 ) -> Path:
-    """Start a run below `runs` and train it; returns its folder."""
+    """Start a run below `runs` and train it; return its folder."""
     world = join_world(device)
     dataset = ImageDataset(data)
-    config = plan(dataset, world, sec, **given)
+    config = configure(dataset, world, sec, **given)
     if dry_run:
         say(json.dumps(config.to_json(), indent=2))
         return runs
-    run = Path(world.agree(str(run or new_run(runs, dataset.name))))
+    run = Path(world.broadcast(str(run or new_run(runs, dataset.name))))
     _launch(config, run, dataset, world)
     return run
 
 
 def resume_training(
-    where: Path,  # a run, or a folder of runs whose newest is meant
+    where: Path,  # a run, or a folder of runs, whose newest is meant
     *,
-    data: Path | None = None,  # where its data set lies now; None takes the path it was started with
-    kimg: float | None = None,  # another length; None keeps the run's own
-    device: str | None = None,
+    data: Path | None = None,  # its data set; None takes the path that it was started with
+    kimg: float | None = None,  # new length; None keeps the run's
+    device: str | None = None,  # cpu, cuda or cuda:1; None takes the GPU if there is one
 ) -> Path:
-    """Go on with a run from its newest whole checkpoint; nothing but its folder is needed."""
+    """Resume a run from its newest intact checkpoint and return its folder."""
     run = find_run(where, "--resume")
     config = read_config(run / "config.json")
     if kimg is not None:
         config = dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, kimg=kimg))
     world = join_world(device)
-    if config.recipe.batch % world.size:  # 0, by resolution, is shared by 1, 2, 4 and 8
-        raise FigmentError(f"--resume {run}: its batch of {config.recipe.batch} can't be shared by {world.size} ranks")
+    if config.recipe.batch % world.size:  # a growing schedule's batches, 0 here, divide by 1, 2, 4 and 8
+        raise FigmentError(
+            f"--resume {run}: its batch of {config.recipe.batch} can't be divided among {world.size} ranks"
+        )
     _launch(config, run, ImageDataset(data or Path(config.data)), world)
     return run
 
 
-def plan(dataset: ImageDataset, world: World, sec: float | None, **given: Any) -> TrainConfig:
-    """The complete configuration; a time budget becomes kimg by a short trial on this machine."""
+def configure(
+    dataset: ImageDataset,
+    world: World,
+    sec: float | None,  # time budget in seconds; None: train to kimg
+    **given: Any,  # settings of train/config.py; None means unset
+) -> TrainConfig:
+    """Return the complete configuration; a time budget becomes kimg by a short trial on this machine."""
     like = _networks_of(given["init"], bool(given.get("adapt")), dataset) if given.get("init") else None
     config = resolve(
         dataset.path.resolve(),
@@ -84,35 +95,31 @@ def plan(dataset: ImageDataset, world: World, sec: float | None, **given: Any) -
     )
     if sec is None:
         return config
-    from figment.train.trial import measure_sec_per_kimg
-
     pace = measure_sec_per_kimg(config, dataset, world)
-    share = TRIAL_MARGIN - (SCORE_SHARE if config.schedule.score_ticks else 0)
-    least = moment(config, round(config.schedule.start_kimg * 1000), world.size).minibatch / 1000
+    share = TRAINING_SHARE - (SCORE_SHARE if config.schedule.score_ticks else 0)
+    least = schedule_at(config, round(config.schedule.start_kimg * 1000), world.size).minibatch / 1000
     kimg = max(round(sec * share / pace, 1), least)
     tick = min(config.schedule.tick_kimg, max(round(kimg / 20, 2), least))
     if world.is_main:
-        say(f"trial: {pace:.1f} s/kimg on this machine, so {clock(sec)} are {kimg} kimg")
+        say(f"trial: {pace:.1f} s/kimg on this machine, so {kimg} kimg fit into {clock(sec)}")
     return dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, kimg=kimg, tick_kimg=tick))
 
 
 def _networks_of(init: str, adapted: bool, dataset: ImageDataset) -> Like:
-    """The configurations of the networks in `init`; raises FigmentError where they don't draw what the data hold."""
-    model, done = load_init(init, adapted, dataset.resolution, dataset.channels)
-    for line in done:
+    """Return the settings of the networks in `init`; raise FigmentError if they don't draw images like the data."""
+    model, changes = load_init(init, adapted, dataset.resolution, dataset.channels)
+    for line in changes:
         say(f"--init {init}: {line}")
-    g: Any = model.generator
-    wrong = differences(g, dataset.resolution, dataset.channels, 0)
+    wrong = differences(model.generator, dataset.resolution, dataset.channels, 0)
     if wrong:
-        raise FigmentError(f"--init {init}: {'; '.join(wrong)}; --adapt does it, or pack DATA otherwise")
+        raise FigmentError(f"--init {init}: {'; '.join(wrong)}; use --adapt, or pack DATA differently")
     if model.d is None:
-        say(f"--init {init}: holds no discriminator, so one starts from random weights")
-    d: Any = model.d
-    return g.settings(), d.settings() if d is not None else None
+        say(f"--init {init}: has no discriminator, so one starts from random weights")
+    return model.generator.settings(), model.d.settings() if model.d is not None else None
 
 
-def _scores(config: TrainConfig, run: Path, dataset: ImageDataset, world: World) -> Callable[[State], str | None]:
-    """What to do after a tick: the main rank scores the averaged generator, as far as its share of the time goes."""
+def _scorer(config: TrainConfig, run: Path, dataset: ImageDataset, world: World) -> OnTick:
+    """Return what scores the averaged generator after a tick, on the main rank, within its share of the time."""
     if not config.schedule.score_ticks or not world.is_main:
         return lambda state: None
     from figment.score.monitor import REALS, Monitor, QuickScore
@@ -120,10 +127,10 @@ def _scores(config: TrainConfig, run: Path, dataset: ImageDataset, world: World)
 
     reals = dataset.take(evenly_spread(len(dataset), REALS))
     scorer = QuickScore(reals, dataset.digest, cache=run, device=str(world.device))
-    scores = Monitor(run, scorer, every=config.schedule.score_ticks)
+    monitor = Monitor(run, scorer, every=config.schedule.score_ticks)
 
     def score(state: State) -> str | None:
-        return scores.watch(state.g_ema, state.nimg / 1000)
+        return monitor.watch(state.g_ema, state.nimg / 1000)
 
     return score
 
@@ -133,13 +140,13 @@ def _launch(config: TrainConfig, run: Path, dataset: ImageDataset, world: World)
     networks, recipe = config.networks, config.recipe
     if world.is_main:
         if dataset.labelled:
-            say(f"DATA {dataset.path}: has labels, which training ignores; they stay in the data set")
+            say(f"DATA {dataset.path}: training ignores its labels; they stay in the data set")
         say(
             f"{run}: {networks.family} {networks.resolution}px, {len(dataset)} pictures, batch {recipe.batch}, "
             f"channel base {networks.channel_base}, gamma {recipe.gamma:g}, {config.schedule.kimg:g} kimg on "
             f"{world.size} x {world.device}"
         )
     try:
-        train(config, run, dataset, world, _scores(config, run, dataset, world))
+        train(config, run, dataset, world, _scorer(config, run, dataset, world))
     finally:
         world.close()

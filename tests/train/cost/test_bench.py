@@ -1,7 +1,7 @@
 """Arithmetic is counted, not guessed."""
 
-from figment.train.bench import bench, print_bench
 from figment.train.config import resolve
+from figment.train.cost.bench import bench, print_bench
 
 
 def test_phases_and_a_count_of_the_arithmetic(world, capsys):

@@ -1,4 +1,4 @@
-"""What TensorBoard finds of a run, read with TensorBoard's own reader."""
+"""The status line, and what TensorBoard finds of a run, read with TensorBoard's own reader."""
 
 import dataclasses
 

@@ -3,8 +3,8 @@
 import pytest
 
 from figment.base.errors import FigmentError
-from figment.train import planning
-from figment.train.planning import parse_rent, plan, print_plan
+from figment.train.cost import plan as planning
+from figment.train.cost.plan import parse_rent, plan, print_plan
 from tests.train.conftest import TINY
 
 

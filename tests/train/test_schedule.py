@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import torch
 
 from figment.nets import progan, stylegan1
 from figment.nets.registry import build_discriminator
-from figment.train.growth import fade_reals, growth_at, new_layer
+from figment.train.config import resolve
+from figment.train.schedule import due_regularizers, fade_reals, growth_at, kinds_of_step, layers_changed, schedule_at
+from tests.train.conftest import changed
 
 STYLEGAN1, PROGAN = stylegan1.growth(), progan.growth()
 
@@ -102,7 +105,7 @@ def test_other_sizes_and_lengths():
 
 def test_optimizers_forget_where_a_layer_appears_and_where_it_is_whole():
     lods = [growth_at(kimg, 64, STYLEGAN1).lod for kimg in (0, 599, 600, 601, 900, 1199, 1200, 1300, 1801, 2400, 9000)]
-    resets = [new_layer(a, b) for a, b in itertools.pairwise(lods)]
+    resets = [layers_changed(a, b) for a, b in itertools.pairwise(lods)]
     assert resets == [False, False, True, False, False, True, False, True, True, True]
 
 
@@ -130,3 +133,34 @@ def test_the_discriminator_judges_both_sizes_alike(lod):
     )
     images = torch.rand(4, 3, 32, 32)
     assert torch.allclose(d(fade_reals(images, lod)), d(fade_reals(images, lod, False)), atol=1e-5)
+
+
+def test_each_kind_of_step_counts_by_its_share(tiny):
+    kinds = kinds_of_step(changed(tiny, r1_interval=16, path_weight=2.0).recipe)
+    assert {kind: share for kind, (_, share) in kinds.items()} == {
+        (True, True): 1 / 16,
+        (False, True): 3 / 16,
+        (False, False): 12 / 16,
+    }
+    assert all(
+        due_regularizers(changed(tiny, r1_interval=16, path_weight=2.0).recipe, step) == kind
+        for kind, (step, _) in kinds.items()
+    )
+    every = kinds_of_step(changed(tiny, r1_interval=1, path_weight=0.0).recipe)
+    assert {kind: share for kind, (_, share) in every.items()} == {(True, False): 1.0}
+
+
+def test_the_schedule_is_the_published_one():
+    with np.load(Path(__file__).parents[1] / "data" / "sched_512.npz") as reference:
+        assert list(reference["columns"])[:3] == ["num_gpus", "kimg", "lod"]
+        for gpus, kimg, *wanted in reference["table"]:
+            now = growth_at(float(kimg), 512, stylegan1.growth(int(gpus)))
+            found = (now.lod, now.resolution, now.minibatch, now.lr, now.lr, now.tick_kimg)
+            np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_the_storys_settings():
+    config = resolve("a.zip", "d", 512, 3, preset="story", init="faces.pkl")
+    now = schedule_at(config, 7_000_000)
+    assert (now.resolution, now.minibatch, now.lr, now.tick_kimg) == (512, 4, 0.0015, 30)
+    assert config.recipe.mirror and config.recipe.gamma == 10 and config.networks.family == "stylegan1"

@@ -1,4 +1,4 @@
-"""How long and how much, before a week is spent: a trial on this machine beside published figures of other cards.
+"""Time and money that a run will take: a trial on this machine, and published figures of other GPUs.
 
 figment plan heads-512.zip --kimg 2500 --watts 350 --kwh 0.35 --rent A100=1.9,V100=0.8
 """
@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from figment.base.device import join_world
+from figment.base.device import describe_device, join_world
 from figment.base.errors import FigmentError
 from figment.base.parse import clock
 from figment.pack.dataset import ImageDataset
-from figment.train.bench import describe_device
-from figment.train.start import plan as plan_run
-from figment.train.trial import measure_sec_per_kimg
+from figment.train.cost.throughput import measure_sec_per_kimg
+from figment.train.run import configure
 
-# Seconds per 1,000 images on one card, by resolution: other programs' published runs, and figment's own.
+# Seconds per 1,000 images on one GPU, by resolution: other programs' published runs, and figment's own.
 ADA = "stylegan2-ada-pytorch, README, `auto`"
 SG3 = "stylegan3 repository, docs/configs.md, StyleGAN2-ADA settings"
 SG1 = "StyleGAN, TensorFlow, README, averaged over growing"
@@ -33,19 +32,23 @@ CARDS: dict[str, tuple[str, dict[int, float]]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One machine's line of the plan."""
+    """What a run would take on one machine."""
 
     name: str
     sec_per_kimg: float
     sec: float
     """Length of the run in seconds."""
     cost: float | None
-    """Money in the user's currency; None where no price was given."""
+    """Money in the user's currency; None without a price."""
     source: str
+    """Where `sec_per_kimg` is from."""
 
 
 def parse_rent(text: str) -> dict[str, float]:
-    """`"A100=1.9,V100=0.8"`, or `"1.9"` for every card, as prices by the beginning of a card's name."""
+    """Parse `"A100=1.9,V100=0.8"`, or `"1.9"` for every card, into prices by the beginning of a card's name.
+
+    Raises FigmentError for what is not a price, or if no card's name begins like that.
+    """
     prices = {}
     for part in text.split(","):
         name, _, price = part.rpartition("=")
@@ -54,7 +57,9 @@ def parse_rent(text: str) -> dict[str, float]:
         except ValueError:
             prices[name.strip()] = math.nan
         if not 0 <= prices[name.strip()] < math.inf:
-            raise FigmentError(f"--rent {text!r}: must be a price such as 1.9, or A100=1.9,V100=0.8 by card")
+            raise FigmentError(
+                f"--rent {text!r}: must be a price such as 1.9, or prices by card such as A100=1.9,V100=0.8"
+            )
         if not any(card.startswith(name.strip()) for card in CARDS):
             raise FigmentError(f"--rent {text!r}: no card is called {name.strip()}; there are {', '.join(CARDS)}")
     return prices
@@ -64,16 +69,16 @@ def plan(
     data: Path,
     *,
     kimg: float | None = None,
-    watts: float | None = None,  # what this machine draws under load
+    watts: float | None = None,  # power that this machine draws under load
     kwh: float | None = None,  # price of a kilowatt-hour
     rent: dict[str, float] | None = None,  # price of an hour of rented cards, by the beginning of their names
-    device: str | None = None,
-    **given: Any,  # settings of train/config.py
+    device: str | None = None,  # cpu, cuda or cuda:1; None takes the GPU if there is one
+    **given: Any,  # settings of train/config.py; None means unset
 ) -> list[Row]:
-    """This machine by a trial of some steps, then the cards whose figures are published for this resolution."""
+    """Return a row for this machine, from a short trial, and one per card with published figures at this resolution."""
     world = join_world(device)
     dataset = ImageDataset(data)
-    config = plan_run(dataset, world, None, kimg=kimg, **given)
+    config = configure(dataset, world, None, kimg=kimg, **given)
     length = config.schedule.kimg
 
     pace = measure_sec_per_kimg(config, dataset, world)
@@ -90,7 +95,7 @@ def plan(
 
 
 def print_plan(rows: list[Row], kimg: float) -> None:
-    """The rows as a table."""
+    """Print the rows as a table."""
     from rich.console import Console
     from rich.table import Table
 

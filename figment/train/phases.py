@@ -1,0 +1,208 @@
+"""The maths of a training step: the discriminator's phase and the generator's, with plain arguments.
+
+phase = DPhase(players, wasserstein=False, r1_weight=80.0)
+stats = phase({"reals": reals, "z": z, "cutoff": cutoff, ...}, slice(None), 1.0)   # gradients are in d's parameters
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from figment.nets.base import Discriminator, Generator
+from figment.nets.noise import DrawnNoise, Randomness, SharedNoise
+from figment.nets.ops import Backend, use_backend
+from figment.train import losses
+from figment.train.augment import Augment, Draws
+from figment.train.execution import Index, Inputs, Stats, stddev_group
+from figment.train.schedule import PATH_INTERVAL
+
+PATH_BATCH_FRACTION = 2
+"""The path length penalty is computed on 1/2 of the batch (Karras et al. 2019, arXiv 1912.04958, appendix B)."""
+
+FLOAT32 = Backend(channels_last=True, winograd=True)
+"""How a step computes in float32, without fused layers."""
+
+Noise = list[Tensor] | Callable[[Index], SharedNoise] | None
+"""Noise of one generator pass: a map [n, 1, H, W] per layer, or a source of it for some samples; None for no noise."""
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How the layers of a step compute; never what they compute."""
+
+    device: torch.device
+    precision: torch.dtype
+    """Precision of convolutions: float32 or bfloat16."""
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Enter what a whole part runs in: float32 layers and TF32 matmuls; cuDNN convolutions use TF32 by default."""
+        before = torch.get_float32_matmul_precision()
+        if self.device.type == "cuda":
+            torch.set_float32_matmul_precision("high")
+        try:
+            with use_backend(FLOAT32, self.device.type):
+                yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+    def layers(
+        self,
+        double_backward: bool = False,  # True: what runs inside is differentiated twice
+        full_precision: bool = False,  # True: float32, whatever the precision
+    ) -> AbstractContextManager[None]:
+        """Return what one forward pass runs in: its precision, and fused layers on a GPU."""
+        precision = torch.float32 if full_precision else self.precision
+        backend = replace(FLOAT32, precision=precision, fused=True, double_backward=double_backward)
+        return use_backend(backend, self.device.type)
+
+
+@dataclass(frozen=True)
+class Players:
+    """The two networks, and how a step uses them."""
+
+    g: Generator
+    d: Discriminator
+    compute: Compute
+    mixing: bool
+    """Whether a second latent counts from layer `cutoff` on (style mixing)."""
+    augment: Augment | None = None
+    """What D's images pass through; None for no augmentation."""
+
+    def styles(self, inputs: Inputs, index: Index) -> Tensor:
+        """Return the mapped latents of some samples, [n, L, D]."""
+        z = inputs["z"][:, index]  # [2, n, Z]
+        first = self.g.mapping(z[0])
+        if not self.mixing or self.g.num_layers == 1:
+            return first
+        layer = torch.arange(self.g.num_layers, device=z.device)
+        second = layer[None, :] >= inputs["cutoff"][index][:, None]  # [n, L]
+        return torch.where(second[:, :, None], self.g.mapping(z[1]), first)
+
+    def synthesize(self, styles: Tensor, noise: Noise, index: Index) -> Tensor:
+        """Return G's images [n, C, H, W] of the styles [n, L, D] of some samples."""
+        source: Randomness = None
+        if isinstance(noise, list):
+            source = DrawnNoise([maps[index][: len(styles)] for maps in noise])
+        elif noise is not None:
+            source = noise(index)
+        return self.g.synthesis(styles, noise="none" if noise is None else "random", generator=source)
+
+    def augmented(
+        self,
+        images: Tensor,  # [n, C, H, W], the samples `index`
+        draws: Draws | None,  # random numbers of the whole local batch; None for no augmentation
+        index: Index = slice(None),
+    ) -> Tensor:
+        """Return images as D sees them."""
+        if self.augment is None or draws is None:
+            return images
+        return self.augment.apply_draws(images, Draws(*(part[index] for part in draws)))
+
+
+def score_pair(d: Discriminator, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """Return D's logits of two batches [n, C, H, W] from one pass, with the minibatch stddev of each batch alone."""
+    n, group = len(real), d.minibatch_group
+    size = stddev_group(n, group)
+    if not group or stddev_group(2 * n, group) != size:
+        return d(real).float(), d(fake).float()
+
+    # Sample i belongs to group i mod groups: put the reals' groups first in each row, then the fakes'.
+    both = torch.cat([batch.unflatten(0, (size, n // size)) for batch in (real, fake)], 1)  # [size, 2 groups, ...]
+    logits = d(both.flatten(0, 1)).float().unflatten(0, (size, 2 * n // size))
+    real_logits, fake_logits = logits.split(n // size, 1)  # [size, groups, 1]
+    return real_logits.flatten(0, 1), fake_logits.flatten(0, 1)
+
+
+@dataclass(frozen=True)
+class DPhase:
+    """The discriminator's phase: fakes against reals, with the gradient penalty that is due."""
+
+    players: Players
+    wasserstein: bool = False
+    """Whether the loss is the Wasserstein critic's instead of the logistic one."""
+    r1_weight: float = 0.0
+    """Weight of R1 in this step, times the steps it stands for; 0 if it is not due."""
+    gp_weight: float = 0.0
+    """Weight of WGAN-GP's gradient penalty; 0 for none."""
+
+    def __call__(
+        self,
+        inputs: Inputs,  # reals, z, cutoff, noise, augment_real, augment_fake; positions [n] with gp_weight
+        index: Index,
+        share: float,
+    ) -> Stats:
+        """Add the gradients of some samples to D's parameters, and return statistics."""
+        players, compute = self.players, self.players.compute
+        d, r1 = players.d, self.r1_weight > 0
+        with torch.no_grad(), compute.layers():
+            fake = players.synthesize(players.styles(inputs, index), inputs["noise"], index)
+            fake_seen = players.augmented(fake, inputs["augment_fake"], index)
+        real = inputs["reals"][index].detach().requires_grad_(r1)
+
+        # R1 differentiates D twice, in float32; without it both batches share one pass.
+        if r1:
+            with compute.layers(double_backward=True, full_precision=True):
+                real_logits = d(players.augmented(real, inputs["augment_real"], index)).float()
+            with compute.layers():
+                fake_logits = d(fake_seen).float()
+        else:
+            with compute.layers():
+                real_seen = players.augmented(real, inputs["augment_real"], index)
+                real_logits, fake_logits = score_pair(d, real_seen, fake_seen)
+        loss = (losses.critic_loss if self.wasserstein else losses.discriminator_loss)(real_logits, fake_logits)
+        stats = {"loss_d": loss, "sign_real": real_logits.sign().mean(), "sign_fake": fake_logits.sign().mean()}
+
+        if r1:
+            penalty = losses.r1_penalty(real, real_logits).mean()
+            loss = loss + penalty * self.r1_weight
+            stats["r1"] = penalty
+        if self.gp_weight:
+            penalty = losses.gradient_penalty(d, real, fake, inputs["positions"][index], self.gp_weight).mean()
+            loss = loss + penalty
+            stats["gradient_penalty"] = penalty
+        (loss * share).backward()
+        return stats
+
+
+@dataclass(frozen=True)
+class GPhase:
+    """The generator's phase: fakes that D should take for real, with the path length penalty if it is due."""
+
+    players: Players
+    wasserstein: bool = False
+    """Whether the loss is the Wasserstein generator's instead of the logistic one."""
+    path_weight: float = 0.0
+    """Weight of the path length penalty; 0 if it is not due."""
+
+    def __call__(
+        self,
+        inputs: Inputs,  # z, cutoff, noise, augment_fake; directions, path_noise and path_mean with path_weight
+        index: Index,
+        share: float,
+    ) -> Stats:
+        """Add the gradients of some samples to G's parameters, and return statistics and the mean w [D]."""
+        players, compute = self.players, self.players.compute
+        with compute.layers():
+            styles = players.styles(inputs, index)
+            fake = players.synthesize(styles, inputs["noise"], index)
+            logits = players.d(players.augmented(fake, inputs["augment_fake"], index)).float()
+        loss = (losses.critic_generator_loss if self.wasserstein else losses.generator_loss)(logits)
+        (loss * share).backward()
+        stats = {"loss_g": loss, "w_mean": styles.detach()[:, 0].mean(0)}
+        if not self.path_weight:
+            return stats
+
+        with compute.layers(double_backward=True):
+            styles = players.styles(inputs, index)
+            styles = styles[: max(len(styles) // PATH_BATCH_FRACTION, 1)].clone()
+            images = players.synthesize(styles, inputs["path_noise"], index)
+        direction = inputs["directions"][index][: len(styles)]
+        path = losses.path_length(images, styles, inputs["path_mean"], direction, self.path_weight, lagged=True)
+        (path.penalty * (PATH_INTERVAL * share)).backward()
+        return stats | {"path_length": path.lengths.mean(), "path_mean": path.mean}
