@@ -1,15 +1,15 @@
-"""Seconds per 1,000 images beside NVIDIA's PyTorch code: same networks, batch and losses, in one run.
+"""Compare the seconds per 1,000 images with NVIDIA's PyTorch code: same networks, batch and losses, in one run.
 
     git clone https://github.com/NVlabs/stylegan2-ada-pytorch /tmp/ada
     python benchmarks/beside_ada.py /tmp/ada --resolution 64 --batch 8
     git clone https://github.com/NVlabs/stylegan3 /tmp/sg3
     for r in 256 512; do python benchmarks/beside_ada.py /tmp/sg3 --published --resolution $r; done    # on a GPU
 
-`--published` takes the settings of the stylegan3 repository's own table of training speeds (StyleGAN2-ADA rows of
-docs/configs.md): batch, gamma, widths and learning rate by resolution, augmentation, float16 on GPUs. Without it theirs
-computes in float32 and nothing is augmented. Each program is a process of its own, and steps of both alternate. A step
-is weighted for the lazy parts it skips: R1 every 16 steps, path length every 4. figment's precision is what it takes by
-itself: bfloat16 on GPUs and CPUs that multiply matrices of it.
+`--published` uses the settings of the stylegan3 repository's own table of training speeds (StyleGAN2-ADA rows of
+docs/configs.md): batch, gamma, channels and learning rate by resolution, augmentation, float16 on GPUs. Without it,
+theirs runs in float32, and nothing is augmented. Each program has its own process, and their steps alternate. Steps
+with lazy regularizers count by their share: R1 every 16 steps, path length every 4. figment uses its default
+precision: bfloat16 on GPUs, and on CPUs with fast bfloat16 matrix products.
 """
 
 from __future__ import annotations
@@ -43,14 +43,16 @@ PUBLISHED: dict[int, tuple[int, float, int, float]] = {
     1024: (4,  52.43,  32768, 0.002),
 }
 # fmt: on
+SPIN_COUNT = "20000"
+"""GOMP_SPINCOUNT that the command line sets."""
 Step = Callable[[bool, bool], None]
 """One step of training: with R1, with path length."""
 Share = Callable[[float], float | None]
-"""The share of the machine's ceiling at so many seconds per 1,000 images."""
+"""Utilization at a speed in seconds per 1,000 images."""
 
 
 def ours(options: argparse.Namespace, images: torch.Tensor, device: torch.device) -> tuple[Step, Share]:
-    """figment's step, and what share of the ceiling it reaches."""
+    """Return figment's step, and its utilization of the device's peak matmul speed."""
     config = resolve(
         Path("x"),
         "x",
@@ -79,7 +81,7 @@ def ours(options: argparse.Namespace, images: torch.Tensor, device: torch.device
 
 
 def theirs(options: argparse.Namespace, images: torch.Tensor, device: torch.device) -> tuple[Step, Share]:
-    """Their step; what it reaches of the ceiling is not counted."""
+    """Return their step; its utilization is not measured."""
     program = Theirs(
         options.theirs,
         device,
@@ -104,9 +106,9 @@ PROGRAMS = {"figment": ours, "theirs": theirs}
 
 
 def work(name: str, options: argparse.Namespace, pipe: Any) -> None:
-    """One of the two programs: answers each step asked for with its seconds, and their pace with memory and share."""
+    """Run one program: answer each requested step with its seconds, and the final speed with memory and utilization."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.backends.cudnn.benchmark = name == "theirs"  # as each has it
+    torch.backends.cudnn.benchmark = name == "theirs"  # each program's own setting
     data = np.random.default_rng(0).integers(0, 256, (64, 3, options.resolution, options.resolution), np.uint8)
     step, share = PROGRAMS[name](options, torch.from_numpy(data), device)
     while isinstance(flags := pipe.recv(), tuple):
@@ -122,34 +124,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("theirs", type=Path, help="a checkout of stylegan2-ada-pytorch or stylegan3")
     parser.add_argument("--resolution", type=int, default=64)
-    parser.add_argument("--published", action="store_true", help="the settings of the published table")
+    parser.add_argument("--published", action="store_true", help="use the settings of the published table")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--gamma", type=float, default=0.1)
     parser.add_argument("--lr", type=float, default=0.0025)
     parser.add_argument("--channel-base", type=int, default=16384)
     parser.add_argument("--path-weight", type=float, default=2.0)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), help="figment's")
-    parser.add_argument("--same-threads", action="store_true", help="let theirs wait for threads as figment does")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="figment's precision (default: what it picks)")
+    parser.add_argument("--same-threads", action="store_true", help="let theirs wait for threads like figment")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     if options.published:
         if options.resolution not in PUBLISHED:
-            parser.error(f"--resolution {options.resolution}: published are {', '.join(map(str, PUBLISHED))}")
+            parser.error(f"--resolution {options.resolution}: must be one of {', '.join(map(str, PUBLISHED))}")
         options.batch, options.gamma, options.channel_base, options.lr = PUBLISHED[options.resolution]
 
-    # The two programs, each waiting for its turn.
+    # Start the two programs. The command line sets GOMP_SPINCOUNT for figment; theirs has OpenMP's default.
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     context = multiprocessing.get_context("spawn")
     pipes = {}
     for name in PROGRAMS:
         pipes[name], end = context.Pipe()
         context.Process(target=work, args=(name, options, end), daemon=True).start()
-        end.close()  # so that a program that dies ends this one too
+        end.close()  # so that recv() raises EOFError if the program dies
         if not options.same_threads:
-            os.environ.pop("GOMP_SPINCOUNT", None)  # set by figment for itself
+            os.environ.pop("GOMP_SPINCOUNT", None)
 
-    # Plain steps, steps with path length, steps with both: each kind in turns, after some that warm up.
+    # Plain steps, steps with path length, steps with both: each kind in turn, after a warm-up.
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    warm_up = warm_up_runs(device) + (device.type == "cuda")  # on a GPU the counted steps don't count
+    warm_up = warm_up_runs(device) + (device.type == "cuda")  # counting FLOPs runs without CUDA graphs
     kinds = {"plain": (False, False), "path": (False, True), "both": (True, True)}
     times: dict[tuple[str, str], list[float]] = {}
     for round_ in range(options.rounds + warm_up):
@@ -162,7 +165,7 @@ def main() -> None:
 
     print(
         f"{describe_device(device)}, {options.resolution}px, batch {options.batch}, figment in "
-        f"{options.precision or 'its own precision'} beside {options.theirs.name}"
+        f"{options.precision or 'its default precision'} beside {options.theirs.name}"
     )
     pace = {}
     for name, pipe in pipes.items():

@@ -1,9 +1,9 @@
-"""Kill a training at random moments of its checkpointing, and see that it always goes on from a whole checkpoint.
+"""Kill training at random moments while it writes checkpoints, and check that it always resumes from an intact one.
 
     python benchmarks/kill_checkpoint.py --kills 50
 
-A tiny network writes a checkpoint after every step, so most of the time is checkpointing. After each SIGKILL the newest
-checkpoint that can be read must be no older than one tick before the last line that the run printed.
+A tiny network writes a checkpoint after every step, so most of the time is spent on checkpoints. After each SIGKILL the
+newest readable checkpoint must be at most one tick older than the last line that the run printed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BATCH = 4
 
 
 def command(data: Path, runs: Path, resume: bool) -> list[str]:
-    """Start or go on with a run that writes a checkpoint of some megabytes after every step."""
+    """Return the command that starts or resumes a run with a checkpoint of a few megabytes after every step."""
     begin = [sys.executable, "-m", "figment", "train"]
     if resume:
         return [*begin, "--resume", "-o", str(runs)]
@@ -66,7 +66,7 @@ def main() -> None:
         data, runs = folder / "heads.zip", folder / "runs"
         pack(folder / "in", data, resolution=16)
 
-        passed_over = 0
+        damaged = 0
         for kill in range(options.kills):
             process = subprocess.Popen(command(data, runs, kill > 0), stdout=subprocess.PIPE, text=True)
             assert process.stdout is not None
@@ -80,13 +80,13 @@ def main() -> None:
             run = next(runs.iterdir())
             config = read_config(run / "config.json")
             state = new_state(config, torch.device("cpu"))
-            passed_over += len(load_newest(run, state, torch.device("cpu")))
+            damaged += len(load_newest(run, state, torch.device("cpu")))
             last = max(ticks, default=0.0)
             if state.nimg / 1000 < last - 0.05 - BATCH / 1000:  # kimg are printed to 0.1
                 sys.exit(f"kill {kill}: the last line said {last} kimg, the checkpoint has {state.nimg / 1000}")
         print(
-            f"{options.kills} kills: always a whole checkpoint, none older than a tick; "
-            f"{passed_over} damaged files passed over; {state.nimg / 1000:.2f} kimg reached"
+            f"{options.kills} kills: always an intact checkpoint, none older than a tick; "
+            f"{damaged} damaged files skipped; {state.nimg / 1000:.2f} kimg reached"
         )
 
 

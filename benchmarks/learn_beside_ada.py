@@ -1,13 +1,13 @@
-"""What the same minutes teach: 64x64 on 2,000 DiceBear `adventurer` heads, beside the stylegan2-ada PyTorch code.
+"""Compare what figment and stylegan2-ada-pytorch learn in equal time: 64x64, 2,000 DiceBear `adventurer` heads.
 
     git clone https://github.com/NVlabs/stylegan2-ada-pytorch /tmp/ada
     python benchmarks/learn_beside_ada.py /tmp/ada -o learn --minutes 20 --seeds 0 1 2
-    python benchmarks/learn_beside_ada.py /tmp/ada -o learn --minutes 0      # the table of what is there so far
+    python benchmarks/learn_beside_ada.py /tmp/ada -o learn --minutes 0      # only print the table so far
 
-Each program trains from nothing for the same time by the clock, one after the other, with what it does by itself on
-such a machine: figment with its `cpu` preset, theirs with its `auto` settings (batch 32, ADA with bgc), their networks,
-loss, augmentation and steps as they are. Both draw 2,000 characters with the averaged generator, untruncated, which are
-scored by FD-heads against the 2,000 heads. Each training is a process of its own; one that is done is not done again.
+Both programs train from random weights for the same wall-clock time, one after the other, with their own defaults:
+figment with its `cpu` preset, theirs with its `auto` settings (batch 32, ADA with bgc) and unmodified networks, loss,
+augmentation and steps. Both draw 2,000 characters with the averaged generator, without truncation, which are scored by
+FD-heads against the 2,000 heads. Each training runs in its own process; a finished one is not repeated.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ HEADS, FAKES, SIDE, SEED = 2000, 2000, 64, 500_000
 
 
 def heads(folder: Path) -> np.ndarray:
-    """The data: uint8 [2000, 3, 64, 64], also as PNGs in `folder`."""
+    """Return the data, uint8 [2000, 3, 64, 64], and write it as PNGs to `folder`."""
     cache = folder.parent / "heads.npy"
     if not cache.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def heads(folder: Path) -> np.ndarray:
 
 
 def figment(images: np.ndarray, seed: int, sec: float, _: Path) -> tuple[Any, float]:
-    """figment's step until the time is over: the fakes' maker, and kimg shown."""
+    """Train figment for `sec` seconds; return what draws its fakes, and the kimg shown."""
     config = resolve(Path("x"), "x", SIDE, 3, preset="cpu", seed=seed)
     world = join_world("cpu")
     trainer, started = (
@@ -75,7 +75,7 @@ def figment(images: np.ndarray, seed: int, sec: float, _: Path) -> tuple[Any, fl
 
 
 def stylegan2_ada(images: np.ndarray, seed: int, sec: float, code: Path) -> tuple[Any, float]:
-    """Their training step as their loop runs it, with what its `auto` picks for one device at 64 pixels."""
+    """Train theirs as its own loop does, with what its `auto` picks for one device at 64 pixels."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     batch, target = 32, 0.6
@@ -96,7 +96,7 @@ def stylegan2_ada(images: np.ndarray, seed: int, sec: float, code: Path) -> tupl
         real = torch.from_numpy(images[rng.integers(len(images), size=batch)]).float() / 127.5 - 1
         flip = torch.from_numpy(rng.random(batch) < 0.5)[:, None, None, None]
 
-        # The average ramps up, and the strength of augmentation moves every four steps.
+        # The EMA ramps up, and the strength of the augmentation changes every four steps.
         shown += batch
         half_life = min(batch * 10 / 32 * 1000, shown * 0.05)
         program.step(
@@ -122,7 +122,7 @@ PROGRAMS = {"figment": figment, "stylegan2-ada": stylegan2_ada}
 
 @torch.no_grad()
 def write_fakes(make: Any, z_dim: int, folder: Path) -> None:
-    """2,000 characters as PNGs, and a grid of the first ones."""
+    """Write 2,000 characters as PNGs, and a grid of the first ones."""
     keep_freed_memory()
     randomness = torch.Generator().manual_seed(12345)
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,21 +136,23 @@ def write_fakes(make: Any, z_dim: int, folder: Path) -> None:
 
 @contextmanager
 def waiting_as(name: str) -> Iterator[None]:
-    """Processes started inside wait for threads as the program does by itself: figment shortens that when imported."""
-    spin = os.environ.pop("GOMP_SPINCOUNT")
+    """Let processes started inside wait for threads as the program does: figment's command line shortens that."""
+    before = os.environ.pop("GOMP_SPINCOUNT", None)
     if name == "figment":
-        os.environ["GOMP_SPINCOUNT"] = spin
+        os.environ["GOMP_SPINCOUNT"] = before or "20000"
     yield
-    os.environ["GOMP_SPINCOUNT"] = spin
+    os.environ.pop("GOMP_SPINCOUNT", None)
+    if before is not None:
+        os.environ["GOMP_SPINCOUNT"] = before
 
 
 def learn(name: str, seed: int, options: argparse.Namespace) -> None:
-    """Train one program with one seed, and leave its fakes and how much it was shown."""
+    """Train one program with one seed; write its fakes and the kimg shown."""
     images = heads(options.output / "real")
     (make, z_dim), kimg = PROGRAMS[name](images, seed, options.minutes * 60, options.theirs)
     write_fakes(make, z_dim, options.output / f"{name}-{seed}")
-    told = {"minutes": options.minutes, "kimg": kimg}
-    (options.output / f"{name}-{seed}.json").write_text(json.dumps(told))
+    summary = {"minutes": options.minutes, "kimg": kimg}
+    (options.output / f"{name}-{seed}.json").write_text(json.dumps(summary))
     print(f"{name}, seed {seed}: {kimg:.1f} kimg in {options.minutes:g} minutes", flush=True)
 
 
@@ -180,9 +182,9 @@ def main() -> None:
         for done in sorted(options.output.glob(f"{name}-*.json")):
             result = score(done.with_suffix(""), real, images=FAKES)
             rows.append(result.distance)
-            told = json.loads(done.read_text())
+            summary = json.loads(done.read_text())
             print(
-                f"{done.stem:<18} {told['kimg']:7.1f} kimg   FD-heads {result.distance:8.3f}   precision "
+                f"{done.stem:<18} {summary['kimg']:7.1f} kimg   FD-heads {result.distance:8.3f}   precision "
                 f"{result.precision:.3f}   recall {result.recall:.3f}",
                 flush=True,
             )

@@ -1,11 +1,11 @@
-"""NVIDIA's StyleGAN2 training as it is, out of a checkout of stylegan2-ada-pytorch or stylegan3, for comparisons.
+"""NVIDIA's unmodified StyleGAN2 training, from a checkout of stylegan2-ada-pytorch or stylegan3, for comparisons.
 
     theirs = Theirs(Path("/tmp/ada"), device, resolution=64, batch=8, channel_base=16384, gamma=0.1)
     theirs.step(real, r1=True, path=False)
 
 Their networks, loss and augmentation run unchanged, as their training loop calls them (stylegan3's with
-`--cfg=stylegan2`), without labels. On a GPU their extensions want a compiler: without one stylegan2-ada-pytorch warns
-and takes its plain PyTorch operations, and stylegan3 fails. Their code is under a non-commercial licence and no part of
+`--cfg=stylegan2`), without labels. On a GPU their extensions need a compiler: without one, stylegan2-ada-pytorch warns
+and uses plain PyTorch operations, and stylegan3 fails. Their code has a non-commercial license and is not part of
 figment.
 """
 
@@ -37,11 +37,11 @@ KINDS = (
     "hue",
     "saturation",
 )
-"""What their `bgc` augments."""
+"""The augmentations of their `bgc`."""
 
 
 class Theirs:
-    """Generator, discriminator, average and optimizers of their program."""
+    """Generator, discriminator, EMA and optimizers of their program."""
 
     def __init__(
         self,
@@ -54,17 +54,19 @@ class Theirs:
         gamma: float,
         path_weight: float = 2.0,
         lr: float = 0.0025,
-        lazy_rates: bool = True,  # Adam's settings corrected for the lazy phases, as their loop does
+        lazy_rates: bool = True,  # correct Adam's settings for lazy regularization, as their loop does
         augment: bool = False,  # their pipeline, at p = 0
-        half: bool = False,  # float16 in the four largest levels, their default on GPUs
+        half: bool = False,  # float16 at the four highest resolutions, their default on GPUs
     ) -> None:
         sys.path.insert(0, str(code))
-        sys.modules.setdefault("pkg_resources", types.SimpleNamespace(parse_version=parse))  # gone from setuptools
+        sys.modules.setdefault("pkg_resources", types.SimpleNamespace(parse_version=parse))  # removed from setuptools
         warnings.filterwarnings("ignore", ".*gradfix not supported.*")
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # as their loops have it
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # as in their loops
         load = torch.utils.cpp_extension.load
 
-        def load_by_name(name: str, **more: Any) -> Any:  # they import what they loaded, which torch knew once
+        def load_by_name(
+            name: str, **more: Any
+        ) -> Any:  # they import what they loaded; older versions of torch allowed that
             sys.modules[name] = load(name=name, **more)
             return sys.modules[name]
 
@@ -78,10 +80,10 @@ class Theirs:
         from training.augment import AugmentPipe
         from training.loss import StyleGAN2Loss
 
-        conv2d_gradfix.enabled = grid_sample_gradfix.enabled = True  # as their loops have it, where torch lets them
+        conv2d_gradfix.enabled = grid_sample_gradfix.enabled = True  # as in their loops, if this torch supports it
 
         shared: dict[str, Any] = {"c_dim": 0, "img_resolution": resolution, "img_channels": 3}
-        levels = {
+        blocks = {
             "channel_base": channel_base,
             "channel_max": 512,
             "num_fp16_res": 4 if half else 0,
@@ -92,10 +94,10 @@ class Theirs:
             z_dim=512,
             w_dim=512,
             mapping_kwargs={"num_layers": 2},
-            **(levels | more if sg3 else {"synthesis_kwargs": levels}),
+            **(blocks | more if sg3 else {"synthesis_kwargs": blocks}),
             **shared,
         )
-        d = Discriminator(**levels, epilogue_kwargs={"mbstd_group_size": 4}, **shared)
+        d = Discriminator(**blocks, epilogue_kwargs={"mbstd_group_size": 4}, **shared)
         g, d = g.to(device).train().requires_grad_(False), d.to(device).train().requires_grad_(False)
         self.average = copy.deepcopy(g).eval()
         self.augment = None
@@ -129,7 +131,7 @@ class Theirs:
         path: bool,  # with the path length phase
         beta: float = 0.999,  # weight of the old average
     ) -> None:
-        """One step: Gmain, Greg, Dmain, Dreg, then the average."""
+        """Take one step: Gmain, Greg, Dmain, Dreg, then the EMA."""
         self._phase("Gmain", real, 1)
         if path and self.path_weight:
             self._phase("Greg", real, PATH_EVERY)
@@ -143,7 +145,7 @@ class Theirs:
                 mean.copy_(value)
 
     def _phase(self, name: str, real: torch.Tensor, gain: int) -> None:
-        """Gradients of one phase, cleaned of what is no number, and a step of Adam."""
+        """Compute the gradients of one phase, replace NaN and infinity, and take a step of Adam."""
         net, adam = self.nets[name[0]], self.adam[name[0]]
         net.requires_grad_(True)
         adam.zero_grad(set_to_none=True)

@@ -1,0 +1,1 @@
+"""Training of generators: from a packed data set to a run with checkpoints and a model file."""

@@ -1,11 +1,11 @@
-"""The share of the ceiling: counted while a run trains, without changing it."""
+"""Operations, utilization and speed: counted while a run trains, without changing it."""
 
 import dataclasses
 
 import pytest
 import torch
 
-from figment.train.cost.throughput import FlopCounter, Utilization, peak_matmul_gflops
+from figment.train.cost.throughput import FlopCounter, Utilization, measure_sec_per_kimg, peak_matmul_gflops
 from tests.train.conftest import make_trainer
 
 
@@ -32,11 +32,15 @@ def test_each_kind_of_step_is_counted_once_and_the_share_follows_from_the_pace(t
     assert utilization.share(2.0) == pytest.approx(utilization.share(1.0) / 2)
 
 
-def test_there_is_no_share_before_all_kinds_were_seen_or_where_networks_grow(tiny, world):
+def test_there_is_no_share_before_all_kinds_were_seen_or_if_networks_grow(tiny, world):
     assert Utilization(tiny, world).share(1.0) is None
     growing = dataclasses.replace(tiny, schedule=dataclasses.replace(tiny.schedule, growing=True))
     assert Utilization(growing, world).share(1.0) is None
 
 
-def test_the_ceiling_is_a_speed():
+def test_a_trial_measures_a_speed(tiny, dataset, world):
+    assert 0 < measure_sec_per_kimg(tiny, dataset, world) < 1000
+
+
+def test_the_peak_is_a_speed():
     assert peak_matmul_gflops(torch.device("cpu"), torch.float32, 0.0) > 0
