@@ -116,9 +116,9 @@ def bench(
 ) -> None:
     """Measure where the time of a training step goes, and its share of the machine's peak throughput."""
     from figment.base.device import join_world
+    from figment.train.config import resolve
     from figment.train.cost.bench import bench as run_bench
     from figment.train.cost.bench import print_bench
-    from figment.train.config import resolve
 
     world = join_world(device)
     config = resolve(
