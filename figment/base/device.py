@@ -130,7 +130,7 @@ def describe_device(device: torch.device) -> str:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has finished its work; a CPU always has."""
+    """Wait until a GPU has finished its queued work; do nothing for a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 

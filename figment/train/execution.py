@@ -1,4 +1,4 @@
-"""How a part of a training step runs: in micro-batches if memory is short, as a CUDA graph on a GPU.
+"""Execution of the parts of a training step: in micro-batches if memory is short, as CUDA graphs on a GPU.
 
     executor = Executor(log=print)
     stats = executor.run(Part("D", work, inputs, d, batch=32, group=4), sizes={})
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,8 +26,10 @@ from torch.utils._pytree import tree_flatten, tree_map
 from figment.base.device import is_out_of_memory
 from figment.base.errors import FigmentError
 
+logger = logging.getLogger(__name__)
+
 WARM_UP_RUNS = 2
-"""Times that a part runs as it is, while cuDNN and Triton choose their kernels, before it is captured."""
+"""Plain runs of a part, in which cuDNN and Triton choose their kernels, before it is captured."""
 CAPTURE_TOLERANCE = 0.05
 """Largest accepted relative difference between a captured part and the plain one; the order of sums changes less."""
 
@@ -35,15 +38,11 @@ Index = Tensor | slice
 Inputs = dict[str, Any]
 """Tensors, by name or in lists and tuples; None stays None."""
 Stats = dict[str, Tensor]
-"""Statistics by name, each []."""
+"""Statistics by name, [] each, and G's mean w [D]."""
 Work = Callable[[Inputs, Index, float], Stats]
 """Forward and backward of some samples, which are that share of the batch; returns means over them."""
 Log = Callable[[str], None]
 """Takes one line for people."""
-
-
-def no_log(line: str) -> None:
-    """Discard a line."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Executor:
     def __init__(
         self,
         capture: bool = True,  # False: never capture CUDA graphs
-        log: Log = no_log,
+        log: Log = logger.warning,
     ) -> None:
         self.log = log
         self.graphs = Graphs(enabled=capture, log=log)
@@ -138,7 +137,7 @@ class MicroBatches:
         batch: int,  # samples of this rank
         group: int = 4,  # of D's minibatch stddev; 1 if there is none, 0 for the whole batch
         size: int | None = None,  # most samples at once, as found earlier; None: all
-        log: Log = no_log,
+        log: Log = logger.warning,
     ) -> None:
         self.batch, self.group, self.size, self.log = batch, group, min(size or batch, batch), log
 
@@ -275,7 +274,7 @@ class Graphs:
     def __init__(
         self,
         enabled: bool = True,
-        log: Log = no_log,
+        log: Log = logger.warning,
         recorder: GraphRecorder | None = None,  # None: CUDA's
     ) -> None:
         self.enabled, self.log = enabled, log

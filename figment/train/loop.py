@@ -29,7 +29,6 @@ from figment.score.monitor import best_kimg
 from figment.train.config import TrainConfig
 from figment.train.cost.throughput import Utilization
 from figment.train.reporters import Meter, Reporter
-from figment.train.schedule import schedule_at
 from figment.train.state import State, checkpoints, load_newest, new_state, save_checkpoint
 from figment.train.trainer import Trainer
 
@@ -81,8 +80,10 @@ def train(
     on_tick: OnTick = lambda state: None,
 ) -> bool:
     """Train until `kimg`; return False if a signal ended it early, with a checkpoint written."""
-    with Reporter(run, config.schedule, world) as reporter, Stop() as stop:
-        return Loop(config, run, dataset, reporter).run(stop, on_tick)
+    with Reporter(run, config.schedule, world) as reporter:
+        loop = Loop(config, run, dataset, reporter)
+        with Stop() as stop:
+            return loop.run(stop, on_tick)
 
 
 class Loop:
@@ -100,7 +101,7 @@ class Loop:
         self.state = new_state(config, world.device, init=not checkpoints(folder))
         self._begin()
         images = hold_images(dataset, world.device)
-        self.trainer = Trainer(config, self.state, images, world, log=reporter.say)
+        self.trainer = Trainer(config, self.state, images, world, log=reporter.warn)
         self.rollbacks = 0
 
     def run(self, stop: Stop, on_tick: OnTick) -> bool:
@@ -128,7 +129,8 @@ class Loop:
             else:
                 state.history.append(row)
                 fakes = self._publish()
-                reporter.tick(row, fakes, utilization.share(row["sec_per_kimg"]))
+                share = utilization.share(row["sec_per_kimg"]) if world.is_main else None
+                reporter.tick(row, fakes, share)
                 collapsed = stop.interrupting(lambda: on_tick(state))
                 stopped = stopped or world.any(stop.asked)
                 if world.any(bool(collapsed)):
@@ -143,8 +145,7 @@ class Loop:
 
     def _next_tick(self) -> int:
         """Return the number of images at which the current tick ends."""
-        tick = schedule_at(self.config, self.state.nimg, self.world.size).tick_kimg
-        return round((self._last_tick_kimg() + tick) * 1000)
+        return round((self._last_tick_kimg() + self.trainer.now.tick_kimg) * 1000)
 
     def _last_tick_kimg(self) -> float:
         """Return the kimg of the last tick, or of the start."""

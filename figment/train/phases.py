@@ -41,7 +41,7 @@ class Compute:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Enter what a whole part runs in: float32 layers and TF32 matmuls; cuDNN convolutions use TF32 by default."""
+        """Set how a whole part computes: float32 layers, and TF32 matmuls (cuDNN convolutions use TF32 by default)."""
         before = torch.get_float32_matmul_precision()
         if self.device.type == "cuda":
             torch.set_float32_matmul_precision("high")
@@ -56,7 +56,7 @@ class Compute:
         double_backward: bool = False,  # True: what runs inside is differentiated twice
         full_precision: bool = False,  # True: float32, whatever the precision
     ) -> AbstractContextManager[None]:
-        """Return what one forward pass runs in: its precision, and fused layers on a GPU."""
+        """Return the context of one forward pass: convolutions in `precision`, and fused layers on a GPU."""
         precision = torch.float32 if full_precision else self.precision
         backend = replace(FLOAT32, precision=precision, fused=True, double_backward=double_backward)
         return use_backend(backend, self.device.type)
@@ -72,7 +72,7 @@ class Players:
     mixing: bool
     """Whether a second latent counts from layer `cutoff` on (style mixing)."""
     augment: Augment | None = None
-    """What D's images pass through; None for no augmentation."""
+    """Augmentation of the images that D sees; None for none."""
 
     def styles(self, inputs: Inputs, index: Index) -> Tensor:
         """Return the mapped latents of some samples, [n, L, D]."""

@@ -62,7 +62,7 @@ class Meter:
 
 
 class Reporter:
-    """Reports a run's progress. Only the main rank has one that is enabled; the others' does nothing."""
+    """Reports a run's progress. Ranks other than the main one print warnings only and write nothing."""
 
     def __init__(
         self,
@@ -91,6 +91,10 @@ class Reporter:
         """Print one line for people."""
         if self.enabled:
             say(line)
+
+    def warn(self, line: str) -> None:
+        """Print one line for people, on any rank."""
+        say(line)
 
     def begin(
         self,

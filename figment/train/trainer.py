@@ -19,7 +19,7 @@ from figment.pack.readahead import ReadAhead
 from figment.pack.sampler import EndlessSampler
 from figment.train.augment import AdaController, Augment, Draws
 from figment.train.config import TrainConfig
-from figment.train.execution import Executor, Index, Inputs, Log, Part, Stats, no_log
+from figment.train.execution import Executor, Index, Inputs, Log, Part, Stats, logger
 from figment.train.phases import Compute, DPhase, GPhase, Noise, Players
 from figment.train.schedule import Due, Moment, due_regularizers, fade_reals, layers_changed, schedule_at
 from figment.train.state import State, step_randomness
@@ -54,7 +54,7 @@ class Trainer:
         state: State,
         images: Tensor | ReadAhead,  # the data, uint8 [N, C, H, W]
         world: World,
-        log: Log = no_log,  # takes one line if memory runs out or CUDA graphs fail
+        log: Log = logger.warning,  # takes one line when memory runs out or CUDA graphs fail
     ) -> None:
         self.config, self.state, self.images, self.world = config, state, images, world
         recipe = config.recipe
