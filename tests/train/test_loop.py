@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import figment
-from figment.base.device import cpu_has
+from figment.base.device import has_fast_bf16
 from figment.base.errors import FigmentError
 from figment.pack.dataset import ImageDataset
 from figment.train import loop
@@ -165,7 +165,7 @@ def test_a_disk_that_fills_up_leaves_a_run_that_goes_on(tiny, dataset, world, tm
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_forty_steps_equal_twentythree_and_the_rest_bit_for_bit(tmp_path, dataset, world, monkeypatch, precision):
     """With augmentation, path length, noise and mixing: every weight, statistic and grid."""
-    if precision == "bf16" and not (cpu_has("amx_bf16") or cpu_has("avx512_bf16")):
+    if precision == "bf16" and not has_fast_bf16("cpu"):
         pytest.skip("bfloat16 is slow on this processor: minutes")
     settings = TINY | {
         "augment": "ada",
