@@ -1,1 +1,1 @@
-"""Heads: the detector, its training and scoring, and the crop stage."""
+"""The head detector, its training and evaluation, and the crop stage."""

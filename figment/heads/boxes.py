@@ -1,8 +1,8 @@
-"""Files of boxes: figment's boxes.json, COCO, and folders of YOLO labels, in and out.
+"""Read and write boxes: figment's boxes.json, COCO, and folders of YOLO labels.
 
-{"relative/path.png": [[x0, y0, x1, y1, score], ...], ...}        boxes.json; the score may be missing
+{"relative/path.png": [[x0, y0, x1, y1, score], ...], ...}        boxes.json; the score is optional
 boxes.coco.json                                                   COCO: boxes are [x, y, width, height]
-labels/relative/path.txt                                          YOLO: class, centre and size as shares
+labels/relative/path.txt                                          YOLO: class, center and size, relative to the image
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ from figment.base.files import list_files, need_folder, read_json, write_json, w
 from figment.base.pixels import open_image
 
 Boxes = Mapping[str, Sequence[Sequence[float]]]
-"""Relative path of each picture -> [x0, y0, x1, y1] or [x0, y0, x1, y1, score] of each head, in its pixels."""
+"""Boxes [x0, y0, x1, y1] or [x0, y0, x1, y1, score] in pixels by the relative path of the image."""
 Sizes = Mapping[str, tuple[int, int]]
-"""Relative path of each picture -> its width and height."""
+"""Width and height by the relative path of the image."""
 
 
 def read_boxes(
     path: Path,  # a boxes.json, a COCO file or a folder of YOLO labels
-    pictures: Path | None = None,  # the pictures, whose sizes YOLO's shares need; None: not given
+    pictures: Path | None = None,  # folder of the images, whose sizes YOLO labels need
 ) -> dict[str, list[list[float]]]:
-    """The boxes of every picture in `path`, whatever its format; raises FigmentError that names the file."""
+    """Return the boxes of every image in `path`, in any of the formats; raises FigmentError that names the file."""
     if path.is_dir():
         if pictures is None:
-            raise FigmentError(f"{path}: a folder of YOLO labels needs --pictures, for they are shares of their sizes")
+            raise FigmentError(
+                f"{path}: a folder of YOLO labels needs --pictures, since they are relative to the image's size"
+            )
         return from_yolo(path, pictures)
     value = read_json(path)
     try:
@@ -44,11 +46,11 @@ def read_boxes(
 
 
 def write_boxes(
-    path: Path,  # x.coco.json: COCO; another .json: boxes.json; anything else: a folder of YOLO labels
+    path: Path,  # COCO for x.coco.json, boxes.json for another .json, else a folder of YOLO labels
     boxes: Boxes,
     sizes: Sizes,
 ) -> None:
-    """Write boxes in the format that the name asks for."""
+    """Write boxes in the format that the name implies; raises FigmentError for another ending."""
     if path.name.endswith(".coco.json"):
         write_json(path, to_coco(boxes, sizes))
     elif path.suffix == ".json":
@@ -63,7 +65,7 @@ def write_boxes(
 
 
 def to_coco(boxes: Boxes, sizes: Sizes) -> dict[str, Any]:
-    """A COCO data set with one category, `head`; its boxes are [x, y, width, height], scores are kept where known."""
+    """Return a COCO data set with the category `head`: boxes are [x, y, width, height], known scores are kept."""
     images = [
         {"id": i, "file_name": name, "width": sizes[name][0], "height": sizes[name][1]}
         for i, name in enumerate(boxes, 1)
@@ -84,7 +86,7 @@ def to_coco(boxes: Boxes, sizes: Sizes) -> dict[str, Any]:
 
 
 def from_coco(value: dict[str, Any]) -> dict[str, list[list[float]]]:
-    """The boxes of a COCO file: those of its category `head`, or of all where it has none of that name."""
+    """Return the boxes of a COCO file: those of the category `head`, or all boxes if it has no such category."""
     names = {image["id"]: image["file_name"] for image in value["images"]}
     wanted = {category["id"] for category in value.get("categories", ()) if category["name"].lower() == "head"}
     boxes: dict[str, list[list[float]]] = {name: [] for name in names.values()}
@@ -100,7 +102,7 @@ def from_coco(value: dict[str, Any]) -> dict[str, list[list[float]]]:
 
 
 def to_yolo(folder: Path, boxes: Boxes, sizes: Sizes) -> None:
-    """One text file a picture, a line a box: class 0, centre x, centre y, width, height, and the score where known."""
+    """Write one text file per image, one line per box: class 0, center x and y, width, height, and any score."""
     for name, found in boxes.items():
         width, height = sizes[name]
         lines = []
@@ -112,10 +114,13 @@ def to_yolo(folder: Path, boxes: Boxes, sizes: Sizes) -> None:
 
 
 def from_yolo(
-    folder: Path,  # x.txt for each picture x.png
-    pictures: Path,
+    folder: Path,  # x.txt for each image x.png
+    pictures: Path,  # folder of the images
 ) -> dict[str, list[list[float]]]:
-    """The boxes in a folder of YOLO labels, of every class; a picture without a file has no labels and is left out."""
+    """Return the boxes of all classes in a folder of YOLO labels; images without a label file are left out.
+
+    Raises FigmentError for damaged lines, or if no image has a label file.
+    """
     need_folder(pictures, "--pictures")
     boxes: dict[str, list[list[float]]] = {}
     for picture in list_files(pictures):

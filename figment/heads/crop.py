@@ -1,4 +1,4 @@
-"""The crop stage: every picture of a folder read, its heads found and cut out, and a catalog row for each.
+"""The crop stage: read every image of a folder, cut out its heads, and write a catalog row for each.
 
 figment crop pictures/ -o heads/
 """
@@ -12,7 +12,6 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -25,73 +24,81 @@ from figment.base.pixels import open_image, write_png
 from figment.base.progress import track
 from figment.base.records import Head, Picture
 from figment.heads.describe import Describer, open_describer
-from figment.heads.detect import SHIPPED, THRESHOLD, Finder, list_pictures, open_detector
+from figment.heads.detect import THRESHOLD, Finder, list_pictures, open_detector
+from figment.heads.network import SHIPPED
 from figment.heads.squares import cut_square, square_around
 
 _Rows = tuple[Picture, list[Head], list[dict[str, float | str]]]
-"""A picture's row, its heads' and their measures."""
+"""The rows of an image and its heads, and the measures of each head."""
 MARGIN = 0.25
 """Room around a head on each side, as a share of its longer side."""
 LARGEST = 1024
-"""Crops larger than this side are scaled down to it."""
+"""Largest side of a crop in pixels; larger ones are scaled down."""
 
 
 @dataclass(frozen=True)
 class CropSummary:
-    """What the crop stage found."""
+    """Result of the crop stage."""
 
     pictures: int
-    """Files below the pictures folder."""
+    """Files below the folder."""
     unchanged: int
-    """Of these, the ones that an earlier run with the same settings had done."""
+    """Files that an earlier call with the same settings has processed."""
     heads: int
-    """Heads cut out of these pictures, now or earlier."""
+    """Heads cut out of these files, now or earlier."""
     empty: int
-    """Pictures without a head."""
+    """Images without a head."""
     bad: dict[str, int] = field(default_factory=dict)
-    """Files that are no usable picture, by reason."""
+    """Number of files that are no usable image, by reason."""
 
     def line(self) -> str:
-        """One line for people."""
+        """Return a summary in one line."""
         bad = ", ".join(f"{count} {reason}" for reason, count in sorted(self.bad.items())) or "none"
         return f"{self.heads} heads in {self.pictures} files; {self.empty} without a head; not usable: {bad}"
 
 
 @dataclass(frozen=True)
-class _Job:
-    """What a worker needs to know of the run."""
+class _Settings:
+    """What decides which heads are cut out, and how."""
 
-    pictures: Path
-    heads: Path
-    detector: Finder
-    describer: Describer | None
+    detector: Path | None
     threshold: float
     margin: float
     largest: int
 
 
-def crop_pictures(
-    pictures: Path,  # every file below this folder
-    heads: Path,  # crops and catalog.db go here
-    *,
-    detector: Path | None = None,  # weights of the head detector; None: the shipped ones
-    threshold: float = THRESHOLD,  # lowest score of a head, 0 to 1
-    margin: float = MARGIN,  # room around a head, as a share of its longer side
-    largest: int = LARGEST,  # crops larger than this side, in pixels, are scaled down to it
-    workers: int | None = None,  # threads; None: as many as torch would use
-    engine: str = "local",  # or ray: a cluster that sees the same folders
-) -> CropSummary:
-    """Cut the heads out of a folder of pictures, with a row in heads/catalog.db for each picture and head.
+@dataclass(frozen=True)
+class _Job:
+    """What a worker needs."""
 
-    A picture's row is written after its crops, so a run that was killed goes on where it stopped. Pictures whose
-    file and settings are as they were are not read again.
+    heads: Path
+    settings: _Settings
+    detector: Finder
+    describer: Describer | None
+
+
+def crop_pictures(
+    pictures: Path,  # folder of images; subfolders are included
+    heads: Path,  # folder for the crops and catalog.db
+    *,
+    detector: Path | None = None,  # weights of the head detector; None means the shipped ones
+    threshold: float = THRESHOLD,  # lowest score of a head, between 0 and 1
+    margin: float = MARGIN,  # room on each side of a head, as a share of its longer side
+    largest: int = LARGEST,  # largest side of a crop in pixels; larger ones are scaled down
+    workers: int | None = None,  # threads; None means as many as torch uses
+    engine: str = "local",  # "local", or "ray" for a cluster that sees the same folders
+) -> CropSummary:
+    """Cut the heads out of a folder of images, with a row in heads/catalog.db for each image and head.
+
+    The row of an image is written after its crops, so an interrupted call continues where it stopped. Images whose file
+    and settings have not changed are not read again. Raises FigmentError for settings that don't fit.
     """
-    _check(pictures, heads, threshold, margin, largest)
+    settings = _Settings(detector, threshold, margin, largest)
+    _check(pictures, heads, settings)
     check_engine(engine)
     files = list_pictures(pictures, leave_out=heads)
-    weights = detector or SHIPPED
-    job = _open_job(pictures, heads, detector, threshold, margin, largest)
-    settings = _settings_mark(weights, threshold, margin, largest)
+    job = _open_job(heads, settings)
+    settings_mark = _settings_mark(settings)
 
     with Catalog(heads, create=True) as catalog:
         stamps = catalog.stamps()
@@ -99,9 +106,9 @@ def crop_pictures(
         for head in catalog.heads():
             crops.setdefault(head.picture, []).append(head.file)
 
-        # What is left to do: files that are new or changed, or whose crops someone removed.
+        # Process files that are new or changed, or whose crops were removed.
         names = {path: relative_name(path, pictures) for path in files}
-        marks = {path: f"{_stamp(path)}-{settings}" for path in files}
+        marks = {path: f"{_stamp(path)}-{settings_mark}" for path in files}
         todo = [
             path
             for path in files
@@ -109,15 +116,14 @@ def crop_pictures(
             or not all((heads / file).is_file() for file in crops.get(names[path], ()))
         ]
 
-        # Workers find and write crops; this thread alone writes rows, in the order of the files.
+        # Workers write crops; only this thread writes rows, in the order of the files.
         threads = torch.get_num_threads()
         pool = ThreadPoolExecutor(workers or threads, initializer=torch.set_num_threads, initargs=(1,))
         try:
             tasks = [(path, names[path], marks[path]) for path in todo]
             if engine == "ray":
-                wishes = (pictures.resolve(), heads.resolve(), detector, threshold, margin, largest)
                 tasks = [(path.absolute(), name, mark) for path, name, mark in tasks]
-                done = run_on_ray(functools.partial(_crop_elsewhere, wishes), tasks)
+                done = run_on_ray(functools.partial(_crop_remotely, heads.resolve(), settings), tasks)
             else:
                 done = pool.map(lambda task: crop_picture(job, *task), tasks)
             for picture, found, measures in track(done, "cropping", len(todo)):
@@ -132,48 +138,41 @@ def crop_pictures(
         return _summary(catalog, set(names.values()), len(files) - len(todo))
 
 
-def _open_job(
-    pictures: Path,
-    heads: Path,
-    detector: Path | None,
-    threshold: float,
-    margin: float,
-    largest: int,
-) -> _Job:
-    """The run's settings with its networks loaded."""
-    return _Job(pictures, heads, open_detector(detector), open_describer(), threshold, margin, largest)
+def _open_job(heads: Path, settings: _Settings) -> _Job:
+    """Return a job with its networks loaded."""
+    return _Job(heads, settings, open_detector(settings.detector), open_describer())
 
 
-_job_elsewhere = functools.lru_cache(maxsize=1)(_open_job)
-"""In another process the networks are loaded once."""
+_remote_job = functools.lru_cache(maxsize=1)(_open_job)
+"""Loads the networks once in another process."""
 
 
-def _crop_elsewhere(wishes: tuple[Any, ...], task: tuple[Path, str, str]) -> _Rows:
-    """`crop_picture` in a process that has nothing but the run's settings."""
-    return crop_picture(_job_elsewhere(*wishes), *task)
+def _crop_remotely(heads: Path, settings: _Settings, task: tuple[Path, str, str]) -> _Rows:
+    """Call `crop_picture` in another process."""
+    return crop_picture(_remote_job(heads, settings), *task)
 
 
 def crop_picture(
     job: _Job,
     path: Path,
-    name: str,  # its path as the catalog has it
-    mark: str,  # its stamp
+    name: str,  # its path in the catalog
+    mark: str,  # stamp of its file and the settings
 ) -> _Rows:
-    """Read one picture, find its heads, write their crops; its rows, and each head's headness and embedding.
+    """Read one image, find its heads and write their crops; return its rows.
 
-    A bad picture gives a row, never an error.
+    An image that can't be used gives a row, never an error. Raises FigmentError if a crop can't be written.
     """
     try:
         if not path.is_file():
             raise UnreadableImage("unreadable", f"{path}: not a regular file")
         image = open_image(path)
-        found = job.detector.detect(image, job.threshold)
-        squares = [square_around(detection.box, image.size, job.margin) for detection in found]
-        crops = [cut_square(image, square, job.largest) for square in squares]
+        found = job.detector.detect(image, job.settings.threshold)
+        squares = [square_around(detection.box, image.size, job.settings.margin) for detection in found]
+        crops = [cut_square(image, square, job.settings.largest) for square in squares]
         measures = describe_crops(job.describer, crops)
     except UnreadableImage as error:
         return Picture(name, mark, None, None, "bad", error.reason, str(error)), [], []
-    except Exception as error:  # whatever else one picture in a million does, the others go on
+    except Exception as error:  # whatever goes wrong with one image, the others continue
         message = f"{path}: {type(error).__name__}: {error}".splitlines()[0]
         return Picture(name, mark, None, None, "bad", "unreadable", message), [], []
 
@@ -191,7 +190,7 @@ def crop_picture(
 
 
 def describe_crops(describer: Describer | None, crops: list[Image.Image]) -> list[dict[str, float | str]]:
-    """For each crop its `headness`, and its `embedding` as hex text of float16 numbers; nothing without a describer."""
+    """Return `headness` and `embedding` (float16 numbers as hex text) of each crop; empty without a describer."""
     if describer is None:
         return [{} for _ in crops]
     headness, embedding = describer.describe(crops)
@@ -202,10 +201,10 @@ def describe_crops(describer: Describer | None, crops: list[Image.Image]) -> lis
 
 
 def crop_name(
-    name: str,  # the picture's path relative to the pictures folder
-    k: int,  # which of its heads, the surest is 0
+    name: str,  # the image's path relative to the folder of images
+    k: int,  # index of the head; 0 has the highest score
 ) -> str:
-    """The crop's file, relative to the heads folder: a shard of 256, the picture's stem, a hash of its path, k."""
+    """Return the crop's file relative to the heads folder: one of 256 subfolders, stem and hash of the image, k."""
     digest = hashlib.sha1(name.encode()).hexdigest()
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name).stem).strip("._")[:60] or "picture"
     return f"{digest[:2]}/{stem}-{digest[:8]}-{k}.png"
@@ -215,36 +214,30 @@ def relative_name(
     path: Path,
     folder: Path,
 ) -> str:
-    """`path` relative to `folder` with forward slashes; bytes that are no UTF-8 are spelled out."""
+    """Return `path` relative to `folder` with forward slashes; bytes that aren't UTF-8 are escaped."""
     return path.relative_to(folder).as_posix().encode("utf-8", "backslashreplace").decode()
 
 
-def _check(
-    pictures: Path,
-    heads: Path,
-    threshold: float,
-    margin: float,
-    largest: int,
-) -> None:
-    """Raise FigmentError, once and for all that is wrong with the settings."""
+def _check(pictures: Path, heads: Path, settings: _Settings) -> None:
+    """Raise FigmentError that lists all wrong settings."""
     wrong = []
-    if not 0 < threshold < 1:
-        wrong.append(f"--threshold {threshold}: must lie between 0 and 1")
-    if not 0 <= margin <= 2:
-        wrong.append(f"--margin {margin}: must be 0 to 2")
-    if largest < 16:
-        wrong.append(f"--largest {largest}: must be 16 or more")
+    if not 0 < settings.threshold < 1:
+        wrong.append(f"--threshold {settings.threshold}: must be between 0 and 1")
+    if not 0 <= settings.margin <= 2:
+        wrong.append(f"--margin {settings.margin}: must be from 0 to 2")
+    if settings.largest < 16:
+        wrong.append(f"--largest {settings.largest}: must be 16 or more")
     if wrong:
         raise FigmentError("; ".join(wrong))
     need_folder(pictures, "PICTURES")
     if heads.exists():
         need_folder(heads, "--output")
     if heads.resolve() == pictures.resolve():
-        raise FigmentError(f"--output {heads}: must not be the pictures folder itself")
+        raise FigmentError(f"--output {heads}: must not be the folder of the pictures")
 
 
 def _stamp(path: Path) -> str:
-    """The size and modification time of a file; of a broken link, a mark of its own."""
+    """Return the size and modification time of a file; "gone" for a broken link."""
     try:
         status = path.stat()
     except OSError:
@@ -252,24 +245,19 @@ def _stamp(path: Path) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-def _settings_mark(
-    weights: Path,
-    threshold: float,
-    margin: float,
-    largest: int,
-) -> str:
-    """A short hash of all that decides what is cut: a run with other settings reads every picture again."""
-    digest = hashlib.sha1(weights.read_bytes())
-    digest.update(f"{threshold} {margin} {largest}".encode())
+def _settings_mark(settings: _Settings) -> str:
+    """Return a short hash of the settings; other settings process every image again."""
+    digest = hashlib.sha1((settings.detector or SHIPPED).read_bytes())
+    digest.update(f"{settings.threshold} {settings.margin} {settings.largest}".encode())
     return digest.hexdigest()[:8]
 
 
 def _summary(
     catalog: Catalog,
-    names: set[str],  # the pictures of this run
+    names: set[str],  # images of this call
     unchanged: int,
 ) -> CropSummary:
-    """The figures of the catalog's rows for `names`."""
+    """Return the summary of the catalog's rows for `names`."""
     rows = [picture for picture in catalog.pictures() if picture.path in names]
     heads = sum(head.picture in names for head in catalog.heads())
     bad = Counter(picture.reason for picture in rows if picture.status == "bad")

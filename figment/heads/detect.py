@@ -1,4 +1,4 @@
-"""Finding heads: from a picture, or a folder of pictures, to boxes with scores."""
+"""Detect heads in an image, or in a folder of images."""
 
 from __future__ import annotations
 
@@ -20,54 +20,53 @@ from figment.base.progress import track
 from figment.base.records import Box
 from figment.heads.boxes import write_boxes
 from figment.heads.fuse import fuse, mirror_box
-from figment.heads.network import HeadNet, Level, channels_last, fold_norms, load_net
+from figment.heads.network import SHIPPED, HeadNet, Level, channels_last, fold_norms, load_net
 from figment.heads.views import FILL
 
-SHIPPED = Path(__file__).parent / "weights" / "detector.safetensors"
-"""The weights in the package; MODEL_CARD.md beside their folder says what they were trained on."""
 THRESHOLD = 0.45
-"""Detections below this score are dropped unless a caller asks for another threshold."""
+"""Default score below which detections are dropped."""
 LISTED = 0.3
-"""What a list of boxes begins at: it tells scores, so a reader can choose; below this hardly anything is a head."""
+"""Default threshold of `heads detect`: the list has scores, so that readers can filter further."""
 LONG_SIDES = (320, 640)
-"""Each picture is looked at at each of these sizes of its longer side, as far as it has the pixels."""
+"""Lengths of the longer side at which images are processed, if they are large enough."""
 AGAIN = 0.7
-"""The first look is taken mirrored, and once more at this share of its size; the two are fused, which steadies both."""
+"""Scale of a second pass at the first size: it is fused with a mirrored pass at full scale, for stable scores."""
 LEAST = 0.04
 """Scores below this are noise."""
 FINE = 96
-"""The second, finer look is there for small heads: in pixels of its input, larger ones are left to the first."""
+"""The pass at the larger size is for small heads: those above this side, in pixels of its input, are dropped."""
 DOUBT = 0.93
-"""What the scores of the finer look are multiplied by: it sees far more things that are no heads."""
+"""Factor of the scores at the larger size, where false positives are more frequent."""
 SIDECARS = frozenset({".json", ".md", ".txt", ".db", ".csv"})
-"""Endings of files that lie beside pictures and are not meant as pictures."""
+"""Endings of files beside images that are not images."""
 MULTIPLE = 32
+"""Sides of the network's input are multiples of this."""
 
 
 @dataclass(frozen=True)
 class Detection:
-    """A head in a picture."""
+    """A head in an image."""
 
     box: Box
     score: float
-    """The detector's confidence, 0 to 1."""
+    """Confidence from 0 to 1."""
 
 
 class Finder(Protocol):
-    """Whatever finds heads: figment's detector, or another's."""
+    """Any head detector: figment's own, or an ONNX export of another."""
 
     def detect(self, image: Image.Image, threshold: float = ...) -> list[Detection]:
-        """The heads in an RGB picture, best first, in its own pixels."""
+        """Return the heads in an RGB image, best first, in its pixels."""
 
 
 class Detector:
-    """A head detector ready for use; safe to share between threads."""
+    """figment's head detector, ready for use; threads may share it."""
 
     def __init__(
         self,
         net: HeadNet,
-        long_sides: Sequence[int] = LONG_SIDES,  # the sizes at which to look at a picture, rising
-        again: float | None = AGAIN,  # a share of the first size; None: no second look there
+        long_sides: Sequence[int] = LONG_SIDES,  # lengths of the longer side, rising
+        again: float | None = AGAIN,  # scale of the second pass at the first size; None for a single pass
     ) -> None:
         self.net = channels_last(fold_norms(net))
         self.long_sides = tuple(long_sides)
@@ -76,9 +75,9 @@ class Detector:
     @classmethod
     def load(
         cls,
-        path: Path | None = None,  # a safetensors file of `figment heads train`; None: the shipped weights
+        path: Path | None = None,  # a file of `figment heads train`; None means the shipped weights
     ) -> Detector:
-        """The detector in `path`; raises FigmentError that names the file where it is no detector."""
+        """Return the detector in `path`; raises FigmentError that names a file that isn't a detector."""
         return cls(load_net(path or SHIPPED))
 
     def detect(
@@ -86,7 +85,7 @@ class Detector:
         image: Image.Image,  # RGB, any size
         threshold: float = THRESHOLD,
     ) -> list[Detection]:
-        """The heads in `image`, best first, in its own pixels."""
+        """Return the heads in `image`, best first, in its pixels."""
         found: list[Detection] = []
         for i, side in enumerate(self._sides(max(image.size))):
             scale = side / max(image.size)
@@ -102,7 +101,7 @@ class Detector:
         return suppress(found)
 
     def _sides(self, longest: int) -> list[int]:
-        """The sizes worth looking at: the first always, a larger one where the picture has at least that detail."""
+        """Return the sizes to process: the first one, and each larger one for which the image has enough pixels."""
         return [side for smaller, side in pairwise((0, *self.long_sides)) if smaller == 0 or longest > smaller * 1.3]
 
     def _look_twice(
@@ -111,10 +110,10 @@ class Detector:
         scale: float,
         threshold: float,
     ) -> list[Detection]:
-        """What a look at `scale`, mirrored, and a coarser one agree on; one look alone where there is no second."""
+        """Return the fused detections of a mirrored pass at `scale` and a coarser pass, or of a single plain pass."""
         if self.again is None:
             return self._look(image, scale, threshold)
-        least = min(threshold, max(2 * threshold - 1, LEAST))  # what the mean of two scores can still lift
+        least = min(threshold, max(2 * threshold - 1, LEAST))  # the mean of two scores may still reach the threshold
         plain = suppress(self._look(image, scale * self.again, least))
         other = suppress(self._look(ImageOps.mirror(image), scale, least))
         both = fuse(
@@ -132,7 +131,7 @@ class Detector:
         scale: float,
         threshold: float,
     ) -> list[Detection]:
-        """The raw detections in `image` at one scale."""
+        """Return the raw detections in `image` at one scale."""
         width, height = (max(1, round(side * scale)) for side in image.size)
         small = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
         padded = np.full((_round_up(height), _round_up(width), 3), FILL, np.uint8)
@@ -156,15 +155,18 @@ class Detector:
 
 
 def _round_up(side: int) -> int:
-    """The next multiple of what the network halves its input by."""
+    """Round a side up to a multiple of MULTIPLE."""
     return -(-side // MULTIPLE) * MULTIPLE
 
 
 def _peaks(
-    level: Level,  # of a single picture
+    level: Level,  # of a single image
     threshold: float,
 ) -> list[list[float]]:
-    """[x0, y0, x1, y1, score] in pixels of the input for each local maximum of the heat map (Zhou 2019, section 4)."""
+    """Return [x0, y0, x1, y1, score] in pixels of the input for each local maximum of the heat map.
+
+    Zhou et al. (2019, arXiv 1904.07850, section 4).
+    """
     heat = level.heat.sigmoid()  # [1, h, w]
     peak = (heat == torch.nn.functional.max_pool2d(heat, 3, 1, 1)) & (heat >= threshold)
     _, rows, columns = peak.nonzero(as_tuple=True)  # each [K]
@@ -177,10 +179,10 @@ def _peaks(
 
 def suppress(
     found: Sequence[Detection],
-    iou: float = 0.45,  # of two boxes that overlap more than this, the weaker goes
-    inside: float = 0.8,  # so does a weaker box of like size when one of the two lies in the other to this share
+    iou: float = 0.45,  # of two boxes with a larger intersection over union, the weaker one is dropped
+    inside: float = 0.8,  # the same for boxes of similar size of which one lies in the other to this share
 ) -> list[Detection]:
-    """Non-maximum suppression over strides and scales, best first."""
+    """Apply non-maximum suppression over strides and scales; return the rest, best first."""
     kept: list[Detection] = []
     for new in sorted(found, key=lambda detection: (-detection.score, detection.box)):
         if not any(_same(new.box, old.box, iou, inside) for old in kept):
@@ -194,7 +196,7 @@ def _same(
     iou: float,
     inside: float,
 ) -> bool:
-    """Whether two boxes speak of one head."""
+    """Return whether two boxes show the same head."""
     both = max(0.0, min(a.x1, b.x1) - max(a.x0, b.x0)) * max(0.0, min(a.y1, b.y1) - max(a.y0, b.y0))
     smaller = min(a.width * a.height, b.width * b.height)
     larger = max(a.width * a.height, b.width * b.height)
@@ -203,9 +205,9 @@ def _same(
 
 def list_pictures(
     pictures: Path,
-    leave_out: Path | None = None,  # a folder whose files are not pictures of the user: the output
+    leave_out: Path | None = None,  # folder to ignore: the output
 ) -> list[Path]:
-    """Every file below `pictures` that may be a picture, sorted; raises FigmentError where there is none."""
+    """Return every file below `pictures` that may be an image, sorted; raises FigmentError without any."""
     need_folder(pictures, "PICTURES")
     out = leave_out.resolve() if leave_out else None
     found = [
@@ -220,16 +222,16 @@ def list_pictures(
 
 
 def detect_folder(
-    pictures: Path,  # every picture below this folder
-    out: Path | None = None,  # boxes.json, x.coco.json or a folder for YOLO labels; None: no file
+    pictures: Path,  # folder of images; subfolders are included
+    out: Path | None = None,  # boxes.json, x.coco.json or a folder for YOLO labels; None for no file
     *,
-    detector: Finder | None = None,  # None: the shipped one
-    threshold: float = LISTED,
-    tell: Callable[[str], None] = lambda line: None,  # told of each file that can't be read
+    detector: Finder | None = None,  # None means the shipped one
+    threshold: float = LISTED,  # lowest score of a head
+    tell: Callable[[str], None] = lambda line: None,  # called with a line for each file that can't be read
 ) -> dict[str, list[list[float]]]:
-    """Find the heads of a folder; returns {"relative/path.png": [[x0, y0, x1, y1, score], ...]}.
+    """Detect the heads of a folder; return {"relative/path.png": [[x0, y0, x1, y1, score], ...]}.
 
-    Beside a boxes.json the same boxes are written as COCO. Files that can't be read are told and left out.
+    Beside a boxes.json, the same boxes are written as COCO. Files that can't be read are reported and left out.
     """
     detector = detector or Detector.load()
     files = list_pictures(pictures)
@@ -254,7 +256,7 @@ def detect_folder(
 
 
 def _open(path: Path) -> Image.Image | UnreadableImage:
-    """The picture, or what is wrong with it."""
+    """Return the image, or the error."""
     try:
         return open_image(path)
     except UnreadableImage as error:
@@ -262,7 +264,7 @@ def _open(path: Path) -> Image.Image | UnreadableImage:
 
 
 def open_detector(path: Path | None) -> Finder:
-    """figment's own detector (None: the shipped one), or someone's ONNX export."""
+    """Return the detector in a file of figment's or an ONNX export; None means the shipped one."""
     if path is not None and path.suffix.lower() == ".onnx":
         from figment.heads.onnx import OnnxDetector
 

@@ -1,4 +1,4 @@
-"""Several looks at one picture, at other sizes or mirrored, as one list of heads."""
+"""Fuse several passes over one image, at other sizes or mirrored, into one list of heads."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from figment.base.records import Box
 
 Scored = tuple[Box, float]
 SAME = 0.6
-"""Boxes of two looks are of one head at this intersection over union or more."""
+"""Boxes of two passes show the same head from this intersection over union on."""
 
 
 def fuse(
-    looks: Sequence[Sequence[Scored]],  # what each look found, boxes in pixels of the picture
+    looks: Sequence[Sequence[Scored]],  # boxes and scores of each pass, in pixels of the image
 ) -> list[Scored]:
-    """Weighted boxes fusion (Solovyev 2019): boxes of one head averaged by score, its score the mean over all looks.
+    """Fuse boxes by weighted boxes fusion (Solovyev et al. 2019, arXiv 1910.13302).
 
-    A look that missed the head counts as a score of zero: what only one look takes for a head is doubtful.
+    Boxes of one head are averaged with their scores as weights. The head's score is the mean over all passes, with 0
+    for passes that missed it.
     """
     groups: list[list[Scored]] = []
     for box, score in sorted((found for look in looks for found in look), key=lambda found: -found[1]):
@@ -29,11 +30,11 @@ def fuse(
 
 
 def _mean(group: Sequence[Scored]) -> Box:
-    """The mean of boxes, weighed by their scores."""
+    """Return the mean of boxes, weighted by their scores."""
     total = sum(score for _, score in group)
     return Box(*(sum(box[i] * score for box, score in group) / total for i in range(4)))
 
 
 def mirror_box(box: Box, width: int) -> Box:
-    """The box in a picture of `width` pixels with left and right swapped."""
+    """Return the box after mirroring an image of `width` pixels."""
     return Box(width - box.x1, box.y0, width - box.x0, box.y1)

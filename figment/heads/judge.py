@@ -1,4 +1,4 @@
-"""A detector's figures on labelled pictures, as a table.
+"""Evaluate a detector on labeled images.
 
 figment heads score pictures/ truth.json --detector mine.safetensors
 """
@@ -20,13 +20,16 @@ Rows = list[tuple[str, str]]
 
 
 def judge(
-    found: Path,  # boxes in any format, or a folder of pictures to find them in
+    found: Path,  # boxes in any format, or a folder of images to detect them in
     truth: Path,  # true boxes in any format, or demo art's truth.json
     *,
-    pictures: Path | None = None,  # the pictures, for YOLO labels; None: `found` where that is their folder
-    detector: Path | None = None,  # None: the shipped one
+    pictures: Path | None = None,  # folder of the images, for YOLO labels; None means `found` if that is a folder
+    detector: Path | None = None,  # None means the shipped one
 ) -> Rows:
-    """The figures of all pictures, and of each folder where there are several."""
+    """Return the scores for all images, and for each folder if there are several, as rows of a name and a text.
+
+    Raises FigmentError for boxes that can't be read, or if both name no common image.
+    """
     holds_pictures = found.is_dir() and not any(found.rglob("*.txt"))
     pictures = pictures or (found if holds_pictures else None)
     true = open_truth(truth, pictures)
@@ -46,14 +49,14 @@ def judge(
 
 
 def open_truth(path: Path, pictures: Path | None) -> Truth:
-    """True boxes of any format."""
+    """Return true boxes of any format."""
     if path.is_file() and "pictures" in (value := read_json(path)) and isinstance(value["pictures"], dict):
         return read_truth(path)
     return Truth({name: [Box(*box[:4]) for box in found] for name, found in read_boxes(path, pictures).items()})
 
 
 def describe(name: str, scores: Scores) -> Rows:
-    """The rows of one set of pictures."""
+    """Return the rows of one set of images."""
     return [
         (f"{name}: AP50", f"{scores.ap50:.3f}   {scores.heads} heads, {scores.boxes} boxes"),
         ("recall at precision 0.9", f"{scores.recall_at_90:.3f}"),

@@ -1,4 +1,4 @@
-"""What the detector should answer for known boxes, and how far its answer is from that."""
+"""Detector targets and losses."""
 
 from __future__ import annotations
 
@@ -12,29 +12,32 @@ from figment.base.records import Box
 from figment.heads.network import STRIDES, Level
 
 SIZES = ((0.0, 56.0), (40.0, 128.0), (96.0, float("inf")))
-"""Which longer sides, in pixels of the input, each stride answers for; where two overlap both answer."""
+"""Range of the longer side of heads, in pixels of the input, for each stride; the ranges overlap."""
 SMALLEST = 12.0
-"""Heads with a longer side below this are neither heads nor background."""
+"""Heads with a longer side below this are ignored."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What one stride should answer."""
+    """Training target of one stride."""
 
     heat: torch.Tensor
-    """[N, h, w]: 1 at a head's centre, falling off around it, 0 elsewhere."""
+    """Heat map [N, h, w]: 1 at the center of a head, less around it, 0 elsewhere."""
     weight: torch.Tensor
-    """[N, h, w]: 0 where the answer does not count."""
+    """Weight of each cell in the heat loss, [N, h, w]: 0 to ignore it."""
     boxes: torch.Tensor
-    """[N, 4, h, w]: the box (x0, y0, x1, y1) that the cell answers for, in pixels."""
+    """Box (x0, y0, x1, y1) of each cell in pixels, [N, 4, h, w]."""
 
 
 def make_targets(
-    heads: Sequence[Sequence[Box]],  # the heads of each picture, in pixels of the input
-    ignored: Sequence[Sequence[Box]],  # areas of each picture that do not count
-    size: tuple[int, int],  # the input's width and height
+    heads: Sequence[Sequence[Box]],  # heads of each image, in pixels of the input
+    ignored: Sequence[Sequence[Box]],  # areas of each image to ignore
+    size: tuple[int, int],  # width and height of the input
 ) -> list[Target]:
-    """One Target for each stride: bumps around each head's centre, as in CenterNet (Zhou 2019, section 3)."""
+    """Return a target for each stride: a Gaussian around the center of each head.
+
+    CenterNet (Zhou et al. 2019, arXiv 1904.07850, section 3).
+    """
     targets = []
     for stride, (low, high) in zip(STRIDES, SIZES, strict=True):
         across, down = size[0] // stride, size[1] // stride
@@ -69,12 +72,12 @@ def heat_loss(
     heat: torch.Tensor,  # [N, h, w] logits
     target: Target,
 ) -> torch.Tensor:
-    """The penalty-reduced focal loss of CenterNet's equation 1 (alpha 2, beta 4), summed over all cells."""
+    """Return the penalty-reduced focal loss (CenterNet, equation 1, alpha 2, beta 4), summed over all cells."""
     chance = heat.sigmoid()
-    at_centre = target.heat > 0.99
+    at_center = target.heat > 0.99
     found = -torch.nn.functional.logsigmoid(heat) * (1 - chance) ** 2
     alarm = -torch.nn.functional.logsigmoid(-heat) * chance**2 * (1 - target.heat) ** 4
-    return (torch.where(at_centre, found, alarm) * target.weight).sum()
+    return (torch.where(at_center, found, alarm) * target.weight).sum()
 
 
 def sides_loss(
@@ -82,7 +85,10 @@ def sides_loss(
     target: Target,
     stride: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Generalised IoU loss (Rezatofighi 2019) summed over cells near centres, and the sum of their weights."""
+    """Return the generalized IoU loss, summed over cells near centers, and the sum of their weights.
+
+    Rezatofighi et al. (2019, arXiv 1902.09630).
+    """
     cells = (target.heat > 0.5).nonzero(as_tuple=True)
     near = target.heat[cells]  # [K]
     x = (cells[2] + 0.5) * stride
@@ -106,10 +112,10 @@ def detection_loss(
     levels: Sequence[Level],
     targets: Sequence[Target],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The heat and the sides part over all strides, each a mean over its heads or cells; their sum is to be lowered."""
+    """Return the heat loss per head and the box loss per cell, over all strides."""
     heat = torch.stack([heat_loss(level.heat, target) for level, target in zip(levels, targets, strict=True)]).sum()
-    centres = sum((target.heat > 0.99).sum() for target in targets)
+    centers = sum((target.heat > 0.99).sum() for target in targets)
     parts = [sides_loss(level.sides, target, level.stride) for level, target in zip(levels, targets, strict=True)]
     sides = torch.stack([loss for loss, _ in parts]).sum()
     cells = torch.stack([near for _, near in parts]).sum()
-    return heat / torch.as_tensor(centres).clamp(min=1), sides / cells.clamp(min=1)
+    return heat / torch.as_tensor(centers).clamp(min=1), sides / cells.clamp(min=1)

@@ -1,4 +1,4 @@
-"""One small convolutional backbone for boxes, headness and what a head looks like, and its one-file format."""
+"""The network of the head detector: one backbone for boxes, headness and embeddings; its file format."""
 
 from __future__ import annotations
 
@@ -13,53 +13,56 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from figment.base.errors import FigmentError
 from figment.base.files import need_file, write_bytes
 
+SHIPPED = Path(__file__).parent / "weights" / "detector.safetensors"
+"""Weights in the package; MODEL_CARD.md says what they were trained on."""
 FORMAT = "figment-heads-1"
 STRIDES = (8, 16, 32)
+"""Strides of the boxes' heat maps."""
 CROP = 128
-"""Crops are described at this side."""
+"""Side of the crops that are embedded."""
 PORTRAIT = (96, 128, 128, 256)
-"""Widths of the layers that describe a crop, the last one flat."""
+"""Widths of the layers that embed a crop, the last one fully connected."""
 
 
 @dataclass(frozen=True)
 class NetConfig:
-    """Widths of the network."""
+    """Size of the network."""
 
     stem: tuple[int, int] = (16, 32)
-    """Channels after the first and the second halving, where most pixels are."""
+    """Channels at strides 2 and 4."""
     stages: tuple[int, int, int] = (64, 96, 128)
     """Channels at strides 8, 16 and 32."""
     top: int = 64
-    """Channels in which the three strides are joined."""
+    """Channels of the feature pyramid."""
     deep: int = 0
-    """Blocks at stride 32 beyond the first two: more to remember what heads look like, at little cost."""
+    """Extra blocks at stride 32: more capacity at little cost."""
     embed: int = 0
-    """Length of the embedding of a head's crop; 0 leaves the network without that part: boxes alone."""
+    """Length of the embedding of a crop; 0 for a network that only finds boxes."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """What the network says at one stride."""
+    """Output of the network at one stride."""
 
     stride: int
     heat: torch.Tensor
-    """[N, h, w] logits: a head's centre lies in this cell."""
+    """Logits that the center of a head lies in a cell, [N, h, w]."""
     sides: torch.Tensor
-    """[N, 4, h, w] distances in pixels, all positive, from the cell's centre to the left, top, right and bottom."""
+    """Distances in pixels, all positive, from the center of a cell to left, top, right and bottom, [N, 4, h, w]."""
 
 
 class Conv(nn.Sequential):
-    """Convolution, batch normalisation, ReLU (unless it is left to the caller)."""
+    """Convolution, batch normalization and, by default, ReLU."""
 
     def __init__(
         self,
         into: int,
         out: int,
         *,
-        size: int = 3,  # kernel
+        size: int = 3,  # of the kernel
         stride: int = 1,
         dilation: int = 1,
-        relu: bool = True,  # False: stop after the normalisation
+        relu: bool = True,  # False for no ReLU
     ) -> None:
         padding = dilation * (size // 2)
         convolution = nn.Conv2d(into, out, size, stride, padding, dilation, bias=False)
@@ -67,12 +70,12 @@ class Conv(nn.Sequential):
 
 
 class Block(nn.Module):
-    """Two convolutions beside a straight way (He 2015)."""
+    """Residual block of two convolutions (He et al. 2015, arXiv 1512.03385)."""
 
     def __init__(
         self,
         width: int,
-        dilation: int = 1,  # above 1: sees further, for heads that fill the picture
+        dilation: int = 1,  # above 1 for a larger receptive field, for heads that fill the image
     ) -> None:
         super().__init__()
         self.first = Conv(width, width, dilation=dilation)
@@ -83,7 +86,7 @@ class Block(nn.Module):
 
 
 class Portrait(nn.Module):
-    """What a square crop shows: is it a head, and which? From the backbone's features, its own three layers down."""
+    """Headness and embedding of a square crop, from the features of the backbone."""
 
     def __init__(self, config: NetConfig) -> None:
         super().__init__()
@@ -96,7 +99,7 @@ class Portrait(nn.Module):
         self.embedding = nn.Linear(PORTRAIT[3], config.embed)
 
     def forward(self, features: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Headness logits [N] and unit embeddings [N, embed] of crops of CROP pixels, from `HeadNet.features`."""
+        """Return headness logits [N] and unit embeddings [N, embed] from `HeadNet.features` of CROP px crops."""
         _, eight, sixteen, thirty_two = features
         x = self.from16(torch.cat([self.from8(eight), sixteen], 1))  # [N, 128, 4, 4]
         x = self.from32(torch.cat([x, thirty_two], 1))  # [N, 128, 4, 4]
@@ -105,9 +108,10 @@ class Portrait(nn.Module):
 
 
 class HeadNet(nn.Module):
-    """Objects as points (CenterNet, Zhou 2019) with side distances on a feature pyramid (FCOS, Tian 2019).
+    """Objects as points on a feature pyramid, with distances to the sides of their boxes.
 
-    Takes RGB in [-1, 1], [N, 3, H, W] with H and W multiples of 32, and answers at strides 8, 16 and 32.
+    CenterNet (Zhou et al. 2019, arXiv 1904.07850) and FCOS (Tian et al. 2019, arXiv 1904.01355). Takes RGB in [-1, 1],
+    [N, 3, H, W] with H and W multiples of 32; returns a Level for each of the strides 8, 16 and 32.
     """
 
     def __init__(self, config: NetConfig | None = None) -> None:
@@ -116,26 +120,27 @@ class HeadNet(nn.Module):
         one, two = config.stem
         eight, sixteen, thirty_two = config.stages
 
-        # The way down: plain 3x3 convolutions, few channels where the picture is large.
+        # Bottom-up: 3x3 convolutions, with few channels at high resolution.
         self.stem = nn.Sequential(Conv(3, one, stride=2), Conv(one, two, stride=2), Conv(two, two))
         self.down8 = nn.Sequential(Conv(two, eight, stride=2), Block(eight))
         self.down16 = nn.Sequential(Conv(eight, sixteen, stride=2), Block(sixteen))
         more = [Block(thirty_two, 1 + i % 2) for i in range(config.deep)]
         self.down32 = nn.Sequential(Conv(sixteen, thirty_two, stride=2), Block(thirty_two), Block(thirty_two, 2), *more)
 
-        # The way up joins what is far-sighted with what is sharp; each stride then answers for its sizes.
+        # Top-down: the feature pyramid; each stride detects its own range of sizes.
         self.side = nn.ModuleList([nn.Conv2d(width, config.top, 1) for width in config.stages])
         self.head = nn.ModuleList([Conv(config.top, config.top) for _ in STRIDES])
-        self.answer = nn.ModuleList([nn.Conv2d(config.top, 5, 1) for _ in STRIDES])
-        for layer in self.answer:
-            assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+        answers = [nn.Conv2d(config.top, 5, 1) for _ in STRIDES]
+        for layer in answers:
             nn.init.normal_(layer.weight, std=0.01)
-            nn.init.constant_(layer.bias[:1], -4.0)  # start from "hardly any cell is a head" (Lin 2017)
-            nn.init.zeros_(layer.bias[1:])
+            if layer.bias is not None:  # which the types allow
+                nn.init.constant_(layer.bias[:1], -4.0)  # start with few heads (Lin et al. 2017, arXiv 1708.02002)
+                nn.init.zeros_(layer.bias[1:])
+        self.answer = nn.ModuleList(answers)
         self.portrait = Portrait(config) if config.embed else None
 
     def features(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """What it sees in [N, 3, H, W] in [-1, 1]: maps [N, C, H/4, W/4] to [N, C, H/32, W/32], differentiable."""
+        """Return the feature maps of images [N, 3, H, W] in [-1, 1]: [N, C, H/4, W/4] to [N, C, H/32, W/32]."""
         found = [self.stem(x)]
         for down in (self.down8, self.down16, self.down32):
             found.append(down(found[-1]))
@@ -155,7 +160,7 @@ class HeadNet(nn.Module):
 
 
 def channels_last(net: HeadNet) -> HeadNet:
-    """Lay the convolutions out with channels innermost, in place: the faster order on a CPU."""
+    """Convert the convolutions to channels-last memory in place, which is faster on a CPU; return the network."""
     for parameter in net.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -163,23 +168,23 @@ def channels_last(net: HeadNet) -> HeadNet:
 
 
 def fold_norms(net: HeadNet) -> HeadNet:
-    """Fold every batch normalisation into its convolution, in place: the same answers in evaluation, faster."""
+    """Fold every batch normalization into its convolution in place, for faster inference; return the network."""
     net.eval()
     for module in net.modules():
-        if isinstance(module, Conv) and isinstance(module[1], nn.BatchNorm2d):
-            assert isinstance(module[0], nn.Conv2d)
-            module[0] = fuse_conv_bn_eval(module[0], module[1])
-            module[1] = nn.Identity()
+        if isinstance(module, Conv):
+            convolution, norm = module[0], module[1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                module[0], module[1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
     return net
 
 
 def grow(
     net: HeadNet,
     *,
-    deep: int,  # blocks at stride 32 beyond the first two
+    deep: int,  # extra blocks at stride 32
     embed: int,  # length of the embedding
 ) -> HeadNet:
-    """A larger network that answers the same boxes: a new block begins as nothing beside its straight way (He 2015)."""
+    """Return a larger network that finds the same boxes: its new residual blocks start as the identity."""
     larger = HeadNet(replace(net.config, deep=deep, embed=embed))
     for i in range(deep):
         block = larger.down32[3 + i]
@@ -192,9 +197,9 @@ def grow(
 def save_net(
     path: Path,
     net: HeadNet,
-    note: dict[str, str],  # what it was trained on, for people; goes into the metadata
+    note: dict[str, str],  # for the metadata, such as what it was trained on
 ) -> None:
-    """Write `net` as one safetensors file: weights in half precision, normalisations and biases in full."""
+    """Write `net` as a safetensors file: weights in half precision, normalization and biases in full precision."""
     from safetensors.torch import save
 
     state = {}
@@ -208,7 +213,7 @@ def save_net(
 
 
 def load_net(path: Path) -> HeadNet:
-    """The network in `path`, in full precision and evaluation mode; raises FigmentError that names the file."""
+    """Return the network in `path` in full precision and evaluation mode; raises FigmentError that names the file."""
     from safetensors import SafetensorError, safe_open
 
     need_file(path, "detector")

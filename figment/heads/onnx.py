@@ -1,9 +1,9 @@
-"""Other people's detectors: YOLO-style ONNX exports through onnxruntime (extra `onnx`).
+"""Third-party detectors: YOLO-style ONNX exports, run by onnxruntime (extra `onnx`).
 
     figment crop pictures/ -o heads/ --detector anime-head-yolov8s.onnx
 
-Both common exports are read: raw predictions [1, 4 + classes, N], boxes as centre and size in pixels of the input, and
-end-to-end ones [1, N, 6] with corners, score and class. Pictures are letterboxed: scaled to fit, the rest grey.
+Both common kinds of export work: raw predictions [1, 4 + classes, N] with center and size in pixels of the input, and
+end-to-end exports [1, N, 6] with corners, score and class. Images are letterboxed: scaled to fit, the rest gray.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from figment.base.files import need_file
 from figment.base.records import Box
 from figment.heads.detect import THRESHOLD, Detection, suppress
 
-GREY = 114
-"""What a letterboxed picture is surrounded with, as YOLO was trained."""
+GRAY = 114
+"""Value of the border of a letterboxed image, as in YOLO's training."""
 SIDE = 640
-"""The input's side where the model leaves it open."""
+"""Side of the input for models that don't fix it."""
 HEADS = ("head", "face")
-"""Of a model with several classes, those with such a word in their names count; all where none has one."""
+"""Words in the names of the classes that count as heads; all classes count if no name has one."""
 
 
 class OnnxDetector:
-    """A detector from an ONNX file, with the same `detect` as figment's own; safe to share between threads."""
+    """A detector from an ONNX file, with the same `detect` as figment's own; threads may share it."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -48,7 +48,9 @@ class OnnxDetector:
             raise FigmentError(f"--detector {path}: not a readable ONNX model ({str(error).splitlines()[0]})") from None
         entry = self.session.get_inputs()[0]
         if len(entry.shape) != 4 or entry.shape[1] != 3:
-            raise FigmentError(f"--detector {path}: takes {entry.shape}, not [1, 3, H, W] as YOLO exports do")
+            raise FigmentError(
+                f"--detector {path}: its input is {entry.shape}; must be [1, 3, H, W] as in YOLO exports"
+            )
         self.path, self.input = path, entry.name
         self.half = "float16" in entry.type
         self.height, self.width = (side if isinstance(side, int) else SIDE for side in entry.shape[2:])
@@ -59,7 +61,7 @@ class OnnxDetector:
         image: Image.Image,  # RGB, any size
         threshold: float = THRESHOLD,
     ) -> list[Detection]:
-        """The heads in `image`, best first, in its own pixels."""
+        """Return the heads in `image`, best first, in its pixels."""
         pixels, scale, (left, top) = letterbox(image, self.width, self.height)
         batch = (pixels.transpose(2, 0, 1)[None] / 255).astype(np.float16 if self.half else np.float32)  # [1, 3, H, W]
         rows = self._rows(self.session.run(None, {self.input: batch})[0])
@@ -79,15 +81,15 @@ class OnnxDetector:
         return suppress(found)
 
     def _rows(self, output: Any) -> np.ndarray:
-        """The model's answer as [N, 6]: corners, score, class."""
+        """Return the model's output as [N, 6]: corners, score, class; raises FigmentError for other shapes."""
         answer: np.ndarray = np.asarray(output, np.float32)
         if answer.ndim == 3 and answer.shape[0] == 1 and answer.shape[2] == 6:
             end_to_end: np.ndarray = answer[0]
             return end_to_end
         if answer.ndim != 3 or answer.shape[0] != 1 or answer.shape[1] < 5:
             raise FigmentError(
-                f"--detector {self.path}: answers of shape {answer.shape}; figment reads YOLO's "
-                "[1, 4 + classes, N] and [1, N, 6]"
+                f"--detector {self.path}: its output has shape {answer.shape}; must be YOLO's "
+                "[1, 4 + classes, N] or [1, N, 6]"
             )
         x, y, across, down = answer[0, :4]  # each [N]
         scores = answer[0, 4:]  # [classes, N]
@@ -104,18 +106,18 @@ def letterbox(
     width: int,
     height: int,
 ) -> tuple[np.ndarray, float, tuple[int, int]]:
-    """The picture scaled into [height, width, 3], its scale, and where its left upper corner lies."""
+    """Return the image scaled to fit into [height, width, 3], the scale, and the position of its upper left corner."""
     scale = min(width / image.width, height / image.height)
     size = max(round(image.width * scale), 1), max(round(image.height * scale), 1)
     left, top = (width - size[0]) // 2, (height - size[1]) // 2
-    pixels = np.full((height, width, 3), GREY, np.uint8)
+    pixels = np.full((height, width, 3), GRAY, np.uint8)
     small = image.convert("RGB").resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     pixels[top : top + size[1], left : left + size[0]] = np.asarray(small)
     return pixels, scale, (left, top)
 
 
 def _head_classes(names: str) -> set[int]:
-    """The classes that mean heads, from the metadata that YOLO's exporter writes: "{0: 'head', 1: 'body'}"."""
+    """Return the classes of heads, from the metadata that YOLO's exporter writes: "{0: 'head', 1: 'body'}"."""
     try:
         table = ast.literal_eval(names)
         return {int(kind) for kind, name in table.items() if any(word in str(name).lower() for word in HEADS)}

@@ -1,4 +1,4 @@
-"""How good a detector is: average precision, recall and precision of its boxes against true ones."""
+"""Metrics of a detector: average precision, recall and precision of its boxes."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from figment.heads.boxes import Boxes
 
 @dataclass(frozen=True)
 class Truth:
-    """The true heads of a folder of pictures."""
+    """The true heads of a set of images."""
 
     heads: dict[str, list[Box]]
-    """Those that should be found, for each picture."""
+    """Heads that should be found, by image."""
     ignored: dict[str, list[Box]] = field(default_factory=dict)
-    """Heads that count neither as missed nor as false when found: those too small to use."""
+    """Heads, too small to use, that count neither as missed nor as false positives."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """A detector's figures on one set of pictures."""
+    """Metrics on one set of images."""
 
     ap50: float
-    """Average precision, 0 to 1."""
+    """Average precision at an intersection over union of 0.5, from 0 to 1."""
     recall: float
-    """Share of the true heads that were found, all scores counted."""
+    """Share of the true heads that were found, at any score."""
     precision: float
-    """Share of the boxes that are heads, all scores counted."""
+    """Share of the boxes that are heads, at any score."""
     recall_at_90: float
-    """Recall at the lowest score down to which nine in ten boxes are heads."""
+    """Highest recall at a precision of 0.9 or more."""
     heads: int
-    """True heads."""
+    """Number of true heads."""
     boxes: int
-    """Boxes that were found, without those on ignored heads."""
+    """Number of boxes, without those on ignored heads."""
 
 
 def score_boxes(
     found: Boxes,
     truth: Truth,
-    iou: float = 0.5,  # a box finds a head at this intersection over union or more
+    iou: float = 0.5,  # least intersection over union of a match
 ) -> Scores:
-    """Match boxes to true heads, best score first, each head once, and score them.
+    """Match boxes to true heads, best score first and each head once, and return the metrics.
 
-    Average precision is the area under the precision-recall curve after precision was made falling, with all
-    points (the PASCAL VOC rule since 2010). Pictures that `truth` does not know are left out.
+    Average precision is the area under the precision-recall curve with monotonically decreasing precision, using all
+    points (the PASCAL VOC rule since 2010). Images that are not in `truth` are left out.
     """
     marked: list[tuple[float, bool]] = []
     for name, heads in truth.heads.items():
@@ -59,7 +59,7 @@ def score_boxes(
     if not marked or not heads_in_all:
         return Scores(0.0, 0.0, 0.0, 0.0, heads_in_all, len(marked))
 
-    # The curve, a point a box; boxes of one score enter together, so that their order does not matter.
+    # One point of the curve per score, so that the order of boxes with equal scores doesn't matter.
     score = np.array([score for score, _ in marked])
     order = np.argsort(-score, kind="stable")
     last_of_score = np.append(np.diff(score[order]) != 0, True)
@@ -79,7 +79,7 @@ def match_boxes(
     ignored: Sequence[Box],
     iou: float = 0.5,
 ) -> list[tuple[float, bool]]:
-    """(score, is a head) of each box of one picture, best first; boxes on ignored heads are left out."""
+    """Return (score, is a head) of each box of one image, best first, without boxes on ignored heads."""
     free = list(heads)
     marked = []
     for entry in sorted(boxes, key=lambda entry: -_score_of(entry)):
@@ -94,12 +94,15 @@ def match_boxes(
 
 
 def _score_of(entry: Sequence[float]) -> float:
-    """The score of a box, 1 where it has none."""
+    """Return the score of a box; 1 if it has no score."""
     return float(entry[4]) if len(entry) > 4 else 1.0
 
 
 def read_truth(path: Path) -> Truth:
-    """The true heads in demo art's truth.json: of its usable pictures, with the heads too small to use ignored."""
+    """Return the true heads of the usable images in demo art's truth.json; heads too small to use are ignored.
+
+    Raises FigmentError that names the file for other content.
+    """
     value = read_json(path)
     try:
         heads: dict[str, list[Box]] = {}

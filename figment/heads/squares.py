@@ -1,4 +1,4 @@
-"""Squares around heads, cut so that no crop ever holds padding of one colour."""
+"""Cut squares around heads, without padding in a single color."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from PIL import Image
 from figment.base.records import Box
 
 Square = tuple[int, int, int, int]
-"""x0, y0, x1, y1 in whole pixels of the picture; as wide as high; may leave the picture (see `square_around`)."""
+"""x0, y0, x1, y1 in whole pixels of the image; may reach outside of it (see `square_around`)."""
 
 
 def square_around(
     box: Box,  # the head
-    size: tuple[int, int],  # the picture's width and height
+    size: tuple[int, int],  # width and height of the image
     margin: float,  # room on each side, as a share of the head's longer side
 ) -> Square:
-    """The square to cut for a head: with its margin, inside the picture, holding the head.
+    """Return the square to cut for a head with its margin.
 
-    Where the square leaves the picture it is shifted inside; where it is larger than the picture it shrinks to
-    the largest that fits. Only if that is too small for the head itself does it stay larger than the picture,
-    by as little as holds the head, and `cut_square` then continues the picture by reflection.
+    A square that reaches outside the image is shifted inside. One that is larger than the image shrinks to the largest
+    square that fits. Only if that is too small for the head, the square becomes as large as the head and stays larger
+    than the image, which `cut_square` then extends by reflection.
     """
     longer = max(box.width, box.height)
     fits = min(size)
@@ -40,9 +40,9 @@ def square_around(
 def cut_square(
     image: Image.Image,  # RGB
     square: Square,
-    largest: int | None = None,  # scale larger squares down to this side by Lanczos; None: never
+    largest: int | None = None,  # larger squares are scaled down to this side; None for no limit
 ) -> Image.Image:
-    """The part of `image` in `square`; beyond the picture's edges the picture is reflected."""
+    """Return the part of `image` in `square`; the image is reflected at its edges."""
     x0, y0, x1, y1 = square
     inside = (max(x0, 0), max(y0, 0), min(x1, image.width), min(y1, image.height))
     crop = image.crop(inside)

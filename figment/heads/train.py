@@ -1,4 +1,4 @@
-"""Training, or fine-tuning, the head detector from an iterator of pictures with the boxes of their heads."""
+"""Train or fine-tune the head detector on images with the boxes of their heads."""
 
 from __future__ import annotations
 
@@ -20,60 +20,60 @@ from figment.heads.views import Scene, ScenePool, View
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How long and on what the detector trains."""
+    """Hyperparameters of a training."""
 
     steps: int = 1200
-    """Batches to train on."""
+    """Number of batches."""
     batch: int = 16
     """Views in a batch."""
     size: int = 224
     """Side of a view in pixels, a multiple of 64."""
     large: int = 0
-    """Side of the views of every second batch, which holds fewer of them for as many pixels; 0: as the others."""
+    """Side of the views of every second batch, which has fewer views but as many pixels; 0 means `size`."""
     rate: float = 2e-3
-    """Highest learning rate; it warms up, then falls as a cosine."""
+    """Highest learning rate; see `learning_rate`."""
     fresh: int = 4
-    """New scenes taken from the iterator for each batch, while it gives any."""
+    """New scenes taken from the iterator for each batch."""
     pool: int = 400
-    """Scenes held at a time."""
+    """Scenes in memory."""
     backbone: bool = True
-    """False: the features stay as they are, to the bit, and with them headness and embedding; only boxes learn."""
+    """False freezes the backbone, so that headness and embedding stay bit-identical and only boxes are trained."""
     ema: float = 0.997
-    """Decay of the averaged weights, which are what training returns."""
+    """Decay of the exponential moving average of the weights, which training returns."""
     seed: int = 0
-    """Two trainings with the same seed, scenes and number of threads give the same weights."""
+    """Trainings with the same seed, scenes and number of threads give the same weights."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one batch came to."""
+    """State after one batch."""
 
     number: int
-    """Counted from 1."""
+    """Number of batches so far."""
     heat: float
-    """Loss of the centres."""
+    """Loss of the heat maps."""
     sides: float
-    """Loss of the boxes, 0 where they fit exactly."""
+    """Loss of the boxes; 0 for an exact fit."""
     sec: float
-    """Since the start."""
+    """Seconds since the start."""
     net: HeadNet
-    """The averaged network so far."""
+    """The averaged network."""
 
 
 def train_detector(
-    scenes: Iterable[Scene],  # RGB pictures with the boxes of their heads; endless or not
+    scenes: Iterable[Scene],  # RGB images with the boxes of their heads; may be endless
     *,
-    config: TrainConfig | None = None,  # None: the defaults
-    start: HeadNet | None = None,  # fine-tune this network; None: train from nothing
-    on_step: Callable[[Step], None] | None = None,  # told after every batch
+    config: TrainConfig | None = None,  # None means the defaults
+    start: HeadNet | None = None,  # network to fine-tune; None starts from random weights
+    on_step: Callable[[Step], None] | None = None,  # called after every batch
 ) -> HeadNet:
-    """Train a head detector and return it, with averaged weights, in evaluation mode."""
+    """Train a head detector; return it with averaged weights in evaluation mode. Raises ValueError without scenes."""
     config = config or TrainConfig()
     began = time.monotonic()
     rng = np.random.default_rng(config.seed)
     torch.manual_seed(config.seed)
 
-    # The network that learns and the slow average of it that is kept.
+    # The trained network, and its moving average.
     net = copy.deepcopy(start) if start is not None else HeadNet()
     channels_last(net).train()
     if not config.backbone:
@@ -83,11 +83,11 @@ def train_detector(
     learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=config.rate, weight_decay=1e-2)
 
-    # Enough scenes for a varied first batch; later each batch brings a few more.
+    # Start with enough scenes for a varied first batch; each batch adds a few.
     pool = ScenePool(scenes, config.pool)
     pool.refresh(max(config.batch, config.fresh))
     if not pool.held:
-        raise ValueError("scenes: needs at least one picture")
+        raise ValueError("scenes: needs at least one image")
 
     for number in track(range(1, config.steps + 1), "training"):
         for group in optimizer.param_groups:
@@ -104,10 +104,10 @@ def train_detector(
 
 
 def learning_rate(
-    number: int,  # the step, from 1
+    number: int,  # step, from 1
     steps: int,
 ) -> float:
-    """The share of the highest learning rate: a linear rise over 5% of the steps, then a cosine down to 2%."""
+    """Return the factor of the learning rate: a linear rise over 5% of the steps, then a cosine down to 2%."""
     warm = max(1, steps // 20)
     if number <= warm:
         return number / warm
@@ -119,7 +119,7 @@ def train_step(
     optimizer: torch.optim.Optimizer,
     views: Sequence[View],
 ) -> tuple[float, float]:
-    """One step of the optimizer on `views`; the losses of centres and boxes before it."""
+    """Take one optimizer step on `views`; return the losses of heat maps and boxes before it."""
     pixels = torch.from_numpy(np.stack([view.pixels for view in views]))  # [N, H, W, 3]
     images = to_unit(pixels.permute(0, 3, 1, 2))  # [N, 3, H, W], channels last in memory
     side = pixels.shape[1]
@@ -137,9 +137,9 @@ def train_step(
 def average(
     kept: HeadNet,
     net: HeadNet,
-    decay: float,  # how much of `kept` stays
+    decay: float,  # weight of `kept`
 ) -> None:
-    """Move `kept` a little towards `net`: an exponential moving average of weights and statistics."""
+    """Update `kept`, the exponential moving average of the weights and statistics of `net`."""
     for old, new in zip(kept.state_dict().values(), net.state_dict().values(), strict=True):
         if old.is_floating_point():
             old.lerp_(new, 1 - decay)

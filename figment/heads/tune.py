@@ -1,10 +1,10 @@
-"""Fit the shipped detector to one's own art: 50 labelled pictures or more, minutes on a CPU.
+"""Fine-tune the shipped detector on your own art: 50 or more labeled images, minutes on a CPU.
 
     figment heads train boxes.json --pictures pictures/ -o mine.safetensors
     figment crop pictures/ -o heads/ --detector mine.safetensors
 
-The network starts from the shipped weights and sees nothing but the labelled pictures, so it forgets other kinds of
-art: a tuned detector is for its own collection. A share of the pictures is held out to tell what it gained.
+Training starts from the shipped weights and uses only the labeled images, so the network forgets other kinds of art: a
+tuned detector is for its own collection. A share of the images is held out to measure the gain.
 """
 
 from __future__ import annotations
@@ -26,47 +26,50 @@ from figment.base.pixels import open_image
 from figment.base.progress import say
 from figment.base.records import Box
 from figment.heads.boxes import read_boxes
-from figment.heads.detect import SHIPPED, Detector
-from figment.heads.network import HeadNet, load_net, save_net
+from figment.heads.detect import Detector
+from figment.heads.network import SHIPPED, HeadNet, load_net, save_net
 from figment.heads.score import Scores, Truth, score_boxes
 from figment.heads.train import Step, TrainConfig, train_detector
 from figment.heads.views import Scene
 
 FEWEST = 10
-"""Labelled pictures that tuning needs at least; 50 and more are better."""
+"""Fewest labeled images for fine-tuning; 50 or more are better."""
 HELD_OUT = 0.2
-"""Share of the pictures that is kept for scoring."""
+"""Share of the images that is held out for evaluation."""
 LARGEST = 720
-"""Pictures are held at this longer side at most."""
+"""Largest longer side of an image in memory, in pixels."""
 LEAST_SCORE = 0.05
-"""Boxes from this score on count when average precision is measured."""
+"""Lowest score of boxes for average precision."""
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What tuning came to."""
+    """Result of fine-tuning."""
 
     trained: int
-    """Pictures trained on."""
+    """Number of training images."""
     held_out: int
-    """Pictures scored on."""
+    """Number of held-out images."""
     before: Scores
-    """The network that was started from, on the held-out pictures."""
+    """Metrics of the start network on the held-out images."""
     after: Scores
-    """The tuned one."""
+    """Metrics of the tuned network on the held-out images."""
 
 
 def tune(
     boxes: Path,  # boxes.json, COCO or a folder of YOLO labels
-    pictures: Path,  # the folder that its paths are relative to
-    out: Path,  # the tuned detector
+    pictures: Path,  # folder of the images, to which paths in `boxes` are relative
+    out: Path,  # file of the tuned detector
     *,
-    start: Path | None = None,  # the detector to start from; None: the shipped one
-    steps: int = 400,  # batches to train on
-    sec: float | None = None,  # stop after so many seconds; None: after all steps
+    start: Path | None = None,  # detector to start from; None means the shipped one
+    steps: int = 400,  # batches
+    sec: float | None = None,  # time limit in seconds; None for no limit
     seed: int = 0,
 ) -> Tuned:
-    """Tune a detector on labelled pictures, write it to `out`, and score it before and after."""
+    """Fine-tune a detector on labeled images, write it to `out`, and evaluate it before and after.
+
+    Raises FigmentError for too few images or boxes that can't be read.
+    """
     need_folder(pictures, "--pictures")
     labels = read_boxes(boxes, pictures)
     scenes = dict(_scenes(labels, pictures))
@@ -76,14 +79,14 @@ def tune(
             f"tuning needs {FEWEST}, better 50"
         )
 
-    # Every fifth picture, in an order that the seed decides, is kept aside.
+    # Hold out a random fifth of the images.
     names = [str(name) for name in np.random.default_rng(seed).permutation(sorted(scenes))]
     count = max(round(len(names) * HELD_OUT), 2)
     aside, used = names[:count], names[count:]
     net = load_net(start or SHIPPED)
     before = score_net(net, {name: scenes[name] for name in aside})
 
-    # Steps until the time is over; the pool holds all pictures for good.
+    # Train until the steps or the time are over, with all images in the pool.
     end = math.inf if sec is None else time.monotonic() + sec
     config = TrainConfig(steps=steps, batch=8, rate=5e-4, fresh=0, pool=len(used), ema=0.99, seed=seed)
     kept: list[HeadNet] = []
@@ -109,11 +112,11 @@ def tune(
 
 
 class _OutOfTime(Exception):
-    """Ends a training early."""
+    """Ends training at the time limit."""
 
 
 def _scenes(labels: dict[str, list[list[float]]], pictures: Path) -> Iterator[tuple[str, Scene]]:
-    """Every labelled picture that can be read, at most LARGEST pixels long; the others are told."""
+    """Yield every labeled image that can be read, scaled to at most LARGEST pixels; the others are reported."""
     for name, found in sorted(labels.items()):
         try:
             image = open_image(pictures / name)
@@ -129,7 +132,7 @@ def _scenes(labels: dict[str, list[list[float]]], pictures: Path) -> Iterator[tu
 
 @torch.no_grad()
 def score_net(net: HeadNet, scenes: dict[str, Scene]) -> Scores:
-    """The figures of a network on labelled pictures."""
+    """Return the metrics of a network on labeled images."""
     detector = Detector(copy.deepcopy(net))
     found = {
         name: [[*head.box, head.score] for head in detector.detect(image, LEAST_SCORE)]

@@ -1,4 +1,4 @@
-"""What the detector trains on: views cut out of labelled pictures at many scales, recoloured and damaged."""
+"""Training views of the detector: cut out of labeled images at many scales, with color changes and damage."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from PIL import Image, ImageFilter
 
 from figment.base.pixels import decode_image
 from figment.base.records import Box
+from figment.heads.fuse import mirror_box
 
 Scene = tuple[Image.Image, Sequence[Box]]
-"""An RGB picture and the heads in it."""
+"""An RGB image and the heads in it."""
 WHOLE = 0.25
-"""Share of views that show all of their picture."""
+"""Share of views that show the whole image."""
 FILL = 128
-"""The grey beyond a picture's edge, here and in detection."""
+"""Gray value outside of images, in training and in detection."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,16 @@ class View:
     """uint8 [size, size, 3]."""
     heads: list[Box]
     ignored: list[Box]
-    """Heads of which too little is left to call them heads, too much to call them background."""
+    """Heads that the view cuts too much to count as heads, but not enough to count as background."""
 
 
 class ScenePool:
-    """A changing set of scenes: a few fresh ones each batch, each used in many views before it leaves."""
+    """A pool of scenes that replaces a few per batch, so that each one is used in many views."""
 
     def __init__(
         self,
-        scenes: Iterable[Scene],  # endless, or as many as there are: then the pool stops changing
-        size: int = 400,  # how many scenes to hold
+        scenes: Iterable[Scene],  # the pool stops changing when they end
+        size: int = 400,  # scenes in memory
     ) -> None:
         self.source = iter(scenes)
         self.size = size
@@ -45,7 +46,7 @@ class ScenePool:
         self.oldest = 0
 
     def refresh(self, count: int) -> None:
-        """Take up to `count` scenes from the source; when the pool is full each replaces the oldest."""
+        """Take up to `count` scenes from the source; in a full pool each replaces the oldest."""
         for _ in range(count):
             scene = next(self.source, None)
             if scene is None:
@@ -59,9 +60,9 @@ class ScenePool:
     def draw(
         self,
         rng: np.random.Generator,
-        size: int,  # the view's side in pixels
+        size: int,  # side of the view in pixels
     ) -> View:
-        """A random view: mostly of one scene, at times a mosaic of four (Bochkovskiy 2020)."""
+        """Return a random view of one scene, or a mosaic of four (Bochkovskiy et al. 2020, arXiv 2004.10934)."""
 
         def pick() -> Scene:
             return self.held[int(rng.integers(len(self.held)))]
@@ -79,16 +80,16 @@ def cut_view(
     boxes: Sequence[Box],
     size: int,
 ) -> View:
-    """A square of `image`, scaled to `size`: all of it, around a head at a random scale, or anywhere."""
+    """Return a square of `image` scaled to `size`: the whole image, around a head at a random scale, or anywhere."""
     width, height = image.size
     longest = max(width, height)
 
-    # At times the whole picture, in the corner where detection puts it.
+    # Sometimes the whole image, in the upper left corner as in detection.
     if rng.random() < WHOLE:
         span = longest * float(np.exp(rng.uniform(0, 0.25)))
         return _scaled(image, boxes, (0.0, 0.0, span, span), size)
 
-    # How many pixels the view spans: so many that a head gets a size that is even on a log scale, or any number.
+    # Choose the span so that a head gets a log-uniform size, or a random span.
     if boxes and rng.random() < 0.8:
         box = boxes[int(rng.integers(len(boxes)))]
         wanted = np.exp(rng.uniform(np.log(16), np.log(size * 1.05)))
@@ -102,7 +103,7 @@ def cut_view(
         x0 = rng.uniform(min(0, width - span), max(0, width - span))
         y0 = rng.uniform(min(0, height - span), max(0, height - span))
 
-    # Mostly shift the view into the picture, as heads at a detector's inputs hardly ever float in grey.
+    # Mostly shift the view into the image, since heads in detection are rarely surrounded by gray.
     if rng.random() < 0.85:
         x0 = float(np.clip(x0, min(0, width - span), max(0, width - span)))
         y0 = float(np.clip(y0, min(0, height - span), max(0, height - span)))
@@ -113,10 +114,10 @@ def cut_view(
 def _scaled(
     image: Image.Image,
     boxes: Sequence[Box],
-    area: tuple[float, float, float, float],  # x0, y0, x1, y1 in pixels of `image`; may leave it
+    area: tuple[float, float, float, float],  # x0, y0, x1, y1 in pixels of `image`; may reach outside of it
     size: int,
 ) -> View:
-    """The part `area` of `image` at `size` x `size`, grey beyond the edges, with its boxes."""
+    """Return `area` of `image` at `size` x `size`, gray outside of the image, with its boxes."""
     across, down = size / (area[2] - area[0]), size / (area[3] - area[1])
     inside = (max(area[0], 0), max(area[1], 0), min(area[2], image.width), min(area[3], image.height))
     pixels = np.full((size, size, 3), FILL, np.uint8)
@@ -142,7 +143,7 @@ def _scaled(
 
 
 def mosaic(views: Sequence[View]) -> View:
-    """Four views of the same side as the quarters of one of twice that side."""
+    """Return four views of the same side as one view of twice that side."""
     half = views[0].pixels.shape[0]
     joined = View(np.empty((2 * half, 2 * half, 3), np.uint8), [], [])
     for i, view in enumerate(views):
@@ -154,11 +155,9 @@ def mosaic(views: Sequence[View]) -> View:
 
 
 def mirror(view: View) -> View:
-    """The view with left and right swapped."""
+    """Return the mirrored view."""
     width = view.pixels.shape[1]
-    heads, ignored = (
-        [Box(width - b.x1, b.y0, width - b.x0, b.y1) for b in boxes] for boxes in (view.heads, view.ignored)
-    )
+    heads, ignored = ([mirror_box(box, width) for box in boxes] for boxes in (view.heads, view.ignored))
     return View(np.ascontiguousarray(view.pixels[:, ::-1]), heads, ignored)
 
 
@@ -166,15 +165,15 @@ def damage(
     rng: np.random.Generator,
     view: View,
 ) -> View:
-    """The view under other light, in grey, with channels swapped, blurred, noisy or as a poor JPEG."""
+    """Return the view with random changes: light, gray, swapped channels, blur, noise, strong JPEG compression."""
     pixels = view.pixels.astype(np.float32)
     if rng.random() < 0.8:
         mean = pixels.mean(axis=(0, 1))
         gain = rng.uniform(0.65, 1.35) * rng.uniform(0.88, 1.12, 3)
         pixels = (pixels - mean) * gain.astype(np.float32) + mean + rng.uniform(-35, 35)
     if rng.random() < 0.5:
-        grey = pixels.mean(axis=2, keepdims=True)
-        pixels = grey + (pixels - grey) * rng.uniform(0.2, 1.5)
+        gray = pixels.mean(axis=2, keepdims=True)
+        pixels = gray + (pixels - gray) * rng.uniform(0.2, 1.5)
     if rng.random() < 0.15:
         pixels = pixels[:, :, rng.permutation(3)]
     if rng.random() < 0.06:

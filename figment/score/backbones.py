@@ -17,10 +17,8 @@ from figment.base.errors import FigmentError
 from figment.base.files import atomic, need_file
 from figment.base.pixels import to_unit
 from figment.base.progress import say
-from figment.heads.network import HeadNet, channels_last, fold_norms, load_net
+from figment.heads.network import SHIPPED, HeadNet, channels_last, fold_norms, load_net
 from figment.score.features import FeatureNetwork
-
-SHIPPED = Path(__file__).parents[1] / "heads" / "weights" / "detector.safetensors"
 
 INCEPTION_URL = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt"
 INCEPTION_BYTES = 95_607_719

@@ -7,8 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from figment.base.errors import FigmentError
-from figment.heads.detect import SHIPPED
-from figment.heads.network import CROP, HeadNet, NetConfig, fold_norms, grow, load_net, save_net
+from figment.heads.network import CROP, SHIPPED, HeadNet, NetConfig, fold_norms, grow, load_net, save_net
 
 TINY = NetConfig(stem=(4, 4), stages=(8, 8, 8), top=8)
 

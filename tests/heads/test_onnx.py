@@ -56,7 +56,7 @@ def test_what_is_no_detector_is_told_in_one_line(tmp_path):
     with pytest.raises(FigmentError, match="not a readable ONNX model"):
         open_detector(tmp_path / "text.onnx")
     detector = open_detector(write_model(tmp_path / "a.onnx", np.zeros((1, 3))))
-    with pytest.raises(FigmentError, match="answers of shape"):
+    with pytest.raises(FigmentError, match="its output has shape"):
         detector.detect(Image.new("RGB", (64, 64)), 0.5)
 
 
