@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import figment
 from figment.base.errors import FigmentError
 
 SCHEMA_VERSION = 1
@@ -54,7 +53,7 @@ def favourites_path(
 ) -> Path:
     """RUN/studio.db, or net.studio.db beside net.safetensors; the user's data folder where that can't be written."""
     beside = model / "studio.db" if model.is_dir() else model.with_name(f"{model.stem}.studio.db")
-    package = Path(figment.__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     inside = package in beside.resolve().parents
     if not inside and os.access(beside if beside.exists() else beside.parent, os.W_OK):
         return beside
