@@ -1,4 +1,4 @@
-"""What a file or folder is and what is in it, as rows of a name and a value.
+"""Describe a file or folder, as rows of a name and a value.
 
 figment info karras2019stylegan-ffhq.pkl
 figment info runs/00003-heads
@@ -17,7 +17,10 @@ Rows = list[tuple[str, str]]
 
 
 def describe(path: Path) -> Rows:
-    """The rows for a checkpoint, a model file, a run, a data set or a heads folder."""
+    """Return the rows of a checkpoint, a model file, a run, a data set or a heads folder.
+
+    Raises FigmentError for anything else.
+    """
     if not path.exists():
         raise FigmentError(f"{path}: does not exist")
     if is_run(path):
@@ -34,7 +37,7 @@ def describe(path: Path) -> Rows:
 
 
 def _holds_pictures(path: Path) -> bool:
-    """Whether a zip is a data set and not a checkpoint of torch, which is a zip too."""
+    """Return whether a zip is a data set; PyTorch checkpoints are zips too."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.lower().endswith((".png", ".jpg", ".jpeg", "dataset.json")) for name in archive.namelist())
@@ -43,7 +46,7 @@ def _holds_pictures(path: Path) -> bool:
 
 
 def describe_run(run: Path) -> Rows:
-    """Where a run stands, and what its model file holds."""
+    """Return the progress and settings of a run, and the rows of its model file."""
     from figment.models import describe as describe_model
     from figment.train.config import read_config
     from figment.train.state import checkpoints
@@ -64,7 +67,7 @@ def describe_run(run: Path) -> Rows:
 
 
 def describe_data(path: Path) -> Rows:
-    """How many pictures of what shape a data set holds."""
+    """Return the number and shape of a data set's images, and its labels."""
     from figment.pack.dataset import ImageDataset
 
     data = ImageDataset(path)
@@ -77,12 +80,12 @@ def describe_data(path: Path) -> Rows:
     labels = data.labels
     if labels is not None:
         classes = len(set(labels.tolist())) if labels.ndim == 1 else 0
-        rows.append(("labels", f"{classes} classes" if classes else f"{labels.shape[1]} numbers a picture"))
+        rows.append(("labels", f"{classes} classes" if classes else f"{labels.shape[1]} numbers per picture"))
     return rows + [("damaged", line) for line in data.damaged]
 
 
 def describe_heads(folder: Path) -> Rows:
-    """How many pictures and heads a catalog lists, and why some were left out."""
+    """Return the numbers of images and heads in a catalog, and of rejected ones by reason."""
     with Catalog(folder) as catalog:
         pictures, heads, kept = len(catalog.pictures()), len(catalog.heads()), len(catalog.kept())
     rows = [("heads folder", str(folder)), ("pictures", str(pictures)), ("heads", f"{heads}, {kept} kept")]

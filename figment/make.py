@@ -1,4 +1,4 @@
-"""The whole path in one call, going on where it stopped.
+"""Run all stages in one call; an interrupted call continues where it stopped.
 
 figment make pictures/ -o hero/ --time 8h
 """
@@ -15,22 +15,22 @@ from figment.base.progress import say
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user may choose for the whole path; None leaves the choice to figment."""
+    """Options for all stages; None leaves the choice to figment."""
 
     sec: float | None = None
     """Training time in seconds."""
     kimg: float | None = None
-    """Training length in thousands of images; wins over `sec`."""
+    """Training length in thousands of images; overrides `sec`."""
     resolution: int | None = None
-    """Side of the pictures in pixels; None takes what the crops can fill."""
+    """Side of the images in pixels; None takes the largest that the crops can fill."""
     seed: int = 0
-    """Every random number follows from it."""
+    """Seed of training."""
     device: str | None = None
-    """cpu or cuda; None takes the GPU where there is one."""
+    """cpu or cuda; None means the GPU if there is one."""
 
 
 def make(pictures: Path, out: Path, wishes: Wishes) -> None:
-    """Crop, curate, pack, train, draw and publish `pictures` below `out`; finished stages are not done again."""
+    """Crop, curate, pack, train, draw and publish `pictures` below `out`; finished stages are not repeated."""
     from figment.curate.curate import curate
     from figment.heads.crop import crop_pictures
 
@@ -44,7 +44,7 @@ def make(pictures: Path, out: Path, wishes: Wishes) -> None:
     data = _pack(heads, out, wishes)
     run = _train(data, out / "runs", wishes)
 
-    # Drawing starts from one model file: a run that has not moved on since is not drawn again.
+    # Draw again only if the run has made progress.
     model = run / "model.safetensors"
     marker, state = out / "make.json", {"run": run.name, "images": _images_of(run)}
     if marker.exists() and read_json(marker) == state and (site / "index.html").exists():
@@ -56,7 +56,7 @@ def make(pictures: Path, out: Path, wishes: Wishes) -> None:
 
 
 def _pack(heads: Path, out: Path, wishes: Wishes) -> Path:
-    """Pack the kept heads; equal heads make equal bytes, so doing it again changes nothing."""
+    """Pack the kept heads and return the data set; the same heads give the same bytes."""
     from figment.pack.zips import pack
 
     data = out / "heads.zip"
@@ -67,7 +67,7 @@ def _pack(heads: Path, out: Path, wishes: Wishes) -> Path:
 
 
 def _train(data: Path, runs: Path, wishes: Wishes) -> Path:
-    """Train on `data`, or go on with the newest run of the same pictures."""
+    """Train on `data`, or continue the newest run on the same images; return the run."""
     import torch
 
     from figment.pack.dataset import ImageDataset
@@ -81,11 +81,11 @@ def _train(data: Path, runs: Path, wishes: Wishes) -> Path:
     for config in sorted(runs.glob("[0-9]*/config.json"), reverse=True):
         if read_config(config).digest == digest:
             return resume_training(config.parent, data=data, kimg=wishes.kimg, device=wishes.device)
-    # On a CPU a small collection starts from the shipped network, where its pictures have that size.
+    # On a CPU, images of 64 px RGB start from the shipped network.
     cpu = wishes.device == "cpu" or (wishes.device is None and not torch.cuda.is_available())
     init = "start" if cpu and START.exists() and (dataset.resolution, dataset.channels) == (64, 3) else None
     sec = wishes.sec if wishes.kimg is None else None
-    # Whether a run finds time for a score depends on the machine's load; killed and run again it must leave the same.
+    # No scores on a CPU: whether there is time for one depends on the load, but a resumed run must give the same result.
     score_ticks = 0 if cpu else None
     return start_training(
         data,
@@ -100,7 +100,7 @@ def _train(data: Path, runs: Path, wishes: Wishes) -> Path:
 
 
 def _images_of(run: Path) -> int:
-    """How many images the newest checkpoint of `run` has seen."""
+    """Return the number of images that the newest checkpoint of `run` has been trained on."""
     from figment.train.state import checkpoints
 
     found = checkpoints(run)
@@ -110,7 +110,7 @@ def _images_of(run: Path) -> int:
 
 
 def _draw(model: Path, run: Path, out: Path, site: Path) -> None:
-    """Samples, a morph, the training film and the gallery page."""
+    """Draw samples and a morph, and write the training video and the gallery."""
     from figment.draw.film import film
     from figment.draw.morph import morph
     from figment.draw.sample import sample

@@ -1,4 +1,4 @@
-"""From recipes to w: seeds and projected pictures summed by band, then moved along named directions."""
+"""Turn recipes into w: seeds and projected images summed per band, then moved along named directions."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from figment.nets.base import Generator
 from figment.web.recipe import NAME, Recipe
 
 KEPT = 256
-"""Mapped seeds that are remembered."""
+"""Mapped seeds in the cache."""
 OFFERED = 8
-"""SeFa's directions that are offered where none are saved with the model."""
+"""Number of SeFa directions for a model without saved ones."""
 
 
 class Composer:
-    """What turns recipes into w for one generator; several threads may ask."""
+    """Turns recipes into w for one generator; threads may share it."""
 
     def __init__(
         self,
-        g: Generator,  # the generator
-        latent: Callable[[str], Tensor | None],  # [L, D] of a projected picture, None where there is none
+        g: Generator,
+        latent: Callable[[str], Tensor | None],  # returns w [L, D] of a projected image, None for an unknown one
         directions: Mapping[str, Direction] | None = None,  # by name; None for none
     ) -> None:
         self.g, self.latent, self.directions = g, latent, directions or {}
@@ -38,7 +38,10 @@ class Composer:
         self.lock = threading.Lock()
 
     def w(self, recipe: Recipe) -> Tensor:
-        """The latents of `recipe`, [L, D]; of a plain seed exactly those that `figment sample` draws."""
+        """Return the w of `recipe`, [L, D]; for a single seed exactly that of `figment sample`.
+
+        Raises FigmentError for unknown projected images or directions, and for recipes of another number of bands.
+        """
         with self.lock:
             ws = {source: self._source(source, recipe.psi) for source in recipe.sources}
         mixed = self.mean.repeat(self.g.num_layers, 1)  # [L, D]
@@ -54,13 +57,13 @@ class Composer:
         return self._edited(mixed, recipe)
 
     def _source(self, source: str, psi: float) -> Tensor:
-        """The truncated latents of a seed or a projected picture, [L, D]."""
+        """Return the truncated w of a seed or a projected image, [L, D]."""
         key = (source, psi)
         if key not in self.seen:
             if source[0] == "p":
                 found = self.latent(source)
                 if found is None or found.shape != (self.g.num_layers, self.g.w_dim):
-                    raise FigmentError(f"r {source}: no such projected picture of this model here")
+                    raise FigmentError(f"r {source}: no such projected image of this model")
                 self.seen[key] = torch.lerp(self.mean, found, psi) if psi != 1 else found
             else:
                 self.seen[key] = seeds_to_w(self.g, [int(source)], psi)[0]
@@ -70,18 +73,18 @@ class Composer:
         return self.seen[key]
 
     def _edited(self, w: Tensor, recipe: Recipe) -> Tensor:
-        """`w` moved along the recipe's directions, [L, D]."""
+        """Return `w` moved along the recipe's directions, [L, D]."""
         if not recipe.edits:
             return w
-        strange = [name for name, _ in recipe.edits if name not in self.directions]
-        if strange:
-            raise FigmentError(f"r {strange[0]!r}: this model has no such direction")
+        unknown = [name for name, _ in recipe.edits if name not in self.directions]
+        if unknown:
+            raise FigmentError(f"r {unknown[0]!r}: this model has no such direction")
         moves = [(self.directions[name], amount) for name, amount in recipe.edits]
         return apply_directions(w[None], moves)[0]
 
 
 def find_directions(model: Path, g: Generator) -> dict[str, Direction]:
-    """The directions saved with `model`, or SeFa's first ones; by name. Empty where the family has none."""
+    """Return the directions saved with `model`, or the first ones of SeFa, by name; none for a family without styles."""
     found = load_directions(model)
     if not found:
         try:
@@ -92,6 +95,6 @@ def find_directions(model: Path, g: Generator) -> dict[str, Direction]:
 
 
 def digest_of(path: Path) -> str:
-    """A digest of the file's bytes, 16 hex digits: another model draws other pictures."""
+    """Return 16 hex digits of the file's SHA-256, which identify a model."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""studio.db: favourites and projected pictures, one SQLite file beside the model.
+"""studio.db: favorites and projected images in one SQLite file beside the model.
 
 with Favourites(favourites_path(Path("runs/00003-heads"), digest)) as kept:
     kept.add("17@0.7", "Mira", digest)
@@ -30,28 +30,30 @@ CREATE TABLE latents (
     distance REAL, picture BLOB NOT NULL, at TEXT NOT NULL DEFAULT (datetime('now')));
 """
 MAX_FAVOURITES = 5000
+"""Most favorites in a file."""
 MAX_NAME = 80
+"""Most characters of a name."""
 
 
 @dataclass(frozen=True)
 class Favourite:
-    """A character to keep."""
+    """A saved character."""
 
     id: int
     recipe: str
     name: str
-    """What the user calls it; may be empty."""
+    """Chosen by the user; may be empty."""
     digest: str
-    """Of the model that drew it."""
+    """Digest of the model that drew it."""
     at: str
-    """When it was kept, UTC."""
+    """Time of saving, UTC."""
 
 
 def favourites_path(
     model: Path,  # a model file or a run
-    digest: str,  # of the model; names the file where it can't lie beside the model
+    digest: str,  # of the model; part of the name of a file that isn't beside the model
 ) -> Path:
-    """RUN/studio.db, or net.studio.db beside net.safetensors; the user's data folder where that can't be written."""
+    """Return RUN/studio.db, or net.studio.db beside net.safetensors; or a file in the user's data folder."""
     beside = model / "studio.db" if model.is_dir() else model.with_name(f"{model.stem}.studio.db")
     package = Path(__file__).resolve().parents[1]
     inside = package in beside.resolve().parents
@@ -62,7 +64,10 @@ def favourites_path(
 
 
 class Favourites:
-    """The file of one model's favourites; may be used from several threads."""
+    """The favorites and projected images of one model; threads may share it.
+
+    Raises FigmentError for a file that can't be used or of another version.
+    """
 
     def __init__(
         self,
@@ -77,9 +82,11 @@ class Favourites:
             if version == 0:
                 self.db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         except sqlite3.Error as error:
-            raise FigmentError(f"{path}: not a usable file of favourites ({error})") from None
+            raise FigmentError(f"{path}: not a usable file of favorites ({error})") from None
         if version not in (0, SCHEMA_VERSION):
-            raise FigmentError(f"{path}: favourites of version {version}, this figment reads {SCHEMA_VERSION}")
+            raise FigmentError(
+                f"{path}: favorites of version {version}, but this figment reads version {SCHEMA_VERSION}"
+            )
 
     def __enter__(self) -> Favourites:
         return self
@@ -93,19 +100,22 @@ class Favourites:
         self.db.close()
 
     def all(self) -> list[Favourite]:
-        """Every favourite, the newest first."""
+        """Return all favorites, newest first."""
         with self.lock:
             rows = self.db.execute("SELECT * FROM favourites ORDER BY id DESC").fetchall()
         return [Favourite(row["id"], row["recipe"], row["name"], row["digest"], row["at"]) for row in rows]
 
     def add(self, recipe: str, name: str, digest: str) -> Favourite:
-        """Keep `recipe`; one that is kept already takes a new name if one is given."""
+        """Save `recipe` and return it; a recipe that is already saved gets the new name, if not empty.
+
+        Raises FigmentError for a long name or too many favorites.
+        """
         if len(name) > MAX_NAME:
-            raise FigmentError(f"name: {len(name)} characters; at most {MAX_NAME}")
+            raise FigmentError(f"name: {len(name)} characters; must be at most {MAX_NAME}")
         with self.lock, self.db:
             count = self.db.execute("SELECT count(*) FROM favourites").fetchone()[0]
             if count >= MAX_FAVOURITES:
-                raise FigmentError(f"favourites: there are {count} already; remove some first")
+                raise FigmentError(f"favorites: there are already {count}; remove some first")
             self.db.execute(
                 "INSERT INTO favourites (recipe, name, digest) VALUES (?, ?, ?) ON CONFLICT (recipe) DO UPDATE SET"
                 " digest = excluded.digest, name = iif(excluded.name = '', name, excluded.name)",
@@ -115,20 +125,20 @@ class Favourites:
         return Favourite(row["id"], row["recipe"], row["name"], row["digest"], row["at"])
 
     def remove(self, number: int) -> bool:
-        """Forget a favourite; False where there is none of that number."""
+        """Remove a favorite; return False for an unknown number."""
         with self.lock, self.db:
             return number < 2**63 and self.db.execute("DELETE FROM favourites WHERE id = ?", (number,)).rowcount > 0
 
-    # ------------------------------------------------------------------ projected pictures
+    # ------------------------------------------------------------------ projected images
 
     def keep_latent(
         self,
         w: Tensor,  # [L, D]
-        name: str,  # of the picture
-        distance: float,
-        picture: bytes,  # the head that was looked for, a PNG
+        name: str,  # of the image
+        distance: float,  # of the projection from its target
+        picture: bytes,  # PNG of the target
     ) -> str:
-        """Keep a projection; returns the name that recipes call it by."""
+        """Save a projection; return its name in recipes."""
         data = w.detach().cpu().numpy().astype("<f4").tobytes()
         key = "p" + hashlib.sha256(data).hexdigest()[:16]
         with self.lock, self.db:
@@ -139,7 +149,7 @@ class Favourites:
         return key
 
     def latent(self, key: str) -> Tensor | None:
-        """The latents [L, D] of a projected picture."""
+        """Return the w [L, D] of a projected image; None for an unknown one."""
         row = self._latent_row(key)
         if row is None:
             return None
@@ -147,7 +157,7 @@ class Favourites:
         return torch.from_numpy(values.astype(np.float32))
 
     def latent_picture(self, key: str) -> bytes | None:
-        """The PNG of the head that was looked for."""
+        """Return the PNG of a projection's target; None for an unknown one."""
         row = self._latent_row(key)
         return None if row is None else bytes(row["picture"])
 

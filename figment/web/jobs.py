@@ -1,8 +1,8 @@
-"""Work that takes longer than a picture: films and projections, one at a time, with progress and a way to stop.
+"""Run videos and projections one at a time in the background, with progress and a way to stop them.
 
 jobs = Jobs(worker, favourites, model)
 job = jobs.film([parse_recipe("3@0.7"), parse_recipe("17@0.7")], seconds=6, fps=30)
-jobs.cancel(job.id)
+jobs.cancel(job)
 """
 
 from __future__ import annotations
@@ -35,16 +35,19 @@ from figment.web.recipe import Recipe
 from figment.web.worker import Busy, Scene, Worker
 
 WAITING = 8
-"""Jobs that may wait; more are refused."""
+"""Most waiting jobs; more are refused."""
 KEPT = 24
-"""Finished jobs, and their films, that are kept."""
+"""Most finished jobs and videos that are kept."""
 ROUNDS = 2
-"""How often a film's pace is measured before it is written."""
+"""Rounds of measuring and correcting a video's pace."""
 CHUNK = 16
-"""Frames that are asked for at a time."""
+"""Frames requested from the worker at a time."""
 MAX_KEYS = 24
+"""Most characters of a video."""
 MAX_FRAMES = 1800
+"""Most frames of a video."""
 FPS = (24, 30, 60)
+"""Frame rates of videos."""
 
 
 class Cancelled(Exception):
@@ -53,7 +56,7 @@ class Cancelled(Exception):
 
 @dataclass
 class Job:
-    """One film or projection. Fields change as it goes on; a reader sees each change whole."""
+    """A video or projection; its fields change while it runs."""
 
     kind: str
     """film or projection"""
@@ -67,8 +70,8 @@ class Job:
     stop: threading.Event = field(default_factory=threading.Event)
     film: Path | None = None
 
-    def told(self) -> dict[str, Any]:
-        """What a visitor is told of it."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the state for the page."""
         return {
             "id": self.id,
             "kind": self.kind,
@@ -79,7 +82,7 @@ class Job:
         }
 
     def step(self, progress: float, note: str) -> None:
-        """Tell how far it is; raises Cancelled where the user stopped it."""
+        """Report progress from 0 to 1; raises Cancelled if the user stopped the job."""
         if self.stop.is_set():
             raise Cancelled
         self.progress, self.note = progress, note
@@ -91,7 +94,7 @@ class Jobs:
     def __init__(
         self,
         worker: Worker,
-        favourites: Favourites,  # where projections are kept
+        favourites: Favourites,  # receives projections
         model: Path,  # a model file or a run
     ) -> None:
         self.worker, self.favourites, self.model = worker, favourites, model
@@ -103,57 +106,60 @@ class Jobs:
         self.thread = threading.Thread(target=self._run, name="figment-jobs", daemon=True)
         self.thread.start()
 
-    # ------------------------------------------------------------------ asking
+    # ------------------------------------------------------------------ adding
 
     def film(
         self,
-        recipes: list[Recipe],  # the characters to pass through
+        recipes: list[Recipe],  # characters to pass through
         *,
         seconds: float = 6.0,
         fps: int = 30,
-        size: int | None = None,  # pixels of a side; None keeps the model's, but at least SMALLEST
+        size: int | None = None,  # side in pixels; None keeps the model's, but at least SMALLEST
     ) -> Job:
-        """A closed loop through `recipes` at an even pace, as an MP4."""
+        """Add a job that writes a closed loop through `recipes` at an even pace as an MP4.
+
+        Raises FigmentError for options that don't fit, and Busy if too many jobs are waiting.
+        """
         if not 2 <= len(recipes) <= MAX_KEYS:
-            raise FigmentError(f"r: {len(recipes)} characters; a film passes through 2 to {MAX_KEYS}")
+            raise FigmentError(f"r: {len(recipes)} characters; must be 2 to {MAX_KEYS}")
         if fps not in FPS:
             raise FigmentError(f"fps {fps}: must be one of {', '.join(map(str, FPS))}")
         frames = round(seconds * fps)
         if not 8 <= frames <= MAX_FRAMES:
-            raise FigmentError(f"seconds {seconds:g}: makes {frames} frames at {fps} fps; must be 8 to {MAX_FRAMES}")
+            raise FigmentError(f"seconds {seconds:g}: {frames} frames at {fps} fps; must be 8 to {MAX_FRAMES} frames")
         scene = self.worker.need_scene()
         return self._add(Job("film", lambda job: self._film(job, scene, recipes, frames, fps, size)))
 
     def projection(
         self,
         picture: Image.Image,
-        name: str,  # what the user calls it
+        name: str,  # chosen by the user
         *,
-        space: str = "w",  # or "w+": nearer, but it mixes less well
-        steps: int | None = None,  # None: as projection sees fit
+        space: str = "w",  # "w", or "w+", which gets nearer but mixes less well
+        steps: int | None = None,  # None means the default of the projection
     ) -> Job:
-        """Look for the latents that draw the head in `picture`."""
+        """Add a job that projects the head in `picture`; raises Busy if too many jobs are waiting."""
         scene = self.worker.need_scene()
         return self._add(Job("projection", lambda job: self._project(job, scene, picture, name, space, steps)))
 
     def get(self, number: str) -> Job | None:
-        """The job of that id."""
+        """Return the job with this id; None if there is no such job."""
         return self.jobs.get(number)
 
     def all(self) -> list[Job]:
-        """Every job that is remembered, the newest first."""
+        """Return all jobs, newest first."""
         with self.change:
             return list(self.jobs.values())[::-1]
 
     def cancel(self, job: Job) -> None:
-        """Stop `job` at its next step; one that waits is never begun."""
+        """Stop `job` at its next step; a waiting job never starts."""
         with self.change:
             job.stop.set()
             if job.state == "waiting":
                 job.state = "cancelled"
 
     def close(self) -> None:
-        """Stop everything; films that were not downloaded are gone."""
+        """Stop all jobs and delete their videos."""
         with self.change:
             self.closed = True
             for job in self.jobs.values():
@@ -199,7 +205,7 @@ class Jobs:
                 job.note = message if isinstance(error, FigmentError) else f"failed: {message}"
                 job.state = "failed"
 
-    # ------------------------------------------------------------------ films
+    # ------------------------------------------------------------------ videos
 
     def _film(
         self,
@@ -210,7 +216,7 @@ class Jobs:
         fps: int,
         size: int | None,
     ) -> None:
-        """Measure the pace, even it out, write the film; frames are not held in memory."""
+        """Measure the pace, even it out and write the video; frames are not kept in memory."""
         with torch.inference_mode():
             keys = torch.stack([scene.composer.w(recipe) for recipe in recipes])  # [K, L, D]
         at, total, count = np.arange(frames) / frames, frames * (ROUNDS + 1), 0
@@ -225,12 +231,12 @@ class Jobs:
         for _ in range(ROUNDS):
             at = respace(at, loop_changes(passing("evening out the pace")))
         path = Path(self.folder.name) / f"{job.id}.mp4"
-        pictures = (Image.fromarray(frame.squeeze()) for frame in passing("writing the film"))
+        pictures = (Image.fromarray(frame.squeeze()) for frame in passing("writing the video"))
         write_mp4(path, pictures, fps, size or max(SMALLEST, scene.g.resolution))
         job.film, job.result = path, {"film": f"/api/jobs/{job.id}/film.mp4", "frames": frames, "fps": fps}
 
     def _frames(self, job: Job, scene: Scene, ws: Tensor) -> Iterator[np.ndarray]:
-        """The pictures of `ws` in order, uint8 [H, W, C], drawn by the worker between the visitors' pictures."""
+        """Yield the images of `ws` in order, uint8 [H, W, C], drawn by the worker between other requests."""
         for part in ws.split(CHUNK):
             waiting = []
             for w in part:
@@ -239,7 +245,7 @@ class Jobs:
                         waiting.append(self.worker.ask_frame(scene, w))
                         break
                     except Busy:
-                        job.step(job.progress, "waiting for the visitors' pictures")
+                        job.step(job.progress, "waiting for other images")
                         job.stop.wait(0.2)
             for pending in waiting:
                 yield pending.future.result(timeout=600)
@@ -255,7 +261,7 @@ class Jobs:
         space: str,
         steps: int | None,
     ) -> None:
-        """Project on a copy of the generator: the worker goes on drawing with the one it has."""
+        """Project on a copy of the generator, since the worker keeps drawing with the original."""
         job.step(0.0, "looking for the head")
         g, d = self._networks(scene)
         target = head_of(picture, g.resolution, g.channels)  # [1, C, R, R]
@@ -268,12 +274,12 @@ class Jobs:
             return not job.stop.is_set()
 
         found = project_picture(g, target.to(g.device), d=d, space=space, steps=steps or STEPS, on_step=on_step)
-        job.step(1.0, "keeping it")
+        job.step(1.0, "saving")
         key = self.favourites.keep_latent(found.w[0], name, float(found.distance), _target_png(target))
         job.result = {"recipe": f"{key}@1", "target": f"/latents/{key}.png", "distance": round(found.distance, 4)}
 
     def _networks(self, scene: Scene) -> tuple[Generator, Discriminator | None]:
-        """A generator and a discriminator (None where the model has none) of this thread's own."""
+        """Return a generator and a discriminator (None for a model without one) for this thread alone."""
         if self.spare is None or self.spare[0] != scene.digest:
             model = load(self.model)
             d = model.d.to(scene.g.device).eval().requires_grad_(False) if model.d is not None else None
@@ -282,5 +288,5 @@ class Jobs:
 
 
 def _target_png(target: Tensor) -> bytes:
-    """The head that is looked for as a PNG; `target` [1, C, R, R] in [-1, 1]."""
+    """Return the PNG of a projection's target [1, C, R, R] in [-1, 1]."""
     return png_bytes(Image.fromarray(to_uint8(target.detach().cpu())[0].permute(1, 2, 0).numpy().squeeze()))

@@ -1,4 +1,4 @@
-"""What a run has to show while it trains: its curves, its scores and its grids of fakes."""
+"""Read what a run shows while it trains: its curves, scores and grids of fakes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 POINTS = 400
-"""Most points of a curve; longer ones are thinned, the last point stays."""
+"""Most points of a curve; longer curves are thinned, but keep their last point."""
 FAKES = re.compile(r"img[0-9]{9}\.png")
 NOT_CURVES = ("tick", "kimg")
+"""Numbers that are not drawn as curves."""
 
 
 def read_live(run: Path) -> dict[str, Any]:
-    """Curves by name (lists of [kimg, value]), the grids' names in order, and how far the run is."""
+    """Return the progress of a run, its curves by name (lists of [kimg, value]) and the names of its grids in order."""
     stats, scores = _rows(run / "stats.jsonl"), _rows(run / "scores.jsonl")
     goal = _plan(run)
     last = stats[-1] if stats else {}
@@ -32,13 +33,13 @@ def read_live(run: Path) -> dict[str, Any]:
 
 
 def fakes_path(run: Path, name: str) -> Path | None:
-    """The grid called `name`; None where the name is no grid's or there is no such file."""
+    """Return the path of a grid; None for other names and missing files."""
     path = run / "fakes" / name
     return path if FAKES.fullmatch(name) and path.is_file() else None
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file that may be written to right now: a damaged line is left out."""
+    """Return the rows of a JSONL file without damaged lines; the run may be writing to it."""
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError):
@@ -55,7 +56,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _curves(rows: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
-    """Each number's way over kimg, thinned to POINTS."""
+    """Return each number over kimg, thinned to POINTS."""
     stride = max(1, math.ceil(len(rows) / POINTS))
     kept = rows[::-1][::stride][::-1]
     names = dict.fromkeys(name for row in kept for name in row if name not in NOT_CURVES)
@@ -68,7 +69,7 @@ def _finite(value: Any) -> bool:
 
 
 def _plan(run: Path) -> float | None:
-    """How many kimg the run is to last."""
+    """Return the planned length of the run in kimg; None if unknown."""
     try:
         goal = json.loads((run / "config.json").read_text())["schedule"]["kimg"]
     except (OSError, ValueError, KeyError, TypeError):

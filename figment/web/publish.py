@@ -1,4 +1,4 @@
-"""A static gallery of what a model draws, for any file host; with `--onnx` it goes on drawing in the visitor's browser.
+"""Publish a static gallery of a model's images; with `--onnx` it also draws new ones in the visitor's browser.
 
 figment publish runs/00000-heads -o site
 figment publish runs/00000-heads -o site --onnx
@@ -19,47 +19,50 @@ from torch import Tensor
 
 from figment.base.errors import FigmentError
 from figment.base.files import is_run, need_file, write_bytes, write_json, write_text
-from figment.base.pixels import write_png
+from figment.base.pixels import to_unit, write_png
 from figment.base.progress import say, track
-from figment.draw.best import rank
 from figment.draw.film import film
 from figment.draw.grid import make_grid
 from figment.draw.latents import seeds_to_w
 from figment.draw.morph import morph
 from figment.draw.render import load_generator, render_each
-from figment.nets.base import Generator
+from figment.models import load
+from figment.nets.base import Discriminator, Generator
 from figment.web.compose import Composer, digest_of, find_directions
 from figment.web.favourites import Favourites
 from figment.web.recipe import parse_recipe
-from figment.web.site_generator import add_generator
-from figment.web.site_page import PAGES, Face, Kept, facts_line, page
+from figment.web.site import PAGES, Face, Kept, add_generator, facts_line, page
 
 STATIC = ("gallery.css", "gallery.js")
 LOOP_SEEDS = 6
-"""How many of the characters the morph passes through."""
+"""Number of characters in the morph."""
 THUMB = 192
-"""Pixels of a side on the wall; faces up to this size are shown as they are."""
+"""Largest side of a face in the grid, in pixels; larger faces get thumbnails."""
 FACES = {64: 240, 128: 180, 256: 120, 512: 72}
-"""Faces on the wall by resolution, about 10 MB of pictures; beyond it 48."""
+"""Number of faces by resolution, about 10 MB of images; 48 for higher resolutions."""
 MAX_CREDITS = 20_000
+"""Most characters of the credits."""
 
 
 def publish(
-    model: Path,  # a model file or a run; a run's page has its film too
-    site: Path,  # the folder of the site
+    model: Path,  # a model file or a run; the page of a run has a video of its training too
+    site: Path,  # folder of the site
     *,
-    seeds: Sequence[int] | None = None,  # on the wall; None: 0 to as many as suit the size
+    seeds: Sequence[int] | None = None,  # faces to show; None means a number that suits the resolution
     psi: float = 0.7,  # truncation
     title: str = "These characters do not exist",
-    loop: Path | None = None,  # a morph that is already drawn; None draws one of the best faces
-    seconds: float = 10.0,  # its length, where one is drawn
-    favourites: Path | None = None,  # the studio's studio.db, or .npy of w [N, L, D]; None: the run's, if any
-    credits: Path | None = None,  # who made what it learned from; None: CREDITS.md beside it, if any
-    onnx: bool = False,  # the generator beside the page
-    half: bool = False,  # its weights in 16 bits
-    runtime: Path | None = None,  # onnxruntime-web's .tgz or folder; None: the cached one, or npm's
+    loop: Path | None = None,  # a finished morph; None draws one of the best faces
+    seconds: float = 10.0,  # length of that morph
+    favourites: Path | None = None,  # the studio's studio.db, or .npy of w [N, L, D]; None means the model's, if any
+    credits: Path | None = None,  # credits of the training images; None means CREDITS.md beside the model, if any
+    onnx: bool = False,  # add the generator for the browser
+    half: bool = False,  # with weights in 16 bits
+    runtime: Path | None = None,  # onnxruntime-web's .tgz or folder; None means the cache or npm
 ) -> None:
-    """Write index.html and all that it names; it asks no other host for anything."""
+    """Write index.html and all files that it needs; the page loads nothing from other hosts.
+
+    Raises FigmentError for options that don't fit or files that can't be read.
+    """
     if site.exists() and not site.is_dir():
         raise FigmentError(f"--output {site}: must be a folder, but this is a file")
     if runtime and not onnx:
@@ -70,11 +73,11 @@ def publish(
         raise FigmentError(f"--seeds {seeds}: a site needs two or more")
     thanks = _credits_text(model, credits)
 
-    # What may fail first: the generator for the browser, then the favourites' file.
+    # Do what may fail first: the generator for the browser, then the favorites.
     drawing = add_generator(g, config, site, half=half, runtime=runtime) if onnx else None
     kept = [_keep(site, number, name, image) for number, (name, image) in enumerate(_favourites(model, g, favourites))]
 
-    # The wall, and the best of it for the morph and the page's own picture.
+    # The faces; the best ones go into the morph and the head of the page.
     ws = seeds_to_w(g, seeds, psi)
     images = np.stack(list(track(render_each(g, ws), "publishing", len(seeds))))  # [N, C, H, W]
     faces = [_face(site, seed, image) for seed, image in zip(seeds, images, strict=True)]
@@ -83,7 +86,7 @@ def publish(
     if loop:
         write_bytes(site / "morph.mp4", need_file(loop, "--loop").read_bytes())
     else:
-        # Drawn elsewhere, since its settings, which name folders of this machine, are not for the public.
+        # Drawn in a temporary folder, since its settings hold paths of this machine.
         with tempfile.TemporaryDirectory() as folder:
             drawn = Path(folder) / "morph.mp4"
             morph(model, drawn, seeds=[seeds[at] for at in order[:LOOP_SEEDS]], psi=psi, seconds=seconds)
@@ -92,7 +95,7 @@ def publish(
     if filmed:
         film(model, site / "film.mp4")
 
-    # The page last: where it lies, all that it names does too.
+    # The page is written last, so that all its files exist.
     for name in STATIC:
         write_bytes(site / name, (PAGES / name).read_bytes())
     about = {
@@ -122,13 +125,40 @@ def publish(
     )
 
 
+def rank(
+    model: Path,  # the model file or run that drew them
+    ws: Tensor,  # latents [N, L, D]
+    images: np.ndarray,  # their images, uint8 [N, C, H, W]
+) -> list[int]:
+    """Return the indices of the characters, best first.
+
+    The discriminator's logit says how real an image looks (Azadi et al. 2018, arXiv 1810.06758, reject samples by it).
+    Without a discriminator, characters are ranked by the distance of w from its mean: near it, images have fewer
+    artifacts (Karras et al. 2018, arXiv 1812.04948, appendix B).
+    """
+    loaded = load(model)
+    if loaded.d is not None:
+        scores = _scores(loaded.d.eval(), images)
+    else:
+        mean = loaded.generator.w_avg.detach().cpu()  # [D]
+        scores = -(ws - mean).square().mean((1, 2)).numpy()
+    return [int(index) for index in np.argsort(-scores, kind="stable")]
+
+
+@torch.inference_mode()
+def _scores(d: Discriminator, images: np.ndarray) -> np.ndarray:
+    """Return the logits, [N]; one image at a time, so that the minibatch stddev doesn't mix them."""
+    pictures = to_unit(torch.from_numpy(images))
+    return np.array([float(d(picture[None])[0, 0]) for picture in pictures])
+
+
 def _suitable(resolution: int) -> int:
-    """How many faces the wall has where nobody says."""
+    """Return the default number of faces."""
     return next((count for size, count in FACES.items() if resolution <= size), 48)
 
 
 def _face(site: Path, seed: int, image: np.ndarray) -> Face:
-    """Write a face, and a small one for the wall where it is large."""
+    """Write a face, and a thumbnail if it is large."""
     picture = make_grid(image[None], 1)
     name = f"faces/seed{seed:04d}.png"
     write_png(site / name, picture)
@@ -144,14 +174,14 @@ def _face(site: Path, seed: int, image: np.ndarray) -> Face:
 
 
 def _keep(site: Path, number: int, name: str, image: np.ndarray) -> Kept:
-    """Write a favourite."""
+    """Write a favorite."""
     file = f"favourites/{number:04d}.png"
     write_png(site / file, make_grid(image[None], 1))
     return Kept(file, name)
 
 
 def _favourites(model: Path, g: Generator, given: Path | None) -> Iterator[tuple[str, np.ndarray]]:
-    """Names and pictures of the favourites, as `given` or as the studio keeps them beside the model."""
+    """Yield the names and images of the favorites in `given`, or in the studio's file beside the model."""
     weights = model / "model.safetensors" if model.is_dir() else model
     path = given or (model / "studio.db" if model.is_dir() else model.with_name(f"{model.stem}.studio.db"))
     if given:
@@ -165,7 +195,7 @@ def _favourites(model: Path, g: Generator, given: Path | None) -> Iterator[tuple
 
 
 def _recipes(path: Path, g: Generator, weights: Path, model: Path) -> list[tuple[str, Tensor]]:
-    """The studio's favourites as names and w; those of other models are left out, and said so."""
+    """Return the names and w of the studio's favorites; those of other models are reported and left out."""
     found, digest = [], digest_of(weights)
     with Favourites(path) as store:
         composer = Composer(g, store.latent, find_directions(model, g))
@@ -175,12 +205,12 @@ def _recipes(path: Path, g: Generator, weights: Path, model: Path) -> list[tuple
                     raise FigmentError("drawn by another model")
                 found.append((each.name, composer.w(parse_recipe(each.recipe, bands=g.family.bands))))
             except FigmentError as error:
-                say(f"{path}: favourite {each.name or each.recipe!r} left out ({error})")
+                say(f"{path}: favorite {each.name or each.recipe!r} left out ({error})")
     return found
 
 
 def _saved_latents(path: Path, g: Generator) -> list[Tensor]:
-    """w [N, L, D] or [L, D] of a .npy file, for this generator."""
+    """Return w [N, L, D] or [L, D] of a .npy file; raises FigmentError for other shapes than this generator's."""
     try:
         values = np.load(path, allow_pickle=False)
         ws = torch.from_numpy(np.asarray(values, np.float32)).reshape(-1, *values.shape[-2:])  # [N, L, D]
@@ -194,7 +224,7 @@ def _saved_latents(path: Path, g: Generator) -> list[Tensor]:
 
 
 def _credits_text(model: Path, given: Path | None) -> str | None:
-    """The credits to show: of the file that is given, or of CREDITS.md in the run or beside the model."""
+    """Return the text of the given credits, or of CREDITS.md in the run or beside the model; None without any."""
     places = [given] if given else [model / "CREDITS.md", model.resolve().parent / "CREDITS.md"]
     for place in places:
         if given:

@@ -1,12 +1,11 @@
-"""A character as a line of text, short enough for a link: the same line draws the same picture.
+"""Recipes: a character as a line of text, short enough for a link; the same line draws the same image.
 
     17@0.7                            seed 17 at truncation 0.7
     17:0.6,22:0.4@0.7                 60% of seed 17 and 40% of seed 22
     17;22;17,5:0.1@0.7!smile:1.5      coarse of 17, middle of 22, fine of 17 with a little of 5; 1.5 steps along `smile`
 
-A term is a seed, or the name of a projected picture (p and hex digits), with its weight. Weights say how far to go from
-the mean character towards each: w = w_avg + psi * sum(weight * (w_term - w_avg)), per band of layers. So what is bred
-from bred ones is such a line again.
+A term is a seed, or the name of a projected image (p and hex digits), with its weight. Per band of layers,
+w = w_avg + psi * sum(weight * (w_term - w_avg)). So blends and children of recipes are recipes again.
 """
 
 from __future__ import annotations
@@ -28,26 +27,27 @@ SOURCE = re.compile(r"[0-9]{1,10}|p[0-9a-f]{16}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 NUMBER = re.compile(r"[+-]?([0-9]{1,12}(\.[0-9]{0,18})?|\.[0-9]{1,18})(e[+-]?[0-9]{1,2})?")
 MAX_TEXT = 2000
+"""Most characters of a recipe."""
 MAX_TERMS = 12
-"""Terms of a band; breeding drops the lightest beyond it."""
+"""Most terms of a band; breeding drops those with the smallest weights."""
 MAX_WEIGHT = 8.0
 MAX_PSI = 2.0
 MAX_EDITS = 16
 MAX_AMOUNT = 20.0
 DIGITS = 4
-"""Decimal places of weights that breeding and blending make."""
+"""Decimal places of weights after breeding and blending."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a character is made of."""
+    """The definition of a character."""
 
     bands: tuple[Terms, ...]
     """The sources of each band of layers of the generator's family, in their order."""
     psi: float = 0.7
-    """Truncation: 0 the mean character, 1 the full variety."""
+    """Truncation: 0 gives the mean character, 1 the full variety."""
     edits: tuple[tuple[str, float], ...] = ()
-    """Directions by name, and how far along each."""
+    """Names of directions, and the amount of each."""
 
     def __str__(self) -> str:
         parts = [
@@ -60,18 +60,18 @@ class Recipe:
 
     @property
     def sources(self) -> list[str]:
-        """Every seed and projected picture in it, once."""
+        """All seeds and projected images in it, without duplicates."""
         return list(dict.fromkeys(source for terms in self.bands for source, _ in terms))
 
 
 def parse_recipe(
     text: str,
-    flag: str = "r",  # what a message calls it
+    flag: str = "r",  # its name in messages
     bands: Collection[str] = BANDS,  # names of the bands of layers that the generator's family has
 ) -> Recipe:
     """Return the recipe that `text` spells; raises FigmentError with the value and the rule."""
     if len(text) > MAX_TEXT:
-        raise FigmentError(f"{flag}: {len(text)} characters; a recipe has at most {MAX_TEXT}")
+        raise FigmentError(f"{flag}: {len(text)} characters; must be at most {MAX_TEXT}")
     head, _, tail = text.partition("!")
     terms, at, psi = head.partition("@")
     lists = tuple(_terms(part, flag) for part in terms.split(";"))
@@ -81,10 +81,10 @@ def parse_recipe(
     for part in tail.split(",") if tail else []:
         name, _, amount = part.rpartition(":")
         if not NAME.fullmatch(name):
-            raise FigmentError(f"{flag} {part[:80]!r}: an edit is a direction's name and an amount, such as smile:1.5")
+            raise FigmentError(f"{flag} {part[:80]!r}: must be a direction's name and an amount, such as smile:1.5")
         edits[name] = read_number(amount, f"{flag} {name}", -MAX_AMOUNT, MAX_AMOUNT)
     if len(edits) > MAX_EDITS:
-        raise FigmentError(f"{flag}: {len(edits)} edits; at most {MAX_EDITS}")
+        raise FigmentError(f"{flag}: {len(edits)} edits; must be at most {MAX_EDITS}")
     return Recipe(
         bands=lists * len(bands) if len(lists) == 1 else lists,
         psi=read_number(psi, f"{flag} psi", -MAX_PSI, MAX_PSI) if at else Recipe.psi,
@@ -93,15 +93,15 @@ def parse_recipe(
 
 
 def _terms(text: str, flag: str) -> Terms:
-    """The terms of one band."""
+    """Return the terms of one band."""
     terms: dict[str, float] = {}
     parts = text.split(",")
     if len(parts) > MAX_TERMS:
-        raise FigmentError(f"{flag}: {len(parts)} sources in a band; at most {MAX_TERMS}")
+        raise FigmentError(f"{flag}: {len(parts)} sources in a band; must be at most {MAX_TERMS}")
     for part in parts:
         source, colon, weight = part.partition(":")
         if not SOURCE.fullmatch(source) or (source[0] != "p" and int(source) >= 2**32):
-            raise FigmentError(f"{flag} {source[:40]!r}: a source is a seed below 2**32 or a projected picture")
+            raise FigmentError(f"{flag} {source[:40]!r}: must be a seed below 2**32 or a projected image")
         source = source if source[0] == "p" else str(int(source))
         value = read_number(weight, f"{flag} {source}", -MAX_WEIGHT, MAX_WEIGHT) if colon else 1.0
         terms[source] = terms.get(source, 0.0) + value
@@ -114,7 +114,7 @@ def read_number(
     low: float,
     high: float,
 ) -> float:
-    """The number in `text`, from `low` to `high`; not-a-number, infinity and other text are refused."""
+    """Return the number in `text`; raises FigmentError for other text, NaN, and numbers outside of `low` to `high`."""
     value = float(text) if NUMBER.fullmatch(text) else math.nan
     if not low <= value <= high:
         raise FigmentError(f"{flag} {text[:40]!r}: must be a number from {low:g} to {high:g}")
@@ -122,7 +122,7 @@ def read_number(
 
 
 def _number(value: float) -> str:
-    """`value` as short as it can be read back: 0.7, 1, -0.25."""
+    """Return the shortest text of `value`: 0.7, 1, -0.25."""
     return repr(int(value)) if value == int(value) else repr(value)
 
 
@@ -131,7 +131,7 @@ def blend(
     second: Recipe,
     at: Sequence[float],  # share of `second` in each band, 0 to 1
 ) -> Recipe:
-    """`first` on its way to `second`: psi of `first`, edits by the mean way."""
+    """Return a blend of two recipes, with the psi of `first`; edits are blended by the mean share."""
     shares: list[tuple[float, ...]] = [(1 - share, share) for share in at]
     edits = {name: sum(at) / len(at) * amount for name, amount in second.edits}
     for name, amount in first.edits:
@@ -140,11 +140,11 @@ def blend(
 
 
 def breed(
-    parents: list[Recipe],  # two to four
-    seed: int,  # children of other seeds are others
-    mutation: float = 0.15,  # how far a new character pulls at the child; 0 for none
+    parents: list[Recipe],  # two to four, with equal numbers of bands
+    seed: int,
+    mutation: float = 0.15,  # standard deviation of the weight of a random character; 0 for none
 ) -> Recipe:
-    """A child: each band of layers mixes the parents' w with random weights that favour one, and mutates a little."""
+    """Return a child: each band mixes the parents' w with random weights that favor one, and mutates a little."""
     text = " ".join([str(seed), *map(str, parents)])
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
     bands = len(parents[0].bands)
@@ -161,10 +161,10 @@ def breed(
 
 def _mix(
     recipes: tuple[Recipe, ...],
-    shares: list[tuple[float, ...]],  # for each band, of each recipe
+    shares: list[tuple[float, ...]],  # of each recipe, for each band
     edits: dict[str, float],
 ) -> Recipe:
-    """The weighted sum of recipes at the psi of the first that has one; weights follow where psi differs."""
+    """Return the weighted sum of recipes with the first nonzero psi; weights are scaled for recipes of other psi."""
     psi = next((recipe.psi for recipe in recipes if recipe.psi), 0.0)
     bands = []
     for band, share in enumerate(shares):
@@ -180,7 +180,7 @@ def _mix(
 
 
 def _trim(terms: dict[str, float]) -> Terms:
-    """The heaviest terms, rounded and bounded; always at least one."""
+    """Return the terms with the largest weights, rounded and bounded; at least one."""
     heaviest = sorted(terms.items(), key=lambda item: -abs(item[1]))[:MAX_TERMS]
     rounded = [(source, min(max(round(weight, DIGITS), -MAX_WEIGHT), MAX_WEIGHT)) for source, weight in heaviest]
     return tuple(item for item in rounded if item[1]) or ((rounded[0][0], 0.0),)

@@ -1,4 +1,4 @@
-"""onnxruntime-web's files for a published page: of one version, checked, from a local copy or from npm.
+"""Files of onnxruntime-web for a published page: one version, verified, from a local copy or from npm.
 
 figment publish runs/00000-heads -o site --onnx                                   # npm fetches it once
 figment publish runs/00000-heads -o site --onnx --runtime onnxruntime-web-1.30.0.tgz
@@ -21,25 +21,25 @@ from figment.base.progress import say
 
 VERSION = "1.30.0"
 SIZE = 33_106_585
-"""Bytes of the package."""
+"""Size of the package in bytes."""
 SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
-"""Of the package, in base64, as package-lock.json files have it."""
+"""SHA-512 of the package in base64, as in package-lock.json files."""
 FILES = {
     "ort.wasm.min.js": "faece07e84faa9001f5104bbe4e5c70861d06cb2376a0dea1fa0ad33a67adc81",
     "ort-wasm-simd-threaded.mjs": "e13f7f94fc51b4ca72b12faeb1ee95f4ace6dfbc8939bc718aabdc0a27c4299b",
     "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
 }
-"""What a page needs of it, and the SHA-256 of each."""
+"""Files that a page needs, with their SHA-256."""
 PACKAGE = f"onnxruntime-web-{VERSION}.tgz"
 PATIENCE = 600
-"""Seconds that npm gets."""
+"""Time limit of npm in seconds."""
 
 
 def runtime_files(
-    source: Path | None = None,  # the package's .tgz, or a folder with its files; None: the cached one, or npm's
-    flag: str = "--runtime",
+    source: Path | None = None,  # the package's .tgz or a folder with its files; None means the cache or npm
+    flag: str = "--runtime",  # option that messages name
 ) -> dict[str, bytes]:
-    """onnxruntime-web's files by name, each with the checksum it must have."""
+    """Return the files of onnxruntime-web by name; raises FigmentError if one is missing or has another checksum."""
     found = source or fetch_package()
     files = {name: _in_folder(found, name, flag) for name in FILES} if found.is_dir() else _in_package(found, flag)
     for name, digest in FILES.items():
@@ -49,7 +49,7 @@ def runtime_files(
 
 
 def _in_folder(folder: Path, name: str, flag: str) -> bytes:
-    """One file of an unpacked package."""
+    """Return one file of an unpacked package."""
     for place in (folder, folder / "dist", folder / "package" / "dist"):
         if (place / name).is_file():
             return (place / name).read_bytes()
@@ -57,31 +57,33 @@ def _in_folder(folder: Path, name: str, flag: str) -> bytes:
 
 
 def _in_package(package: Path, flag: str) -> dict[str, bytes]:
-    """The files out of the package, without unpacking it to disk."""
+    """Return the files of a package without unpacking it to disk."""
     files = {}
     try:
         with tarfile.open(package, "r:gz") as archive:
             for member in archive:
                 name = member.name.removeprefix("package/dist/")
                 if name in FILES and member.isfile():
-                    handle = archive.extractfile(member)
-                    assert handle is not None
-                    files[name] = handle.read()
+                    if handle := archive.extractfile(member):
+                        files[name] = handle.read()
     except (OSError, EOFError, tarfile.TarError) as error:
         raise FigmentError(f"{flag} {package}: not a readable .tgz ({error})") from None
     missing = sorted(FILES.keys() - files.keys())
     if missing:
-        raise FigmentError(f"{flag} {package}: {missing[0]} is not in it; needed is onnxruntime-web {VERSION}")
+        raise FigmentError(f"{flag} {package}: {missing[0]} is not in it; must be onnxruntime-web {VERSION}")
     return files
 
 
 def cached_package() -> Path:
-    """Where the package lies once npm has fetched it."""
+    """Return the path of the package in the cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "figment" / PACKAGE
 
 
 def fetch_package() -> Path:
-    """The cached package; npm fetches it where there is none. Says what comes, how large, with which checksum."""
+    """Return the cached package; npm fetches it once, after its size and checksum are announced.
+
+    Raises FigmentError if npm is missing, fails, or fetches another file.
+    """
     path = cached_package()
     if path.is_file() and _digest(path.read_bytes()) == SHA512:
         return path
@@ -115,11 +117,13 @@ def fetch_package() -> Path:
             )
         data = packages[0].read_bytes()
     if _digest(data) != SHA512:
-        raise FigmentError(f"--onnx: npm's onnxruntime-web {VERSION} has another SHA-512 than it should; not used")
+        raise FigmentError(
+            f"--onnx: npm's onnxruntime-web {VERSION} has another SHA-512 than expected; it was thrown away"
+        )
     write_bytes(path, data)
     return path
 
 
 def _digest(data: bytes) -> str:
-    """SHA-512 in base64."""
+    """Return the SHA-512 in base64."""
     return base64.b64encode(hashlib.sha512(data).digest()).decode()

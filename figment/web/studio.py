@@ -1,8 +1,8 @@
-"""The studio: a page on this machine to look, breed, morph, project and keep, and to watch a run train.
+"""The studio: a local web page to browse, breed, morph, project and save characters, and to watch a run train.
 
-figment serve runs/00003-heads              # then open the address it prints
+figment serve runs/00003-heads              # then open the printed address
 figment serve faces.safetensors --port 8500
-figment serve faces.safetensors --host 0.0.0.0      # open to the network: it asks for a token
+figment serve faces.safetensors --host 0.0.0.0      # open to the network, with a token
 """
 
 from __future__ import annotations
@@ -33,35 +33,35 @@ from figment.draw.directions import Direction
 from figment.draw.render import load_generator
 from figment.http.guard import RETRY_SEC, Guard, Refused
 from figment.nets.base import BANDS
-from figment.web.answers import ROUTES
 from figment.web.compose import Composer, digest_of, find_directions
 from figment.web.favourites import Favourites, favourites_path
 from figment.web.jobs import Jobs
+from figment.web.routes import ROUTES
 from figment.web.worker import CACHE_BYTES, QUEUE, Busy, Scene, Worker
 
 MAX_CONNECTIONS = 900
-"""Connections at a time, idle ones too; more are refused by the server itself."""
+"""Most connections at a time, idle ones included; the server refuses more."""
 THREADS = 8
-"""For files and favourites; each thread keeps memory of its own."""
+"""Threads for files and favorites; each one has its own memory."""
 REACH = 3.0
-"""How far a direction's slider goes to each side."""
+"""Largest amount of a direction's slider, in both directions."""
 SWITCH_SEC = 0.0005
-"""How long the drawing thread may keep the others from answering."""
+"""Python's thread switch interval: the longest time that the drawing thread blocks the server."""
 KEEP_ALIVE_SEC = 75
-"""How long a visitor's connection stays open between two requests."""
+"""Seconds that a connection stays open between two requests."""
 
 
 class Studio:
-    """What the page's requests work on: the model, its worker, its favourites, its jobs."""
+    """State of the server: the model, its worker, favorites and jobs."""
 
     def __init__(
         self,
-        model: Path,  # a model file, a run, or a folder of runs (its newest)
+        model: Path,  # a model file, a run, or a folder of runs, of which the newest is taken
         *,
-        device: str | None = None,  # None: the GPU where there is one
-        queue: int = QUEUE,
-        cache_bytes: int = CACHE_BYTES,
-        favourites: Path | None = None,  # the file of favourites; None: beside the model
+        device: str | None = None,  # None means the GPU if there is one
+        queue: int = QUEUE,  # most waiting images
+        cache_bytes: int = CACHE_BYTES,  # size of the image cache
+        favourites: Path | None = None,  # file of the favorites; None means beside the model
     ) -> None:
         if not model.exists():
             raise FigmentError(f"MODEL {model}: no such file or folder")
@@ -85,13 +85,13 @@ class Studio:
             raise
 
     def reload(self) -> None:
-        """Show what the model's file holds now."""
+        """Load the model's file if it has changed."""
         with self.loading:
             digest = digest_of(need_file(self.file, "MODEL"))
             if self.worker.scene is not None and self.worker.scene.digest == digest:
                 return
             g, config = load_generator(self.model, self.device)
-            while (written := digest_of(self.file)) != digest:  # a training wrote it anew meanwhile
+            while (written := digest_of(self.file)) != digest:  # training replaced it in the meantime
                 digest, (g, config) = written, load_generator(self.model, self.device)
             self.config, self.directions = config, find_directions(self.model, g)
             self.worker.show(Scene(g, Composer(g, self.favourites.latent, self.directions), digest))
@@ -103,7 +103,7 @@ class Studio:
         return tuple(BANDS if scene is None else scene.g.family.bands)
 
     def newer(self) -> bool:
-        """Whether a run has written a model since it was loaded."""
+        """Return whether the run has written a newer model than the loaded one."""
         if self.run is None or not self.file.is_file():
             return False
         scene, stamp = self.worker.scene, self.file.stat()
@@ -113,7 +113,7 @@ class Studio:
         return scene is None or self.newest != scene.digest
 
     def about(self) -> dict[str, Any]:
-        """What the page needs to know."""
+        """Return what the page needs to know."""
         scene, data = self.worker.scene, self.config.get("data") or {}
         shown = scene and {
             "digest": scene.digest,
@@ -140,7 +140,7 @@ class Studio:
         }
 
     def close(self) -> None:
-        """Stop the threads and close the file of favourites."""
+        """Stop the threads and close the file of favorites."""
         self.jobs.close()
         self.worker.close()
         self.favourites.__exit__(None, None, None)
@@ -157,11 +157,11 @@ def _is_bare(folder: Path) -> bool:
 def make_app(
     studio: Studio,
     *,
-    hosts: frozenset[str] = frozenset(),  # names it goes by besides localhost
-    addresses: bool = False,  # True: any IP address as Host too
-    token: str | None = None,  # what visitors must bring
+    hosts: frozenset[str] = frozenset(),  # accepted host names besides localhost
+    addresses: bool = False,  # accept any IP address as the host as well
+    token: str | None = None,  # token that visitors need; None for no token
 ) -> Guard:
-    """The studio as an ASGI application behind its guard; closes `studio` when it ends."""
+    """Return the studio as an ASGI application behind its guard; shutting down closes `studio`."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -202,15 +202,15 @@ def error_response(request: Request, error: Exception) -> Response:
 def serve(
     model: Path,  # a model file, a run, or a folder of runs
     *,
-    host: str = "127.0.0.1",  # what to listen on; anything but this machine asks for a token
-    port: int = 8400,  # 0 takes a free one
-    token: str | None = None,  # the token; None makes one where it is needed
-    names: tuple[str, ...] = (),  # names that the studio goes by besides its address
-    device: str | None = None,  # None: the GPU where there is one
-    favourites: Path | None = None,  # the file of favourites; None: beside the model
-    browser: bool = False,  # open the page
+    host: str = "127.0.0.1",  # address to listen on; any but this machine's requires a token
+    port: int = 8400,  # 0 takes a free port
+    token: str | None = None,  # None generates a token if one is required
+    names: tuple[str, ...] = (),  # accepted host names besides the address
+    device: str | None = None,  # None means the GPU if there is one
+    favourites: Path | None = None,  # file of the favorites; None means beside the model
+    browser: bool = False,  # open the page in a browser
 ) -> None:
-    """Serve the studio until Ctrl-C."""
+    """Serve the studio until Ctrl-C; raises FigmentError for a model that can't be read or an address in use."""
     import uvicorn
 
     sys.setswitchinterval(SWITCH_SEC)
@@ -227,7 +227,7 @@ def serve(
         address += f"?token={token}" if token else ""
         say(f"{studio.model}: {address}  (Ctrl-C ends it)")
         if not local:
-            say("open to the network: whoever has this address with its token may draw, upload and keep favourites")
+            say("open to the network: anyone with this address and token can draw, upload and save favorites")
         if browser:
             webbrowser.open(address)
         config = uvicorn.Config(
@@ -245,7 +245,7 @@ def serve(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket on `host` and `port`; raises FigmentError that names the flag where that can't be had."""
+    """Return a socket that listens on `host` and `port`; raises FigmentError that names the options if it can't."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -260,7 +260,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _is_local(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
+    """Return whether only this machine can reach `host`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

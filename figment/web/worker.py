@@ -1,11 +1,11 @@
-"""The one thread that draws: requests wait in a bounded queue, are drawn in batches and remembered by recipe.
+"""Draw on a single thread: requests wait in a bounded queue, are drawn in batches and cached by recipe.
 
     worker = Worker()
     worker.show(Scene(g, composer, digest))
     png = worker.ask(parse_recipe("17@0.7")).future.result()
 
-The same request asked twice at a time is drawn once; one that nobody waits for any more is not drawn. Films ask for
-their frames through the same queue and give way to pictures.
+Equal requests at the same time are drawn once, and requests without a waiting visitor are not drawn. Videos request
+their frames through the same queue, with lower priority than images.
 """
 
 from __future__ import annotations
@@ -31,46 +31,47 @@ from figment.web.compose import Composer
 from figment.web.recipe import Recipe
 
 QUEUE = 600
-"""Pictures that may wait; more are refused."""
+"""Most waiting images; more are refused."""
 BATCH = 16
-"""Most pictures that are drawn at a time."""
+"""Most images in a batch."""
 FILM_SHARE = 4
-"""Of a batch's places, one in so many is a film's where one waits."""
+"""One in this many places of a batch is reserved for the frames of a video."""
 CACHE_BYTES = 32 << 20
+"""Size of the image cache in bytes."""
 SIZES = (96, 128, 256, 384, 512)
-"""Widths that a picture may be asked for beside its own, where they are smaller."""
+"""Sides that an image may be requested at, if they are smaller than its own."""
 
 
 class Busy(Exception):
-    """Too much is waiting already."""
+    """Too many requests are waiting."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """The generator that is shown."""
+    """The generator that the studio shows."""
 
     g: Generator
     composer: Composer
     digest: str
-    """Of the model's file."""
+    """Digest of the model's file."""
 
 
 @dataclass
 class Pending:
-    """A picture somebody waits for."""
+    """A requested image."""
 
     key: Hashable
     scene: Scene
     recipe: Recipe | None = None
     size: int | None = None
     w: Tensor | None = None
-    """[L, D] of a film's frame, where there is no recipe."""
+    """w [L, D] of a video frame, which has no recipe."""
     waiting: int = 1
     future: Future[Any] = field(default_factory=Future)
 
 
 class PictureCache:
-    """The pictures that were asked for last, up to a number of bytes."""
+    """Least recently used cache of PNGs with a limit in bytes."""
 
     def __init__(
         self,
@@ -81,14 +82,14 @@ class PictureCache:
         self.lock = threading.Lock()
 
     def get(self, key: Hashable) -> bytes | None:
-        """The picture of `key`, None where it is not remembered."""
+        """Return the PNG of `key`; None if it is not cached."""
         with self.lock:
             if key in self.items:
                 self.items.move_to_end(key)
             return self.items.get(key)
 
     def put(self, key: Hashable, data: bytes) -> None:
-        """Remember `data`, and forget the oldest beyond the limit."""
+        """Add a PNG and drop the least recently used ones beyond the limit."""
         with self.lock:
             self.bytes += len(data) - len(self.items.pop(key, b""))
             self.items[key] = data
@@ -97,7 +98,7 @@ class PictureCache:
 
 
 class Worker:
-    """Draws what is asked for, on one thread; PNGs are packed on two more."""
+    """Draws requested images on one thread; two more encode PNGs."""
 
     def __init__(
         self,
@@ -119,24 +120,24 @@ class Worker:
         self.thread.start()
 
     def show(self, scene: Scene) -> None:
-        """Draw with another generator from now on."""
+        """Draw new requests with another generator."""
         self.scene = scene
 
     def need_scene(self) -> Scene:
-        """The generator that is shown; raises FigmentError where a run has none yet."""
+        """Return the generator that is shown; raises FigmentError if the run has not written a model yet."""
         if self.scene is None:
-            raise FigmentError("this run has not written a model yet; its first tick does")
+            raise FigmentError("this run has not written a model yet; it will after its first tick")
         return self.scene
 
-    # ------------------------------------------------------------------ asking
+    # ------------------------------------------------------------------ requests
 
     def key(self, recipe: Recipe, size: int | None = None) -> tuple[str, str, int | None]:
-        """What a picture is remembered by."""
+        """Return the cache key of an image."""
         scene = self.need_scene()
         return (scene.digest, str(recipe), size if size in SIZES and size < scene.g.resolution else None)
 
     def ask(self, recipe: Recipe, size: int | None = None) -> Pending:
-        """Put a picture on the queue, or join those who wait for it; the future gives its PNG. Raises Busy."""
+        """Request an image, or join an equal request; the future returns its PNG. Raises Busy."""
         key, scene = self.key(recipe, size), self.need_scene()
         with self.change:
             if key in self.known:
@@ -145,13 +146,13 @@ class Worker:
             return self._enqueue(Pending(key, scene, recipe, key[2]), self.pictures)
 
     def ask_frame(self, scene: Scene, w: Tensor) -> Pending:
-        """Put a film's frame on the queue; the future gives uint8 [H, W, C]. Raises Busy."""
+        """Request a video frame; the future returns uint8 [H, W, C]. Raises Busy."""
         with self.change:
             pending = Pending(object(), scene, w=w)
             return self._enqueue(pending, self.frames)
 
     def release(self, pending: Pending) -> None:
-        """One waits no longer; what nobody waits for is taken off the queue."""
+        """Stop waiting for a request; it is cancelled if nobody else waits."""
         with self.change:
             pending.waiting -= 1
             if pending.waiting <= 0 and self.pictures.pop(pending.key, None) is not None:
@@ -166,7 +167,7 @@ class Worker:
         return pending
 
     def close(self) -> None:
-        """Finish the batch at hand and stop; what still waits is told so."""
+        """Finish the current batch and stop; waiting requests fail with Busy."""
         with self.change:
             self.closed = True
             left = [*self.pictures.values(), *self.frames.values()]
@@ -181,7 +182,7 @@ class Worker:
     # ------------------------------------------------------------------ drawing
 
     def _take(self) -> list[Pending]:
-        """The next batch of one generator; waits for the first. Empty when the worker is closed."""
+        """Wait for requests and return the next batch; empty when the worker is closed."""
         with self.change:
             self.change.wait_for(lambda: self.closed or self.pictures or self.frames)
             for_frames = min(len(self.frames), max(self.batch // FILM_SHARE, self.batch - len(self.pictures)))
@@ -199,7 +200,7 @@ class Worker:
                     self._draw(scene, [pending for pending in batch if pending.scene is scene])
 
     def _draw(self, scene: Scene, batch: list[Pending]) -> None:
-        """Draw `batch` and hand the pictures on; what can't be drawn is told to whoever waits for it."""
+        """Draw `batch` and settle its requests; those that can't be drawn get the error."""
         ready = []
         for pending in batch:
             try:
@@ -223,7 +224,7 @@ class Worker:
                 self.packers.submit(self._pack, pending, picture)
 
     def _pack(self, pending: Pending, picture: np.ndarray) -> None:
-        """A picture's PNG, remembered and handed on."""
+        """Encode an image as PNG, cache it and settle its request."""
         try:
             if pending.size:
                 picture = np.asarray(resize_square(Image.fromarray(picture.squeeze()), pending.size))
@@ -248,5 +249,5 @@ class Worker:
 
 
 def etag(key: tuple[str, str, int | None]) -> str:
-    """A picture's entity tag."""
+    """Return the HTTP entity tag of an image."""
     return '"' + hashlib.sha256(repr(key).encode()).hexdigest()[:24] + '"'

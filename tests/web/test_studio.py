@@ -18,7 +18,7 @@ from figment.draw.latents import seeds_to_w
 from figment.draw.project import head_of, project_picture
 from figment.draw.render import draw_pictures, load_generator, picture_png
 from figment.http.guard import MAX_BODY
-from figment.web import answers
+from figment.web import routes
 from figment.web import worker as worker_module
 from figment.web.studio import Studio, listen, make_app
 
@@ -140,7 +140,7 @@ def test_a_flood_is_told_to_come_back(tiny_model, tmp_path, visitor, monkeypatch
     monkeypatch.setattr(worker_module, "draw_pictures", held)
     studio = Studio(tiny_model, device="cpu", queue=3, favourites=tmp_path / "studio.db")
     try:
-        waiting = [studio.worker.ask(answers.parse_recipe(str(seed))) for seed in range(3)]
+        waiting = [studio.worker.ask(routes.parse_recipe(str(seed))) for seed in range(3)]
         answer = visitor(make_app(studio)).get("/face.png?r=77")
         assert answer.status_code == 503 and answer.headers["retry-after"] == "2"
         assert "try again" in answer.json()["error"]
@@ -251,7 +251,7 @@ def test_an_upload_is_projected_and_kept(visit, studio):
 
 
 def test_hostile_uploads_are_refused(visit, monkeypatch):
-    monkeypatch.setattr(answers, "MAX_UPLOAD_PIXELS", 10**6)
+    monkeypatch.setattr(routes, "MAX_UPLOAD_PIXELS", 10**6)
     bomb = picture_bytes(size=(2000, 501))
     cases = {
         b"": 415,
@@ -303,9 +303,9 @@ def test_a_run_is_watched_and_its_newer_model_taken_up(tiny_model, tmp_path, vis
 
 def test_the_page_asks_no_other_host(visit):
     page = visit.get("/?r=1@0.7").text
-    for name in answers.ASSETS:
+    for name in routes.ASSETS:
         asset = visit.get(f"/{name}")
-        assert asset.status_code == 200 and asset.headers["content-type"].startswith(answers.ASSETS[name])
+        assert asset.status_code == 200 and asset.headers["content-type"].startswith(routes.ASSETS[name])
         assert "http://" not in asset.text.replace("http://www.w3.org/2000/svg", "") and "https://" not in asset.text
         page += asset.text if name.endswith("css") else ""
     assert "http" not in page and "style=" not in page and "<script>" not in page

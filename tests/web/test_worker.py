@@ -106,7 +106,7 @@ def test_a_bad_one_does_not_spoil_the_batch(worker, gate):
     strange, fine = worker.ask(parse_recipe("p0123456789abcdef")), worker.ask(parse_recipe("1"))
     gate.set()
     assert first.future.result(20) and fine.future.result(20)
-    with pytest.raises(FigmentError, match="no such projected picture"):
+    with pytest.raises(FigmentError, match="no such projected image"):
         strange.future.result(20)
 
 

@@ -1,4 +1,4 @@
-"""What the studio answers: one small function per address."""
+"""The studio's routes: one small function per address."""
 
 from __future__ import annotations
 
@@ -28,16 +28,19 @@ PAGES = Path(__file__).parent / "pages"
 SCRIPTS = ("studio.js", "studio-face.js", "studio-morph.js", "studio-live.js", "studio-parts.js")
 ASSETS = {"studio.css": "text/css", **dict.fromkeys(SCRIPTS, "text/javascript")}
 PARENTS = 4
+"""Most parents of a child."""
 CHILDREN = 48
-"""Most children of one request."""
+"""Most children per request."""
 MAX_UPLOAD_PIXELS = 64_000_000
+"""Most pixels of an uploaded image."""
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM")
-"""How the pictures begin that may be uploaded; WebP and AVIF say so at byte 8 and 4."""
+"""First bytes of PNG, JPEG, GIF and BMP uploads; WebP and AVIF have theirs at byte 8 and 4."""
 WAIT_SEC = 120.0
+"""Longest time that a request waits for its image."""
 FOREVER = "private, max-age=31536000, immutable"
 
 
-# ---------------------------------------------------------------------- what a request asks for
+# ---------------------------------------------------------------------- parameters of requests
 
 
 def _studio(request: Request) -> Studio:
@@ -47,22 +50,22 @@ def _studio(request: Request) -> Studio:
 
 
 def recipes_of(request: Request, most: int = PARENTS) -> list[Recipe]:
-    """The recipes of an address, ?r=...&r=..."""
+    """Return the recipes in ?r=...&r=...; raises FigmentError for none, too many or bad ones."""
     texts = request.query_params.getlist("r")
     if not 1 <= len(texts) <= most:
-        raise FigmentError(f"r: named {len(texts)} times; must be once to {most} times")
+        raise FigmentError(f"r: {len(texts)} recipes; must be 1 to {most}")
     bands = _studio(request).bands
     return [parse_recipe(text, bands=bands) for text in texts]
 
 
 def number_of(request: Request, name: str, default: float, low: float, high: float) -> float:
-    """A number of an address."""
+    """Return a number of the query; raises FigmentError outside of `low` to `high`."""
     text = request.query_params.get(name)
     return default if text is None else read_number(text, name, low, high)
 
 
 def whole_of(request: Request, name: str, default: int, low: int, high: int) -> int:
-    """A whole number of an address."""
+    """Return a whole number of the query; raises FigmentError outside of `low` to `high`."""
     text = request.query_params.get(name)
     if text is None:
         return default
@@ -72,7 +75,7 @@ def whole_of(request: Request, name: str, default: int, low: int, high: int) -> 
 
 
 async def body_of(request: Request) -> dict[str, Any]:
-    """The JSON object of a body."""
+    """Return the JSON object in the body; raises FigmentError for anything else."""
     try:
         value = json.loads(await request.body())
     except (ValueError, RecursionError):
@@ -82,11 +85,11 @@ async def body_of(request: Request) -> dict[str, Any]:
     return value
 
 
-# ---------------------------------------------------------------------- pictures
+# ---------------------------------------------------------------------- images
 
 
 async def face(request: Request) -> Response:
-    """A picture: of one recipe, or on the way between two (?r=A&r=B&at=0.3)."""
+    """Return the PNG of one recipe, or of a blend of two (?r=A&r=B&at=0.3)."""
     studio = _studio(request)
     recipes = recipes_of(request, 2)
     if len(recipes) == 2:
@@ -113,7 +116,7 @@ def _file_name(recipe: Recipe) -> str:
 
 
 async def wait_for(request: Request, worker: Worker, pending: Pending) -> bytes:
-    """The picture when it is drawn; a visitor who leaves no longer waits."""
+    """Return the image when it is drawn; raises Busy after WAIT_SEC, or if the visitor disconnects."""
     loop = asyncio.get_running_loop()
     mine: asyncio.Future[Any] = loop.create_future()
 
@@ -142,16 +145,16 @@ async def wait_for(request: Request, worker: Worker, pending: Pending) -> bytes:
 
 
 async def _left(request: Request) -> None:
-    """Returns when the visitor has hung up."""
+    """Return when the visitor has disconnected."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 def children(request: Request) -> Response:
-    """Recipes of children of two to four parents; the same seed breeds the same."""
+    """Return recipes of children of two to four parents; the same seed gives the same children."""
     parents = recipes_of(request)
     if len(parents) < 2:
-        raise FigmentError("r: breeding needs two parents or more")
+        raise FigmentError("r: breeding needs at least two parents")
     count = whole_of(request, "count", 12, 1, CHILDREN)
     seed = whole_of(request, "seed", 0, 0, 2**32 - 1)
     mutation = number_of(request, "mutation", 0.15, 0, 1)
@@ -159,7 +162,7 @@ def children(request: Request) -> Response:
 
 
 def mixed(request: Request) -> Response:
-    """The recipe on the way between two, band by band."""
+    """Return the recipe of a blend of two, with a share for each band."""
     recipes = recipes_of(request, 2)
     if len(recipes) != 2:
         raise FigmentError("r: mixing needs two characters")
@@ -167,40 +170,40 @@ def mixed(request: Request) -> Response:
     return JSONResponse({"recipe": str(blend(recipes[0], recipes[1], shares))})
 
 
-# ---------------------------------------------------------------------- favourites and jobs
+# ---------------------------------------------------------------------- favorites and jobs
 
 
 def list_favourites(request: Request) -> Response:
-    """Every favourite, the newest first."""
+    """Return all favorites, newest first."""
     return JSONResponse([asdict(favourite) for favourite in _studio(request).favourites.all()])
 
 
 async def add_favourite(request: Request) -> Response:
-    """Keep a recipe."""
+    """Add a recipe to the favorites."""
     studio = _studio(request)
     value = await body_of(request)
     name = value.get("name", "")
     if not isinstance(name, str) or not isinstance(value.get("recipe"), str) or not name.isprintable():
-        raise FigmentError("body: needs the texts recipe and name")
+        raise FigmentError("body: must have the texts recipe and name")
     recipe, scene = parse_recipe(value["recipe"], "recipe", studio.bands), studio.worker.need_scene()
     kept = await asyncio.to_thread(studio.favourites.add, str(recipe), name.strip(), scene.digest)
     return JSONResponse(asdict(kept), 201)
 
 
 def remove_favourite(request: Request) -> Response:
-    """Forget a favourite."""
+    """Remove a favorite."""
     if not _studio(request).favourites.remove(request.path_params["number"]):
-        raise HTTPException(404, "no such favourite")
+        raise HTTPException(404, "no such favorite")
     return Response(status_code=204)
 
 
 def list_jobs(request: Request) -> Response:
-    """Every job that is remembered."""
-    return JSONResponse([job.told() for job in _studio(request).jobs.all()])
+    """Return all jobs, newest first."""
+    return JSONResponse([job.to_json() for job in _studio(request).jobs.all()])
 
 
 async def start_film(request: Request) -> Response:
-    """Begin a film through some characters."""
+    """Start a video through some characters."""
     value = await body_of(request)
     texts, seconds, fps, size = value.get("r"), value.get("seconds", 6), value.get("fps", 30), value.get("size")
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
@@ -214,11 +217,11 @@ async def start_film(request: Request) -> Response:
     studio = _studio(request)
     recipes = [parse_recipe(text, bands=studio.bands) for text in texts[:100]]
     job = studio.jobs.film(recipes, seconds=seconds, fps=fps, size=size)
-    return JSONResponse(job.told(), 202)
+    return JSONResponse(job.to_json(), 202)
 
 
 async def start_projection(request: Request) -> Response:
-    """Begin to project an uploaded picture: the body is the file itself."""
+    """Start the projection of an uploaded image; the body is the file itself."""
     studio = _studio(request)
     space = request.query_params.get("space", "w")
     name = request.query_params.get("name", "")[:80]
@@ -227,10 +230,10 @@ async def start_projection(request: Request) -> Response:
         raise FigmentError(f"space {space[:40]!r}: must be w or w+")
     data = await request.body()
     if not (data.startswith(MAGIC) or data[8:12] == b"WEBP" or data[4:12] in (b"ftypavif", b"ftypavis")):
-        raise UnreadableImage("not-an-image", "the upload is no PNG, JPEG, WebP, GIF, BMP or AVIF picture")
+        raise UnreadableImage("not-an-image", "the upload must be a PNG, JPEG, WebP, GIF, BMP or AVIF image")
     async with studio.decoding:
         picture = await asyncio.to_thread(decode_image, data, "the upload", max_pixels=MAX_UPLOAD_PIXELS)
-    return JSONResponse(studio.jobs.projection(picture, name, space=space, steps=steps).told(), 202)
+    return JSONResponse(studio.jobs.projection(picture, name, space=space, steps=steps).to_json(), 202)
 
 
 def _job(request: Request) -> Job:
@@ -241,22 +244,22 @@ def _job(request: Request) -> Job:
 
 
 def show_job(request: Request) -> Response:
-    """How far a job is."""
-    return JSONResponse(_job(request).told())
+    """Return the state of a job."""
+    return JSONResponse(_job(request).to_json())
 
 
 def stop_job(request: Request) -> Response:
-    """Stop a job."""
+    """Stop a job and return its state."""
     job = _job(request)
     _studio(request).jobs.cancel(job)
-    return JSONResponse(job.told())
+    return JSONResponse(job.to_json())
 
 
 def film_file(request: Request) -> Response:
-    """A finished film."""
+    """Return a finished video."""
     job = _job(request)
     if job.film is None or not job.film.is_file():
-        raise HTTPException(404, "no film of this job")
+        raise HTTPException(404, "this job has no video")
     return FileResponse(
         job.film,
         media_type="video/mp4",
@@ -266,10 +269,10 @@ def film_file(request: Request) -> Response:
 
 
 def latent_picture(request: Request) -> Response:
-    """The head that a projection looked for."""
+    """Return the target image of a projection."""
     data = _studio(request).favourites.latent_picture(request.path_params["key"].removesuffix(".png"))
     if data is None:
-        raise HTTPException(404, "no such projected picture")
+        raise HTTPException(404, "no such projected image")
     return Response(data, media_type="image/png", headers={"cache-control": FOREVER})
 
 
@@ -277,12 +280,12 @@ def latent_picture(request: Request) -> Response:
 
 
 def page(request: Request) -> Response:
-    """The page; what it shows is in its address."""
+    """Return the page."""
     return FileResponse(PAGES / "studio.html", headers={"cache-control": "no-cache"})
 
 
 def asset(request: Request) -> Response:
-    """Its script and style."""
+    """Return a script or stylesheet of the page."""
     name = request.path_params["name"]
     if name not in ASSETS:
         raise HTTPException(404, "no such file")
@@ -290,12 +293,12 @@ def asset(request: Request) -> Response:
 
 
 def about(request: Request) -> Response:
-    """What is shown here."""
+    """Return what the page needs to know about the studio."""
     return JSONResponse(_studio(request).about())
 
 
 def live(request: Request) -> Response:
-    """The run's curves and grids so far."""
+    """Return the run's curves and grids so far."""
     studio = _studio(request)
     if studio.run is None:
         raise HTTPException(404, "this is a model, not a run")
@@ -303,7 +306,7 @@ def live(request: Request) -> Response:
 
 
 def fakes(request: Request) -> Response:
-    """One of the run's grids."""
+    """Return one of the run's grids."""
     studio = _studio(request)
     path = fakes_path(studio.run, request.path_params["name"]) if studio.run else None
     if path is None:
@@ -312,7 +315,7 @@ def fakes(request: Request) -> Response:
 
 
 def reload(request: Request) -> Response:
-    """Show the model that the run wrote last."""
+    """Load the run's newest model."""
     _studio(request).reload()
     return JSONResponse(_studio(request).about())
 
