@@ -85,7 +85,7 @@ def _train(data: Path, runs: Path, wishes: Wishes) -> Path:
     cpu = wishes.device == "cpu" or (wishes.device is None and not torch.cuda.is_available())
     init = "start" if cpu and START.exists() and (dataset.resolution, dataset.channels) == (64, 3) else None
     sec = wishes.sec if wishes.kimg is None else None
-    # No scores on a CPU: whether there is time for one depends on the load, but a resumed run must give the same result.
+    # No scores on a CPU: whether there is time for one depends on the load, but a resumed run must end the same.
     score_ticks = 0 if cpu else None
     return start_training(
         data,

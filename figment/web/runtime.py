@@ -63,9 +63,8 @@ def _in_package(package: Path, flag: str) -> dict[str, bytes]:
         with tarfile.open(package, "r:gz") as archive:
             for member in archive:
                 name = member.name.removeprefix("package/dist/")
-                if name in FILES and member.isfile():
-                    if handle := archive.extractfile(member):
-                        files[name] = handle.read()
+                if name in FILES and member.isfile() and (handle := archive.extractfile(member)):
+                    files[name] = handle.read()
     except (OSError, EOFError, tarfile.TarError) as error:
         raise FigmentError(f"{flag} {package}: not a readable .tgz ({error})") from None
     missing = sorted(FILES.keys() - files.keys())
