@@ -54,7 +54,8 @@ MAX_LINES = 500
 MAX_TYPE_IGNORES = 14
 NETWORK_NAMES = {"g", "d", "g_ema", "generator", "discriminator", "network"}
 """Parameters, attributes and variables of these names are typed as networks."""
-PLAIN_ENGLISH = ("nets", "train", "base", "legacy", "http", "cli", "models.py")
+PLAIN_ENGLISH = ("nets", "train", "base", "legacy", "http", "cli", "heads", "draw", "score", "web")
+PLAIN_ENGLISH += ("models.py", "info.py", "make.py")
 BANNED = re.compile(
     r"\b(so many|manieth|anew|thereby|(?<!there )(is|are|was|were) none|as it were|has no say|a core"
     r"|told|tells(?! (it |them )?apart)|goes? by itself|of one's own|heed|whereof|wherein|held against)\b"

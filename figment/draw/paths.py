@@ -13,7 +13,6 @@ from figment.draw.characters import Characters
 from figment.draw.latents import closed_spline, z_to_w
 from figment.draw.render import render_each
 from figment.nets.base import Generator
-from figment.nets.mapping import slerp
 
 CHUNK = 64
 """Latents that are in memory at once."""
@@ -64,6 +63,22 @@ def _between(
     index = torch.from_numpy(place.astype(np.int64)) % len(keys)
     t = torch.from_numpy(place - np.floor(place)).float().reshape(-1, *[1] * (keys.ndim - 1))
     return mean(keys[index], keys[(index + 1) % len(keys)], t)
+
+
+def slerp(
+    a: Tensor,  # [N, D]
+    b: Tensor,  # [N, D]
+    t: Tensor,  # [N, 1], 0 to 1
+) -> Tensor:
+    """Return points between `a` and `b` along the great circle, [N, D], with interpolated length (Shoemake 1985)."""
+    lengths = torch.lerp(a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True), t)
+    a, b = a / a.norm(dim=1, keepdim=True), b / b.norm(dim=1, keepdim=True)
+    angle = (a * b).sum(1, keepdim=True).clamp(-1, 1).acos()
+    sine = angle.sin().clamp_min(1e-6)
+    unit = a * (((1 - t) * angle).sin() / sine) + b * ((t * angle).sin() / sine)
+    # Nearly parallel: linear interpolation is the same and doesn't divide by zero.
+    unit = torch.where(angle.sin() < 1e-4, torch.lerp(a, b, t), unit)
+    return unit * lengths
 
 
 def circle(

@@ -1,4 +1,4 @@
-"""The mapping network of style-based generators: z to w, truncation towards the mean, interpolation of z."""
+"""The mapping network of style-based generators: z to w, truncation towards the mean."""
 
 from __future__ import annotations
 
@@ -24,22 +24,6 @@ def truncate(
     if cutoff is None:
         return torch.lerp(w_avg, w, psi)
     return torch.cat([torch.lerp(w_avg, w[:, :cutoff], psi), w[:, cutoff:]], 1)
-
-
-def slerp(
-    a: Tensor,  # [N, D]
-    b: Tensor,  # [N, D]
-    t: Tensor,  # [N, 1], 0 to 1
-) -> Tensor:
-    """Return points between `a` and `b` along the great circle, [N, D], with interpolated length (Shoemake 1985)."""
-    lengths = torch.lerp(a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True), t)
-    a, b = a / a.norm(dim=1, keepdim=True), b / b.norm(dim=1, keepdim=True)
-    angle = (a * b).sum(1, keepdim=True).clamp(-1, 1).acos()
-    sine = angle.sin().clamp_min(1e-6)
-    unit = a * (((1 - t) * angle).sin() / sine) + b * ((t * angle).sin() / sine)
-    # Nearly parallel: linear interpolation is the same and doesn't divide by zero.
-    unit = torch.where(angle.sin() < 1e-4, torch.lerp(a, b, t), unit)
-    return unit * lengths
 
 
 class Mapping(nn.Module):

@@ -137,7 +137,7 @@ class Monitor:
         self.run, self.scorer, self.every, self.share = run, scorer, every, share
         self.tell, self.clock = tell, clock
         self.start, self.spent = clock(), 0.0
-        self.ticks, self.failures, self.told = 0, 0, -1.0
+        self.ticks, self.failures, self.reported = 0, 0, -1.0
         self.rows = read_rows(run / SCORES)
 
     def __call__(self, g: Generator, kimg: float) -> dict[str, Any] | None:
@@ -213,9 +213,11 @@ class Monitor:
             f"{label} {row['distance']:.4f} (smoothed {row['smooth']:.4f}) of {row['images']} fakes at kimg {kimg:g}"
             f" in {row['cost']:.1f} s{', the best so far' if row['best'] else ''}"
         )
-        if row["smooth"] > WORSE * worth[best] and self.told != self.rows[best]["kimg"]:
-            self.told = self.rows[best]["kimg"]
-            self.tell(f"{label} has been rising since kimg {self.told:g}; {self.run / BEST} is the model of that time")
+        if row["smooth"] > WORSE * worth[best] and self.reported != self.rows[best]["kimg"]:
+            self.reported = self.rows[best]["kimg"]
+            self.tell(
+                f"{label} has been rising since kimg {self.reported:g}; {self.run / BEST} is the model of that time"
+            )
 
 
 def worth_of(row: dict[str, Any]) -> float:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from figment.draw.paths import slerp
 from figment.nets.base import Generator
-from figment.nets.mapping import slerp
 from figment.score.backbones import Heads
 
 EPSILON = 1e-4

@@ -84,7 +84,7 @@ class Composer:
 
 
 def find_directions(model: Path, g: Generator) -> dict[str, Direction]:
-    """Return the directions saved with `model`, else the first ones of SeFa, by name; {} for a family without styles."""
+    """Return the directions saved with `model` by name, else the first ones of SeFa; {} if the family has no styles."""
     found = load_directions(model)
     if not found:
         try:

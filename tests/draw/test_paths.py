@@ -4,9 +4,8 @@ import torch
 
 from figment.base.errors import FigmentError
 from figment.draw.characters import Characters, characters
-from figment.draw.paths import KINDS, circle, closed_path, draw_path
+from figment.draw.paths import KINDS, circle, closed_path, draw_path, slerp
 from figment.draw.render import load_generator, render
-from figment.nets.mapping import slerp
 
 
 @pytest.mark.parametrize("kind", KINDS)
