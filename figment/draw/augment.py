@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import list_files, need_file, read_json, write_bytes, write_json, write_text
@@ -76,30 +77,18 @@ def augment(
     left = range(seed + len(rows), seed + images)
     for start in track(range(left.start, left.stop, BLOCK), "drawing", -(-len(left) // BLOCK)):
         seeds = list(range(start, min(start + BLOCK, left.stop)))
-        ws = seeds_to_w(g, seeds, psi).clone()
+        ws = seeds_to_w(g, seeds, psi)
         if base is not None:
-            for i, w in enumerate(ws):
-                mixed = base
-                for band in bands:
-                    mixed = mix_styles(mixed, w, known_bands[band])
-                ws[i] = mixed
+            ws = torch.stack([_varied(base, w, [known_bands[band] for band in bands]) for w in ws])
         pictures = np.ascontiguousarray(render(g, ws).transpose(0, 2, 3, 1))  # [n, H, W, C]
         nearest = _nearest(pictures, known) if known else [None] * len(seeds)
         for one, picture, near in zip(seeds, pictures, nearest, strict=True):
-            row = {
-                "seed": one,
-                "hold": hold,
-                "vary": vary,
-                "psi": psi,
-                "file": None,
-                "left_out": None,
-                "nearest": near[0] if near else None,
-                "likeness": round(near[1], 4) if near else None,
-            }
+            row = {"seed": one, "hold": hold, "vary": vary, "psi": psi, "file": None, "left_out": None}
+            row |= {"nearest": near[0] if near else None, "likeness": round(near[1], 4) if near else None}
             if near and near[1] >= TOO_LIKE:
                 row["left_out"] = f"near-copy of the training image {near[0]}"
             else:
-                row["file"] = f"{label}/{one:08d}.png" if form == "imagefolder" else f"images/{one:08d}.png"
+                row["file"] = f"{label if form == 'imagefolder' else 'images'}/{one:08d}.png"
                 write_bytes(out / str(row["file"]), picture_png(picture))
             rows.append(row)
         write_text(out / MANIFEST, "".join(json.dumps(row) + "\n" for row in rows))
@@ -107,6 +96,13 @@ def augment(
         write_json(out / "annotations.json", to_coco(out, rows, label))
     kept = sum(row["file"] is not None for row in rows)
     return kept, len(rows) - kept
+
+
+def _varied(base: Tensor, w: Tensor, bands: list[tuple[int, int]]) -> Tensor:
+    """Return `base` [L, D] with some bands of layers of `w` [L, D]."""
+    for band in bands:
+        base = mix_styles(base, w, band)
+    return base
 
 
 def _check(images: int, hold: int | None, vary: str, form: str, known: Bands) -> list[str]:

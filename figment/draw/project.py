@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -82,15 +81,7 @@ def project_picture(
     likeness = Perceptual(d, device)
     with torch.no_grad():
         seen = likeness.look(target.to(device))
-
-        # Start from the nearest of many characters and the mean; steps are in units of the spread of w.
-        z = torch.randn(CANDIDATES * 4, g.z_dim, generator=randomness).to(device)
-        mapped = g.mapping(z)  # [N, L, D]
-        spread = mapped[:, 0].std(0).mean().clamp(min=1e-6)
-        mean = mapped.mean(0, keepdim=True)
-        ws = torch.cat([mean, mean.lerp(mapped[:CANDIDATES], 0.8)])
-        far = torch.cat([likeness(g.synthesis(part, noise="const"), seen) for part in ws.split(8)])
-    first = ws[far.topk(STARTS, largest=False).indices]  # [S, L, D]
+    first, spread = _starts(g, likeness, seen, randomness)  # [S, L, D]
     start = first if space == "w+" else first[:, :1]
     moved = torch.zeros_like(start).requires_grad_()
 
@@ -125,6 +116,23 @@ def project_picture(
     with torch.no_grad():
         best = float(likeness(g.synthesis(best_w, noise="const"), seen))
     return Projection(best_w.clone().cpu(), best)
+
+
+@torch.no_grad()
+def _starts(
+    g: Generator,
+    likeness: Perceptual,
+    seen: list[Tensor],  # features of the target
+    randomness: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Return the nearest of many random characters and the mean, [STARTS, L, D], and the standard deviation of w."""
+    z = torch.randn(CANDIDATES * 4, g.z_dim, generator=randomness).to(g.device)
+    mapped = g.mapping(z)  # [N, L, D]
+    spread = mapped[:, 0].std(0).mean().clamp(min=1e-6)
+    mean = mapped.mean(0, keepdim=True)
+    ws = torch.cat([mean, mean.lerp(mapped[:CANDIDATES], 0.8)])
+    far = torch.cat([likeness(g.synthesis(part, noise="const"), seen) for part in ws.split(8)])
+    return ws[far.topk(STARTS, largest=False).indices], spread
 
 
 def tune_generator(
@@ -219,7 +227,7 @@ def project(
         trace: list[Tensor] = []
         bar = iter(track(range(steps), f"projecting {path.name}", steps))
 
-        def watch(step: int, of: int, distance: float, bar: Any = bar) -> None:
+        def watch(step: int, of: int, distance: float, bar: Iterator[int] = bar) -> None:
             next(bar, None)
 
         found = project_picture(g, target, d=d, space=space, steps=steps, seed=seed, on_step=watch, trace=trace)
@@ -229,21 +237,7 @@ def project(
             distance = tune_generator(g, found.w, target, d=d)
             save(out / f"{path.stem}.safetensors", loaded)
 
-        # The result, the result beside the target, and the latent for other commands.
-        drawn = draw_pictures(g, found.w)[0]
-        wanted = to_uint8(target.cpu())[0].permute(1, 2, 0).numpy()
-        write_png(out / f"{path.stem}.png", drawn.squeeze())
-        write_png(out / f"{path.stem}-pair.png", np.concatenate([wanted, drawn], 1).squeeze())
-        data = io.BytesIO()
-        np.savez(data, w=found.w.numpy())
-        write_bytes(out / f"{path.stem}.npz", data.getvalue())
-        if film:
-            shown = draw_pictures(g, torch.cat([*trace, *[found.w] * FILM_FPS]))
-            write_film(
-                out / f"{path.stem}.mp4",
-                (Image.fromarray(np.concatenate([wanted, each], 1).squeeze()) for each in shown),
-                FILM_FPS,
-            )
+        _write_projection(out / path.stem, g, found.w, target, trace if film else None)
         rows.append((path.stem, distance))
         if tune:
             loaded = load(model)
@@ -253,3 +247,24 @@ def project(
         {"model": str(model), "space": space, "steps": steps, "seed": seed, "tuned": tune, "distances": dict(rows)},
     )
     return rows
+
+
+def _write_projection(
+    stem: Path,  # path of the files without their endings
+    g: Generator,
+    w: Tensor,  # [1, L, D]
+    target: Tensor,  # [1, C, R, R] in [-1, 1]
+    trace: list[Tensor] | None,  # w during the search, for a video; None for no video
+) -> None:
+    """Write the image of `w`, the image beside the target, `w` itself, and a video of the search."""
+    drawn = draw_pictures(g, w)[0]
+    wanted = to_uint8(target.cpu())[0].permute(1, 2, 0).numpy()
+    write_png(stem.with_name(f"{stem.name}.png"), drawn.squeeze())
+    write_png(stem.with_name(f"{stem.name}-pair.png"), np.concatenate([wanted, drawn], 1).squeeze())
+    data = io.BytesIO()
+    np.savez(data, w=w.numpy())
+    write_bytes(stem.with_name(f"{stem.name}.npz"), data.getvalue())
+    if trace is not None:
+        shown = draw_pictures(g, torch.cat([*trace, *[w] * FILM_FPS]))
+        frames = (Image.fromarray(np.concatenate([wanted, each], 1).squeeze()) for each in shown)
+        write_film(stem.with_name(f"{stem.name}.mp4"), frames, FILM_FPS)

@@ -54,9 +54,6 @@ def sample(
     )
     if grid:
         _need_enough(grid, len(drawn), "--latents" if latents else "--seeds")
-
-    # One file per character; its random noise follows from its seed.
-    noise_seeds = [at if seed is None else seed for at, seed in enumerate(drawn.seeds)]
     settings = {
         "model": str(model),
         "psi": psi,
@@ -66,13 +63,15 @@ def sample(
         "latents": str(latents) if latents else None,
         "blend": [each.settings() for each in blends],
     }
+
+    # One file per character; its random noise follows from its seed.
+    noise_seeds = [at if seed is None else seed for at, seed in enumerate(drawn.seeds)]
     images = []
     pictures = track(render_each(g, drawn.w, noise, noise_seeds), "drawing", len(drawn))
     for name, seed, noise_seed, image in zip(drawn.names, drawn.seeds, noise_seeds, pictures, strict=True):
         write_bytes(out / f"{name}.png", picture_png(image.transpose(1, 2, 0)))
-        write_json(
-            out / f"{name}.json", {"seed": seed, **settings, "noise_seed": noise_seed if noise == "random" else None}
-        )
+        row = {"seed": seed, **settings, "noise_seed": noise_seed if noise == "random" else None}
+        write_json(out / f"{name}.json", row)
         images.append(image)
 
     # Grid, latents and settings of all.
@@ -82,9 +81,8 @@ def sample(
     data = io.BytesIO()
     np.savez(data, w=drawn.w.numpy())
     write_bytes(out / "latents.npz", data.getvalue())
-    write_json(
-        out / "sample.json", {"seeds": list(drawn.seeds), "names": list(drawn.names), **settings, "columns": columns}
-    )
+    named = {"seeds": list(drawn.seeds), "names": list(drawn.names)}
+    write_json(out / "sample.json", {**named, **settings, "columns": columns})
 
 
 def _need_enough(grid: tuple[int, int], count: int, flag: str) -> None:

@@ -83,14 +83,9 @@ def publish(
     faces = [_face(site, seed, image) for seed, image in zip(seeds, images, strict=True)]
     order = rank(model, ws, images)
     write_png(site / "hero.png", make_grid(images[order[0]][None], 1))
-    if loop:
-        write_bytes(site / "morph.mp4", need_file(loop, "--loop").read_bytes())
-    else:
-        # Drawn in a temporary folder, since its settings hold paths of this machine.
-        with tempfile.TemporaryDirectory() as folder:
-            drawn = Path(folder) / "morph.mp4"
-            morph(model, drawn, seeds=[seeds[at] for at in order[:LOOP_SEEDS]], psi=psi, seconds=seconds)
-            write_bytes(site / "morph.mp4", drawn.read_bytes())
+    best = [seeds[at] for at in order[:LOOP_SEEDS]]
+    data = need_file(loop, "--loop").read_bytes() if loop else _morph_bytes(model, best, psi, seconds)
+    write_bytes(site / "morph.mp4", data)
     filmed = is_run(model) and any((model / "fakes").glob("*.png"))
     if filmed:
         film(model, site / "film.mp4")
@@ -103,7 +98,7 @@ def publish(
         "seeds": seeds,
         "psi": psi,
         "title": title,
-        "hero": seeds[order[0]],
+        "hero": best[0],
         "favourites": len(kept),
         "onnx": onnx,
     }
@@ -123,6 +118,14 @@ def publish(
             credits=thanks,
         ),
     )
+
+
+def _morph_bytes(model: Path, seeds: list[int], psi: float, seconds: float) -> bytes:
+    """Return the MP4 of a morph; it is drawn in a temporary folder, since its settings hold paths of this machine."""
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = Path(folder) / "morph.mp4"
+        morph(model, drawn, seeds=seeds, psi=psi, seconds=seconds)
+        return drawn.read_bytes()
 
 
 def rank(

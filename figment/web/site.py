@@ -103,7 +103,7 @@ def facts_line(
     if data.get("pictures"):
         facts.insert(0, f"learned from {data['pictures']} pictures")
     if config.get("kimg") and data.get("pictures"):
-        facts.insert(1, f"trained on {round(config['kimg'] * 1000):,} images")
+        facts.insert(1, f"{round(config['kimg'] * 1000):,} image views in training")
     return " · ".join(facts)
 
 
