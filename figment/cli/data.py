@@ -40,13 +40,13 @@ def make(
     **settings: Any,
 ) -> None:
     """Crop, curate, pack, train, draw and publish. Run it again to continue where it stopped."""
-    from figment.make import Wishes
+    from figment.make import MakeOptions
     from figment.make import make as run_make
 
     sec = parse_duration(time) if time else None
     if sec is None and "kimg" not in settings:
         sec = parse_duration("30m" if device == "cpu" or not _has_gpu() else "8h")
-    run_make(pictures, output, Wishes(sec=sec, resolution=resolution, device=device, **settings))
+    run_make(pictures, output, MakeOptions(sec=sec, resolution=resolution, device=device, **settings))
 
 
 def _has_gpu() -> bool:
@@ -240,7 +240,7 @@ def score_detector(
     detector: Detector = None,
 ) -> None:
     """Print average precision, recall and precision of boxes compared with true ones."""
-    from figment.heads.judge import judge
+    from figment.heads.evaluate import evaluate
 
-    for name, value in judge(found, truth, pictures=pictures, detector=detector):
+    for name, value in evaluate(found, truth, pictures=pictures, detector=detector):
         say(f"{name:<28}{value}")

@@ -27,8 +27,8 @@ from figment.base.progress import say
 from figment.base.records import Box
 from figment.heads.boxes import read_boxes
 from figment.heads.detect import Detector
+from figment.heads.metrics import Scores, Truth, score_boxes
 from figment.heads.network import SHIPPED, HeadNet, load_net, save_net
-from figment.heads.score import Scores, Truth, score_boxes
 from figment.heads.train import Step, TrainConfig, train_detector
 from figment.heads.views import Scene
 

@@ -33,8 +33,8 @@ from figment.base.device import keep_freed_memory
 from figment.base.records import Box
 from figment.heads.describe import Describer
 from figment.heads.detect import Detector
+from figment.heads.metrics import Scores, Truth, score_boxes
 from figment.heads.network import SHIPPED, HeadNet, NetConfig, grow, load_net, save_net
-from figment.heads.score import Scores, Truth, score_boxes
 from figment.heads.squares import cut_square, square_around
 from figment.heads.train import Step, TrainConfig, train_detector
 

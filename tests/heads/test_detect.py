@@ -12,8 +12,8 @@ from figment.base.errors import FigmentError
 from figment.base.records import Box
 from figment.heads.boxes import to_coco
 from figment.heads.detect import DOUBT, Detection, Detector, detect_folder, list_pictures, suppress
+from figment.heads.metrics import Truth, score_boxes
 from figment.heads.network import HeadNet, Level, NetConfig
-from figment.heads.score import Truth, score_boxes
 
 
 class OneHead(HeadNet):

@@ -11,7 +11,7 @@ from figment.base.errors import FigmentError
 from figment.base.pixels import write_png
 from figment.cli import app
 from figment.heads.detect import Detector
-from figment.heads.judge import judge
+from figment.heads.evaluate import evaluate
 from figment.heads.tune import tune
 
 
@@ -51,10 +51,10 @@ def test_too_few_pictures_are_told(labelled, tmp_path):
 
 
 def test_judging_boxes_and_pictures(labelled, tmp_path):
-    rows = dict(judge(labelled / "boxes.json", labelled / "boxes.json"))
+    rows = dict(evaluate(labelled / "boxes.json", labelled / "boxes.json"))
     assert rows["all: AP50"].startswith("1.000   15 heads")
     result = CliRunner().invoke(app, ["heads", "score", str(labelled / "pictures"), str(labelled / "boxes.json")])
     assert result.exit_code == 0 and "all: AP50" in result.output
     (tmp_path / "other.json").write_text('{"zzz.png": []}')
     with pytest.raises(FigmentError, match="none of its pictures"):
-        judge(tmp_path / "other.json", labelled / "boxes.json")
+        evaluate(tmp_path / "other.json", labelled / "boxes.json")

@@ -8,7 +8,7 @@ import pytest
 from figment.base.errors import FigmentError
 from figment.base.records import Box
 from figment.heads.boxes import read_boxes
-from figment.heads.score import Truth, match_boxes, read_truth, score_boxes
+from figment.heads.metrics import Truth, match_boxes, read_truth, score_boxes
 
 LEFT, RIGHT, FAR = Box(0, 0, 10, 10), Box(20, 0, 30, 10), Box(50, 50, 60, 60)
 

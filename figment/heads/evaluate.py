@@ -13,13 +13,13 @@ from figment.base.progress import say
 from figment.base.records import Box
 from figment.heads.boxes import Boxes, read_boxes
 from figment.heads.detect import detect_folder, open_detector
-from figment.heads.score import Scores, Truth, read_truth, score_boxes
+from figment.heads.metrics import Scores, Truth, read_truth, score_boxes
 from figment.heads.tune import LEAST_SCORE
 
 Rows = list[tuple[str, str]]
 
 
-def judge(
+def evaluate(
     found: Path,  # boxes in any format, or a folder of images to detect them in
     truth: Path,  # true boxes in any format, or demo art's truth.json
     *,
@@ -40,11 +40,11 @@ def judge(
     if not set(boxes) & set(true.heads):
         raise FigmentError(f"{found}: none of its pictures is named in {truth}; both must be relative to one folder")
 
-    rows = describe("all", score_boxes(boxes, true))
+    rows = rows_of("all", score_boxes(boxes, true))
     folders = sorted({str(PurePosixPath(name).parent) for name in true.heads})
     for folder in folders if len(folders) > 1 else []:
         heads = {name: found for name, found in true.heads.items() if str(PurePosixPath(name).parent) == folder}
-        rows += describe(folder, score_boxes(boxes, Truth(heads, true.ignored)))[:1]
+        rows += rows_of(folder, score_boxes(boxes, Truth(heads, true.ignored)))[:1]
     return rows
 
 
@@ -55,7 +55,7 @@ def open_truth(path: Path, pictures: Path | None) -> Truth:
     return Truth({name: [Box(*box[:4]) for box in found] for name, found in read_boxes(path, pictures).items()})
 
 
-def describe(name: str, scores: Scores) -> Rows:
+def rows_of(name: str, scores: Scores) -> Rows:
     """Return the rows of one set of images."""
     return [
         (f"{name}: AP50", f"{scores.ap50:.3f}   {scores.heads} heads, {scores.boxes} boxes"),
