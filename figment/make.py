@@ -14,7 +14,7 @@ from figment.base.progress import say
 
 
 @dataclass(frozen=True)
-class Wishes:
+class MakeOptions:
     """Options for all stages; None leaves the choice to figment."""
 
     sec: float | None = None
@@ -29,7 +29,7 @@ class Wishes:
     """cpu or cuda; None means the GPU if there is one."""
 
 
-def make(pictures: Path, out: Path, wishes: Wishes) -> None:
+def make(pictures: Path, out: Path, options: MakeOptions) -> None:
     """Crop, curate, pack, train, draw and publish `pictures` below `out`; finished stages are not repeated."""
     from figment.curate.curate import curate
     from figment.heads.crop import crop_pictures
@@ -41,8 +41,8 @@ def make(pictures: Path, out: Path, wishes: Wishes) -> None:
     say(f"    {crop_pictures(pictures, heads).line()}")
     say(f"2/6 curate    {heads}")
     say(f"    {curate(heads).line()}")
-    data = _pack(heads, out, wishes)
-    run = _train(data, out / "runs", wishes)
+    data = _pack(heads, out, options)
+    run = _train(data, out / "runs", options)
 
     # Draw again only if the run has made progress.
     model = run / "model.safetensors"
@@ -55,18 +55,18 @@ def make(pictures: Path, out: Path, wishes: Wishes) -> None:
     say(f"done: open {site / 'index.html'}")
 
 
-def _pack(heads: Path, out: Path, wishes: Wishes) -> Path:
+def _pack(heads: Path, out: Path, options: MakeOptions) -> Path:
     """Pack the kept heads and return the data set; the same heads give the same bytes."""
     from figment.pack.zips import pack
 
     data = out / "heads.zip"
     say(f"3/6 pack      {heads} -> {data}")
-    summary = pack(heads, data, resolution=wishes.resolution)
+    summary = pack(heads, data, resolution=options.resolution)
     say(f"    {summary.packed} heads at {summary.resolution}x{summary.resolution}")
     return data
 
 
-def _train(data: Path, runs: Path, wishes: Wishes) -> Path:
+def _train(data: Path, runs: Path, options: MakeOptions) -> Path:
     """Train on `data`, or continue the newest run on the same images; return the run."""
     import torch
 
@@ -80,20 +80,20 @@ def _train(data: Path, runs: Path, wishes: Wishes) -> Path:
     digest = dataset.digest
     for config in sorted(runs.glob("[0-9]*/config.json"), reverse=True):
         if read_config(config).digest == digest:
-            return resume_training(config.parent, data=data, kimg=wishes.kimg, device=wishes.device)
+            return resume_training(config.parent, data=data, kimg=options.kimg, device=options.device)
     # On a CPU, images of 64 px RGB start from the shipped network.
-    cpu = wishes.device == "cpu" or (wishes.device is None and not torch.cuda.is_available())
+    cpu = options.device == "cpu" or (options.device is None and not torch.cuda.is_available())
     init = "start" if cpu and START.exists() and (dataset.resolution, dataset.channels) == (64, 3) else None
-    sec = wishes.sec if wishes.kimg is None else None
+    sec = options.sec if options.kimg is None else None
     # No scores on a CPU: whether there is time for one depends on the load, but a resumed run must end the same.
     score_ticks = 0 if cpu else None
     return start_training(
         data,
         runs,
         sec=sec,
-        kimg=wishes.kimg,
-        seed=wishes.seed,
-        device=wishes.device,
+        kimg=options.kimg,
+        seed=options.seed,
+        device=options.device,
         init=init,
         score_ticks=score_ticks,
     )

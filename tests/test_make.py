@@ -1,7 +1,7 @@
 import pytest
 
 from figment.demo.art import make_demo_art
-from figment.make import Wishes, make
+from figment.make import MakeOptions, make
 
 
 def snapshot(folder):
@@ -15,8 +15,8 @@ def snapshot(folder):
 @pytest.mark.slow
 def test_the_whole_path_leaves_its_files_and_does_nothing_twice(tmp_path, capsys):
     make_demo_art(tmp_path / "pictures", pictures=30, seed=1)
-    wishes = Wishes(kimg=0.032, resolution=16, device="cpu")
-    make(tmp_path / "pictures", tmp_path / "out", wishes)
+    options = MakeOptions(kimg=0.032, resolution=16, device="cpu")
+    make(tmp_path / "pictures", tmp_path / "out", options)
     first = snapshot(tmp_path / "out")
     for name in (
         "heads/rejects.png",
@@ -35,6 +35,6 @@ def test_the_whole_path_leaves_its_files_and_does_nothing_twice(tmp_path, capsys
     assert not [name for name in first if ".partial" in name]
 
     capsys.readouterr()
-    make(tmp_path / "pictures", tmp_path / "out", wishes)
+    make(tmp_path / "pictures", tmp_path / "out", options)
     assert "up to date" in capsys.readouterr().out
     assert snapshot(tmp_path / "out") == first
