@@ -18,6 +18,8 @@ from figment.nets.mapping import Mapping, StyleGenerator
 from figment.nets.registry import families, register
 from figment.nets.surgery import Surgery
 from figment.pack.zips import pack
+from figment.web.compose import Composer
+from figment.web.recipe import parse_recipe
 
 LAYERS = 3
 
@@ -144,6 +146,19 @@ def test_it_draws_mixes_and_blends(folder, tmp_path):
         figment("sample", model, "-o", tmp_path / layers, "--seeds", "0-3", "--blend", other, "--blend-layers", layers)
         blended = (tmp_path / layers / "grid.png").read_bytes()
         assert blended != (tmp_path / "a" / "grid.png").read_bytes()
+
+
+def test_its_bands_vary_and_spell_recipes(folder, tmp_path):
+    model = folder / "whole" / "00000-data"
+    figment("augment", model, "-o", tmp_path / "all", "--images", 2)
+    figment("augment", model, "-o", tmp_path / "one", "--images", 2, "--hold", 1, "--vary", "color")
+    assert len(list((tmp_path / "one" / "generated").glob("*.png"))) == 2
+
+    g = load(model).generator
+    composer = Composer(g, lambda key: None)
+    w = [composer.w(parse_recipe(text, bands=g.family.bands)) for text in ("1", "2", "1;2")]
+    first, stop = g.family.bands["shape"]
+    assert torch.equal(w[2][first:stop], w[0][first:stop]) and torch.equal(w[2][stop:], w[1][stop:])
 
 
 @pytest.mark.slow

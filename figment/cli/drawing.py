@@ -312,7 +312,9 @@ def augment(
         Path | None, typer.Option(help="Training images (zip or folder), to leave out copies of them.")
     ] = None,
     hold: Annotated[int | None, typer.Option(help="Seed of the character that gives what --vary leaves.")] = None,
-    vary: Annotated[str, typer.Option(help="Bands that each image's own seed decides.")] = "coarse,middle,fine",
+    vary: Annotated[
+        str | None, typer.Option(help="Bands that each image's own seed decides, such as coarse,fine. Unset: all.")
+    ] = None,
     form: Annotated[
         str, typer.Option("--format", help="imagefolder, or coco with boxes of the heads.")
     ] = "imagefolder",
