@@ -92,6 +92,21 @@ class World:
             torch.distributed.destroy_process_group()
 
 
+def find_device(
+    name: str | None = None,  # cpu, cuda or cuda:1; None takes the GPU if there is one
+) -> torch.device:
+    """Return the device called `name`; raises FigmentError for one that this machine does not have."""
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise FigmentError(f"--device {name}: must be cpu, cuda, or one of several GPUs such as cuda:1")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise FigmentError(f"--device {name}: no CUDA device here; use --device cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise FigmentError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
 def join_world(
     device: str | None = None,  # cpu, cuda or cuda:1; None takes the GPU if there is one
 ) -> World:
@@ -99,15 +114,10 @@ def join_world(
 
     Raises FigmentError for a device that this machine does not have.
     """
-    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise FigmentError(f"--device {name}: must be cpu, cuda, or one of several GPUs such as cuda:1")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise FigmentError(f"--device {name}: no CUDA device here; use --device cpu")
     size, local = int(os.environ.get("WORLD_SIZE", "1")), os.environ.get("LOCAL_RANK", "0")
-    place = torch.device(f"cuda:{local}" if name == "cuda" and size > 1 else name)
-    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
-        raise FigmentError(f"--device {place}: this machine has {torch.cuda.device_count()} CUDA devices")
+    place = find_device(device)
+    if place.type == "cuda" and place.index is None and size > 1:
+        place = find_device(f"cuda:{local}")
     if place.type == "cpu":
         keep_freed_memory()
     elif place.index is not None:

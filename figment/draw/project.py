@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from figment.base.device import find_device
 from figment.base.errors import FigmentError
 from figment.base.files import list_files, write_bytes, write_json
 from figment.base.pixels import open_image, resize_square, to_uint8, to_unit, write_png
@@ -212,8 +213,8 @@ def project(
     device: str | None = None,  # None means the GPU if there is one
 ) -> list[tuple[str, float]]:
     """Project each image; write NAME.png, NAME-pair.png, NAME.npz (w) and project.json; return names and distances."""
+    place = find_device(device)
     loaded = load(model)
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     g = loaded.generator.to(place).eval()
     d = loaded.d.to(place).eval().requires_grad_(False) if loaded.d is not None else None
     paths = list_files(pictures) if pictures.is_dir() else [pictures]

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from figment.base.device import find_device
 from figment.base.pixels import png_bytes, to_uint8
 from figment.models import load
 from figment.nets.base import Generator
@@ -32,10 +33,11 @@ _ALONE = threading.RLock()
 def load_generator(path: Path, device: str | None = None) -> tuple[Generator, dict[str, Any]]:
     """Return the generator of a model file or run, ready to draw on `device`, and the notes that came with it.
 
-    None as the device means the GPU if there is one. Raises FigmentError for anything without a generator.
+    None as the device means the GPU if there is one. Raises FigmentError for a model without a generator, and for a
+    device that this machine does not have.
     """
+    place = find_device(device)
     model = load(path)
-    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return model.generator.to(place).eval(), model.config
 
 

@@ -9,8 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from figment.base.device import find_device
 from figment.base.errors import FigmentError
 from figment.base.files import find_run, read_json, write_json, write_text
 from figment.base.pixels import write_png
@@ -59,7 +58,7 @@ def compare(
     data = data or Path(read_json(found[0] / "config.json").get("data", ""))
     if not data.exists() or str(data) == ".":
         raise FigmentError(f"--data: {found[0]} was trained on {data}, which is gone; give the data to compare with")
-    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    place = str(find_device(device))
     network = open_features(features, place)
     reference = measure_reference(open_source(data, "--data"), network)
 

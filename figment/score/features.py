@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from figment.base.device import is_out_of_memory
 from figment.base.pixels import BACKGROUND
 
 
@@ -56,7 +57,7 @@ class FeatureNetwork(ABC):
                 with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
                     found.append(self.compute(torch.from_numpy(pixels))[: len(part)])
             except (torch.OutOfMemoryError, RuntimeError) as error:
-                if self.block == 1 or not out_of_memory(error):
+                if self.block == 1 or not is_out_of_memory(error):
                     raise
                 self.block //= 2
                 continue
@@ -66,11 +67,6 @@ class FeatureNetwork(ABC):
     @abstractmethod
     def compute(self, pixels: Tensor) -> np.ndarray:
         """Return the features, float32 [N, D], of float32 [N, 3, size, size] in 0..255."""
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Return whether an error means that memory ran out, on a GPU or on the CPU."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
 def to_rgb(image: np.ndarray) -> np.ndarray:

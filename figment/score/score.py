@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from figment.base.device import find_device
 from figment.base.errors import FigmentError
 from figment.base.files import write_json, write_text
 from figment.base.pixels import write_png
@@ -79,7 +78,7 @@ def score(
 
     Raises FigmentError for options that don't fit, sources that can't be read, or fewer than 8 images.
     """
-    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    place = str(find_device(device))
     if images is not None and images < FEWEST:
         raise FigmentError(f"--images {images}: must be {FEWEST} or more")
     if sample < FEWEST:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from figment.base.device import is_out_of_memory
 from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import is_run, list_files
 from figment.base.parse import seeds_to_z
@@ -20,7 +21,6 @@ from figment.base.pixels import decode_image, open_image, to_uint8
 from figment.models import load
 from figment.nets.base import Generator
 from figment.pack.dataset import ImageDataset
-from figment.score.features import out_of_memory
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".avif", ".tif", ".tiff")
 """Endings of image files in zips and folders, in lower case."""
@@ -212,7 +212,7 @@ class ModelSource(Source):
             try:
                 self._drawn = self._draw(seed - seed % self.block)
             except (torch.OutOfMemoryError, RuntimeError) as error:
-                if self.block == 1 or not out_of_memory(error):
+                if self.block == 1 or not is_out_of_memory(error):
                     raise
                 self.block //= 2
         return self._drawn[seed]

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import figment
+from figment.base.errors import FigmentError
 from figment.draw.latents import seeds_to_w
 from figment.draw.render import draw_pictures, load_generator, picture_png, render
 from figment.nets.registry import build_generator
@@ -66,3 +67,11 @@ def test_random_noise_is_the_pictures_own(threads):
     assert np.array_equal(noisy[1:2], render(g, ws[1:2], "random", [8]))
     assert not np.array_equal(noisy[1:2], render(g, ws[1:2], "random", [9]))
     assert not np.array_equal(noisy, render(g, ws, "none"))
+
+
+def test_a_device_that_is_missing_is_one_line(model):
+    with pytest.raises(FigmentError, match="--device gpu: must be cpu, cuda"):
+        load_generator(model, "gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(FigmentError, match="--device cuda: no CUDA device here"):
+            load_generator(model, "cuda")

@@ -60,6 +60,11 @@ def test_wrong_options_are_one_line(model, pictures, given, message):
         score(model, pictures / "real.zip", device="cpu", **given)
 
 
+def test_a_device_that_is_missing_is_one_line(model, pictures):
+    with pytest.raises(FigmentError, match="--device gpu: must be cpu, cuda"):
+        score(model, pictures / "real.zip", device="gpu")
+
+
 def test_data_must_be_pictures_and_enough(model, pictures, tmp_path):
     with pytest.raises(FigmentError, match="this is a model"):
         score(pictures / "fake", model, device="cpu")
