@@ -29,10 +29,6 @@ class AdaState(NamedTuple):
     seen: Tensor
     """Number of those logits, []."""
 
-    def dump(self) -> dict[str, Tensor]:
-        """Return the tensors by name for a checkpoint."""
-        return self._asdict()
-
 
 @dataclass(frozen=True)
 class AdaController:

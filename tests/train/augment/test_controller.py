@@ -44,7 +44,7 @@ def test_a_state_resumes_from_plain_tensors_between_adjustments():
     for step, values in enumerate(logits):
         whole = ada.adjust(ada.observe(whole, values.sign().mean(), len(values)), step, 4)
         if step == 5:
-            resumed = AdaState(**{name: value.clone() for name, value in whole.dump().items()})
+            resumed = AdaState(**{name: value.clone() for name, value in whole._asdict().items()})
         if step > 5:
             resumed = ada.adjust(ada.observe(resumed, values.sign().mean(), len(values)), step, 4)
     assert all(torch.equal(a, b) for a, b in zip(whole, resumed, strict=True))
