@@ -28,8 +28,6 @@ READ_AHEAD_BATCHES = 3
 """Batches that are read ahead if the data don't fit into memory."""
 W_AVG_BETA = 0.995
 """Weight of the old w_avg in one step (StyleGAN2-ADA)."""
-EMA_RAMPUP = 0.05
-"""Limit of the EMA's half-life as a share of the images shown so far (StyleGAN2-ADA)."""
 
 STREAMS = {"real": 1 << 20, "fake": 2 << 20, "g": 3 << 20, "path": 4 << 20, "noise": 5 << 20}
 """Streams of a step's random numbers; the latents' stream is 0."""
@@ -270,7 +268,7 @@ def ema_beta(
     nimg: int,  # images shown so far
     batch: int,  # images per step
     ema_kimg: float,  # half-life in thousands of images
-    rampup: float | None = EMA_RAMPUP,  # limit of the half-life as a share of `nimg`; None for no limit
+    rampup: float | None,  # limit of the half-life as a share of `nimg`; None for no limit
 ) -> float:
     """Return the weight of the old average in one step: 0.5 ** (batch / half-life), as in StyleGAN2-ADA."""
     half_life = ema_kimg * 1000

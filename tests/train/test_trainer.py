@@ -190,8 +190,8 @@ def test_two_trainers_in_one_process_augment_by_their_own_strengths(tiny, datase
 
 
 def test_the_half_life_halves():
-    assert ema_beta(10**9, 16, 10) ** (10_000 / 16) == pytest.approx(0.5)
-    assert ema_beta(1000, 16, 10) == pytest.approx(0.5 ** (16 / 50))
+    assert ema_beta(10**9, 16, 10, 0.05) ** (10_000 / 16) == pytest.approx(0.5)
+    assert ema_beta(1000, 16, 10, 0.05) == pytest.approx(0.5 ** (16 / 50))
     assert ema_beta(1000, 16, 10, None) == pytest.approx(0.5 ** (16 / 10_000))
 
 
