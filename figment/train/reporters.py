@@ -130,9 +130,8 @@ class Reporter:
             return
         if self.board is not None:
             self.board.tick(row, fakes)
-        scores = [
-            score for score in read_rows(self.run / SCORES) if score["kimg"] < row["kimg"]
-        ]  # not after a rollback
+        # After a rollback scores.jsonl still has the scores of later ticks.
+        scores = [score for score in read_rows(self.run / SCORES) if score["kimg"] < row["kimg"]]
         say(
             status_line(
                 row,
