@@ -44,14 +44,13 @@ STAGES = set(MAY_IMPORT)
 MAY_IMPORT |= {
     "info": STAGES,
     "make": STAGES,
-    "cli": STAGES | {"info", "make", "commands"},
-    "commands": STAGES | {"info", "make"},  # on its way into cli
+    "cli": STAGES | {"info", "make"},
     "__main__": {"cli"},
     "__init__": STAGES | {"info", "make"},  # the public API, imported lazily
 }
 
 MAX_LINES = 500
-MAX_TYPE_IGNORES = 14
+MAX_TYPE_IGNORES = 5
 NETWORK_NAMES = {"g", "d", "g_ema", "generator", "discriminator", "network"}
 """Parameters, attributes and variables of these names are typed as networks."""
 PLAIN_ENGLISH = ("nets", "train", "base", "legacy", "http", "cli", "heads", "draw", "score", "web")
