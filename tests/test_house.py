@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pack": LOWER,
     "draw": LOWER | {"heads"},  # the detector finds heads to project and checks drawn ones
     "score": LOWER | {"heads", "pack", "draw"},  # detector features, data sets, paths in latent space
-    "train": LOWER | {"pack", "draw", "score"},
+    "train": LOWER | {"heads", "pack", "draw", "score"},  # the detector's features for the projected discriminator
     "web": LOWER | {"http", "draw"},
 }
 """What each package may import besides itself, lower layers first."""

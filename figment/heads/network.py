@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from figment.base.errors import FigmentError
 from figment.base.files import need_file, write_bytes
+from figment.nets import backbone
+from figment.nets.backbone import Backbone, Block, Conv
 
 SHIPPED = Path(__file__).parent / "weights" / "detector.safetensors"
 """Weights in the package; MODEL_CARD.md says what they were trained on."""
@@ -51,40 +52,6 @@ class Level:
     """Distances in pixels, all positive, from the center of a cell to left, top, right and bottom, [N, 4, h, w]."""
 
 
-class Conv(nn.Sequential):
-    """Convolution, batch normalization and, by default, ReLU."""
-
-    def __init__(
-        self,
-        into: int,
-        out: int,
-        *,
-        size: int = 3,  # of the kernel
-        stride: int = 1,
-        dilation: int = 1,
-        relu: bool = True,  # False for no ReLU
-    ) -> None:
-        padding = dilation * (size // 2)
-        convolution = nn.Conv2d(into, out, size, stride, padding, dilation, bias=False)
-        super().__init__(convolution, nn.BatchNorm2d(out), *([nn.ReLU(inplace=True)] if relu else []))
-
-
-class Block(nn.Module):
-    """Residual block of two convolutions (He et al. 2015, arXiv 1512.03385)."""
-
-    def __init__(
-        self,
-        width: int,
-        dilation: int = 1,  # above 1 for a larger receptive field, for heads that fill the image
-    ) -> None:
-        super().__init__()
-        self.first = Conv(width, width, dilation=dilation)
-        self.second = Conv(width, width, dilation=dilation, relu=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.relu(x + self.second(self.first(x)))
-
-
 class Portrait(nn.Module):
     """Headness and embedding of a square crop, from the features of the backbone."""
 
@@ -107,7 +74,7 @@ class Portrait(nn.Module):
         return self.headness(x)[:, 0], nn.functional.normalize(self.embedding(x), dim=1)
 
 
-class HeadNet(nn.Module):
+class HeadNet(Backbone):
     """Objects as points on a feature pyramid, with distances to the sides of their boxes.
 
     CenterNet (Zhou et al. 2019, arXiv 1904.07850) and FCOS (Tian et al. 2019, arXiv 1904.01355). Takes RGB in [-1, 1],
@@ -115,17 +82,9 @@ class HeadNet(nn.Module):
     """
 
     def __init__(self, config: NetConfig | None = None) -> None:
-        super().__init__()
-        self.config = config = config or NetConfig()
-        one, two = config.stem
-        eight, sixteen, thirty_two = config.stages
-
-        # Bottom-up: 3x3 convolutions, with few channels at high resolution.
-        self.stem = nn.Sequential(Conv(3, one, stride=2), Conv(one, two, stride=2), Conv(two, two))
-        self.down8 = nn.Sequential(Conv(two, eight, stride=2), Block(eight))
-        self.down16 = nn.Sequential(Conv(eight, sixteen, stride=2), Block(sixteen))
-        more = [Block(thirty_two, 1 + i % 2) for i in range(config.deep)]
-        self.down32 = nn.Sequential(Conv(sixteen, thirty_two, stride=2), Block(thirty_two), Block(thirty_two, 2), *more)
+        config = config or NetConfig()
+        super().__init__(config.stem, config.stages, config.deep)
+        self.config = config
 
         # Top-down: the feature pyramid; each stride detects its own range of sizes.
         self.side = nn.ModuleList([nn.Conv2d(width, config.top, 1) for width in config.stages])
@@ -138,13 +97,6 @@ class HeadNet(nn.Module):
                 nn.init.zeros_(layer.bias[1:])
         self.answer = nn.ModuleList(answers)
         self.portrait = Portrait(config) if config.embed else None
-
-    def features(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return the feature maps of images [N, 3, H, W] in [-1, 1]: [N, C, H/4, W/4] to [N, C, H/32, W/32]."""
-        found = [self.stem(x)]
-        for down in (self.down8, self.down16, self.down32):
-            found.append(down(found[-1]))
-        return found
 
     def forward(self, x: torch.Tensor) -> list[Level]:
         _, *features = self.features(x)
@@ -169,12 +121,7 @@ def channels_last(net: HeadNet) -> HeadNet:
 
 def fold_norms(net: HeadNet) -> HeadNet:
     """Fold every batch normalization into its convolution in place, for faster inference; return the network."""
-    net.eval()
-    for module in net.modules():
-        if isinstance(module, Conv):
-            convolution, norm = module[0], module[1]
-            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                module[0], module[1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
+    backbone.fold_norms(net)
     return net
 
 

@@ -77,7 +77,7 @@ def adapt(
 
 def _surgery(network: Network) -> Surgery:
     """Return what changes networks of this family; raises FigmentError if nothing does."""
-    surgery = network.family.surgery
+    surgery = network.surgery
     if surgery is None:
         can = ", ".join(family.name for family in families().values() if family.surgery is not None)
         raise FigmentError(f"networks of family {network.family.name} can't be adapted; those of {can} can")

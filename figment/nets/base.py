@@ -117,6 +117,11 @@ class Network(nn.Module, ABC):
         """Where the weights are."""
         return next(self.parameters()).device
 
+    @property
+    def surgery(self) -> Surgery | None:
+        """How `--adapt` changes this network; None if it can't."""
+        return self.family.surgery
+
     def settings(self) -> dict[str, Any]:
         """Return the configuration as plain values, with the family's name; `Family.build_*` takes it back."""
         return {"family": self.family.name, **dataclasses.asdict(self.config)}
@@ -227,6 +232,17 @@ class Discriminator(Network):
         c: Tensor | None = None,  # [N, c_dim]; None means no label, all zeros
     ) -> Tensor:
         """Return the logits of images, [N, 1]: higher is more real."""
+
+    def logits(
+        self,
+        x: Tensor,  # [N, channels, H, W] in [-1, 1]
+        c: Tensor | None = None,  # [N, c_dim]; None means no label, all zeros
+    ) -> list[Tensor]:
+        """Return all logits that the loss averages: a tensor [N, K] per scale, here one for whole images."""
+        return [self(x, c)]
+
+    def start_step(self) -> None:
+        """Do what is due once before each training step; nothing for most discriminators."""
 
     @abstractmethod
     def features(

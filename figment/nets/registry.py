@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 NAMES = ("stylegan2", "stylegan1", "progan", "lucidrains")
 """The built-in families, for help texts: known without importing torch."""
 
+DISCRIMINATORS = ("family", "projected")
+"""The family's own discriminator, and those that work beside any generator."""
+
 _ADDED: dict[str, Family] = {}
 
 
@@ -49,5 +52,10 @@ def build_generator(settings: Mapping[str, Any]) -> Generator:
 
 
 def build_discriminator(settings: Mapping[str, Any]) -> Discriminator:
-    """Return a discriminator of `settings["family"]` with fresh random weights."""
-    return get_family(settings.get("family")).build_discriminator(settings)
+    """Return a discriminator of `settings["family"]` with fresh random weights; `settings["kind"]` may name another."""
+    from figment.nets import projected
+
+    family = get_family(settings.get("family"))
+    if settings.get("kind") != projected.KIND:
+        return family.build_discriminator(settings)
+    return projected.build(family, settings)

@@ -102,7 +102,7 @@ class Surgery:
         else:
             for name in [name for name in tensors if re.search(r"from_rgb\.(\d+\.)?weight$", name)]:
                 # Equalized weights are divided by the root of their inputs.
-                tensors[name] = _change_inputs(tensors[name], channels) * math.sqrt(channels / old)
+                tensors[name] = change_inputs(tensors[name], channels) * math.sqrt(channels / old)
         return settings, tensors
 
     # Labels ------------------------------------------------------------------------------------------------------
@@ -156,10 +156,10 @@ def _change_outputs(value: Tensor, channels: int) -> Tensor:
     return torch.cat([value, value.new_zeros(channels - len(value), *value.shape[1:])])
 
 
-def _change_inputs(value: Tensor, channels: int) -> Tensor:
-    """Return a from-RGB layer's weight [out, C, 1, 1] for other colors; new channels start without effect."""
+def change_inputs(value: Tensor, channels: int) -> Tensor:
+    """Return a from-RGB layer's weight [out, C, h, w] for other colors; new channels start without effect."""
     if value.shape[1] == 1:
         value = value.expand(-1, 3, -1, -1) / 3
     if channels < value.shape[1]:
         return value[:, :channels].clone()
-    return torch.cat([value, value.new_zeros(len(value), channels - value.shape[1], 1, 1)], 1)
+    return torch.cat([value, value.new_zeros(len(value), channels - value.shape[1], *value.shape[2:])], 1)

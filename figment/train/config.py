@@ -28,7 +28,7 @@ from figment.base.settings import (
     one_of,
     rules,
 )
-from figment.nets.registry import NAMES, families, get_family
+from figment.nets.registry import DISCRIMINATORS, NAMES, families, get_family
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -70,18 +70,27 @@ class Networks:
     """Channels times resolution: a block at resolution r has channel_base / r channels. Unset: what memory allows."""
     channel_max: Annotated[int, AT_LEAST_1]
     """Largest number of channels of a block."""
+    discriminator: Annotated[str, one_of(*DISCRIMINATORS)] = "family"
+    """The family's own discriminator, or one that looks through frozen features of a head detector (projected, Sauer
+    2021): faces appear sooner."""
+    backbone: str | None = field(default=None, metadata=PATH)
+    """Detector whose features the projected discriminator uses, made by `figment heads train`. Unset: the shipped
+    one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How the networks are trained."""
 
-    loss: Annotated[str, one_of("logistic", "wgan-gp")] = field(metadata=NO_OPTION)
-    """Non-saturating logistic loss (Goodfellow 2014) or WGAN-GP (Gulrajani 2017); taken from the family."""
+    loss: Annotated[str, one_of("logistic", "wgan-gp", "hinge")]
+    """Non-saturating logistic loss (Goodfellow 2014), WGAN-GP (Gulrajani 2017), or hinge loss (Lim 2017). Unset: the
+    family's, or hinge for the projected discriminator."""
     batch: int
     """Images per step over all ranks; 0 follows the growing schedule. Unset: by resolution and memory."""
     lr: Annotated[float, LEARNING_RATE]
     """Learning rate of both Adam optimizers; 0 follows the growing schedule."""
+    d_lr: Annotated[float, POSITIVE] = 1.0
+    """Learning rate of the discriminator as a multiple of --lr."""
     gamma: Annotated[float, NOT_NEGATIVE]
     """Weight of the gradient penalty: R1 (Mescheder 2018), or that of WGAN-GP."""
     r1_interval: Annotated[int, AT_LEAST_1]
@@ -213,6 +222,9 @@ COLUMNS = (
     "family",
 )
 
+PROJECTED = {"loss": "hinge", "gamma": 0.0, "d_lr": 0.5}
+"""What the projected discriminator changes in every preset: it needs no gradient penalty (Sauer 2021, section 4)."""
+
 MANY_IMAGES = 50_000
 """Data sets of this size and larger are not augmented (Karras 2020, figure 7: no gain with 70,000 mirrored images)."""
 MEMORY_SHARE = 0.65
@@ -261,7 +273,9 @@ def resolve(
     # Layers, the first one weakest.
     values = {name: each.default for name, each in settings().items() if each.default is not MISSING}
     values |= dict(zip(COLUMNS, PRESETS[preset], strict=True))
-    values |= {"resolution": resolution, "channels": channels} | given
+    kind = given.get("discriminator") or ((like[1] or {}) if like else {}).get("kind", "family")
+    values |= {"resolution": resolution, "channels": channels, "discriminator": kind}
+    values |= (PROJECTED if kind == "projected" else {}) | given
     if like is not None:
         values |= {each.name: like[0][each.name] for each in fields(Networks) if each.name in like[0]}
     if preset == "cpu" and like is not None:
@@ -322,13 +336,28 @@ def network_settings(
     like: Like | None,  # of a model to start from
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the settings of the generator and the discriminator, for the registry."""
-    if like is None:
-        generator = family.generator_settings({each.name: values[each.name] for each in fields(Networks)})
-        return generator, family.discriminator_for(generator)
+    generator, discriminator = like or (
+        family.generator_settings({each.name: values[each.name] for each in fields(Networks)}),
+        None,
+    )
+    # A model without a discriminator of the wanted kind gets one that fits its generator, with random weights.
+    if discriminator is not None and discriminator.get("kind", "family") == values["discriminator"]:
+        return generator, discriminator
+    if values["discriminator"] == "projected":
+        return generator, projected_settings(generator, values["backbone"])
+    return generator, family.discriminator_for(generator)
 
-    # A model without a discriminator gets one that fits its generator, with random weights.
-    generator, discriminator = like
-    return generator, discriminator or family.discriminator_for(generator)
+
+def projected_settings(
+    generator: Mapping[str, Any],  # settings of the generator
+    backbone: str | None,  # a detector's path; None takes the shipped one
+) -> dict[str, Any]:
+    """Return the settings of a projected discriminator for a generator's images."""
+    from figment.heads.network import SHIPPED, load_net
+
+    net = load_net(Path(backbone) if backbone else SHIPPED).config
+    shared = {name: generator[name] for name in ("family", "resolution", "channels")}
+    return {"kind": "projected", "stem": net.stem, "stages": net.stages, "deep": net.deep} | shared
 
 
 def heuristics(
@@ -395,6 +424,14 @@ def problems(values: Mapping[str, Any], world: int) -> list[str]:
         "batch": batch,
         "channel_base": base,
         "augment_kinds": Rule(f"letters of {''.join(KINDS)}", lambda value: not set(value) - set(KINDS)),
+        "discriminator": Rule(
+            "family unless images are a multiple of 32 pixels and the networks do not grow",
+            lambda value: value == "family" or (values["resolution"] % 32 == 0 and not grows),
+        ),
+        "freeze_d": Rule(
+            "0 or more, and 0 for the projected discriminator, whose first layers are frozen anyway",
+            lambda value: value == 0 or (value > 0 and values["discriminator"] == "family"),
+        ),
         "growing": Rule("off for families that do not grow", lambda value: grows or not value),
     }
     every = {name: rule for kind in GROUPS.values() for name, rule in rules(kind).items()} | depending

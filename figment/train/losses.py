@@ -1,4 +1,4 @@
-"""Losses and penalties as small functions of plain tensors: logistic with R1, path length, WGAN-GP."""
+"""Losses and penalties as small functions of plain tensors: logistic with R1, path length, WGAN-GP, hinge."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import relu, softplus
 
 
 def generator_loss(
@@ -87,6 +87,39 @@ def critic_generator_loss(
 ) -> Tensor:
     """Return the Wasserstein generator's loss, minus the critic's mean score of fakes, []."""
     return -fake_scores.mean()
+
+
+def hinge_loss(
+    real_logits: Tensor,  # [N, K]
+    fake_logits: Tensor,  # [N, K]
+) -> Tensor:
+    """Return the hinge loss max(0, 1 - D(x)) + max(0, 1 + D(G(z))), averaged, [] (Lim & Ye 2017, arXiv 1705.02894).
+
+    Its generator minimizes -D(G(z)), as the Wasserstein generator does.
+    """
+    return relu(1 - real_logits).mean() + relu(1 + fake_logits).mean()
+
+
+class Objective(NamedTuple):
+    """The losses of the two players."""
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    """Of the logits [N, K] of reals and of fakes."""
+    generator: Callable[[Tensor], Tensor]
+    """Of the logits [N, K] of fakes."""
+
+
+OBJECTIVES = {
+    "logistic": Objective(discriminator_loss, generator_loss),
+    "wgan-gp": Objective(critic_loss, critic_generator_loss),
+    "hinge": Objective(hinge_loss, critic_generator_loss),
+}
+"""By the name of `--loss`."""
+
+
+def mean_over_scales(values: list[Tensor]) -> Tensor:
+    """Return the mean of one value [] per scale, []."""
+    return values[0] if len(values) == 1 else torch.stack(values).mean()
 
 
 def gradient_penalty(

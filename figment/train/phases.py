@@ -1,6 +1,6 @@
 """The maths of a training step: the discriminator's phase and the generator's, with plain arguments.
 
-phase = DPhase(players, wasserstein=False, r1_weight=80.0)
+phase = DPhase(players, OBJECTIVES["logistic"], r1_weight=80.0)
 stats = phase({"reals": reals, "z": z, "cutoff": cutoff, ...}, slice(None), 1.0)   # gradients are in d's parameters
 """
 
@@ -19,6 +19,7 @@ from figment.nets.ops import Backend, use_backend
 from figment.train import losses
 from figment.train.augment import Augment, Draws
 from figment.train.execution import Index, Inputs, Stats, stddev_group
+from figment.train.losses import OBJECTIVES, Objective, mean_over_scales
 from figment.train.schedule import PATH_INTERVAL
 
 PATH_BATCH_FRACTION = 2
@@ -105,18 +106,38 @@ class Players:
         return self.augment.apply_draws(images, Draws(*(part[index] for part in draws)))
 
 
-def score_pair(d: Discriminator, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """Return D's logits of two batches [n, C, H, W] from one pass, with the minibatch stddev of each batch alone."""
+def score_pair(d: Discriminator, real: Tensor, fake: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Return D's logits of two batches [n, C, H, W] from one pass, with the minibatch stddev of each batch alone.
+
+    Both results hold a tensor [n, K] per scale of D.
+    """
     n, group = len(real), d.minibatch_group
     size = stddev_group(n, group)
     if not group or stddev_group(2 * n, group) != size:
-        return d(real).float(), d(fake).float()
+        return scores(d, real), scores(d, fake)
 
     # Sample i belongs to group i mod groups: put the reals' groups first in each row, then the fakes'.
     both = torch.cat([batch.unflatten(0, (size, n // size)) for batch in (real, fake)], 1)  # [size, 2 groups, ...]
-    logits = d(both.flatten(0, 1)).float().unflatten(0, (size, 2 * n // size))
-    real_logits, fake_logits = logits.split(n // size, 1)  # [size, groups, 1]
-    return real_logits.flatten(0, 1), fake_logits.flatten(0, 1)
+    halves = [
+        logits.unflatten(0, (size, 2 * n // size)).split(n // size, 1)  # [size, groups, K] each
+        for logits in scores(d, both.flatten(0, 1))
+    ]
+    return [half.flatten(0, 1) for half, _ in halves], [half.flatten(0, 1) for _, half in halves]
+
+
+def scores(d: Discriminator, images: Tensor) -> list[Tensor]:
+    """Return D's float32 logits of images [n, C, H, W], [n, K] per scale."""
+    return [logits.float() for logits in d.logits(images)]
+
+
+def mean_sign(logits: list[Tensor]) -> Tensor:
+    """Return the mean sign of logits [n, K], averaged over scales, []."""
+    return mean_over_scales([each.sign().mean() for each in logits])
+
+
+def image_logits(logits: list[Tensor]) -> Tensor:
+    """Return one logit per image, [n, 1]: the mean over scales and patches."""
+    return logits[0] if len(logits) == 1 else torch.stack([each.mean(1) for each in logits], 1).mean(1, keepdim=True)
 
 
 @dataclass(frozen=True)
@@ -124,8 +145,7 @@ class DPhase:
     """The discriminator's phase: fakes against reals, with the gradient penalty that is due."""
 
     players: Players
-    wasserstein: bool = False
-    """Whether the loss is the Wasserstein critic's instead of the logistic one."""
+    objective: Objective = OBJECTIVES["logistic"]
     r1_weight: float = 0.0
     """Weight of R1 in this step, times the steps it stands for; 0 if it is not due."""
     gp_weight: float = 0.0
@@ -148,18 +168,19 @@ class DPhase:
         # R1 differentiates D twice, in float32; without it both batches share one pass.
         if r1:
             with compute.layers(double_backward=True, full_precision=True):
-                real_logits = d(players.augmented(real, inputs["augment_real"], index)).float()
+                real_logits = scores(d, players.augmented(real, inputs["augment_real"], index))
             with compute.layers():
-                fake_logits = d(fake_seen).float()
+                fake_logits = scores(d, fake_seen)
         else:
             with compute.layers():
                 real_seen = players.augmented(real, inputs["augment_real"], index)
                 real_logits, fake_logits = score_pair(d, real_seen, fake_seen)
-        loss = (losses.critic_loss if self.wasserstein else losses.discriminator_loss)(real_logits, fake_logits)
-        stats = {"loss_d": loss, "sign_real": real_logits.sign().mean(), "sign_fake": fake_logits.sign().mean()}
+        pairs = zip(real_logits, fake_logits, strict=True)
+        loss = mean_over_scales([self.objective.discriminator(*pair) for pair in pairs])
+        stats = {"loss_d": loss, "sign_real": mean_sign(real_logits), "sign_fake": mean_sign(fake_logits)}
 
         if r1:
-            penalty = losses.r1_penalty(real, real_logits).mean()
+            penalty = losses.r1_penalty(real, image_logits(real_logits)).mean()
             loss = loss + penalty * self.r1_weight
             stats["r1"] = penalty
         if self.gp_weight:
@@ -175,8 +196,7 @@ class GPhase:
     """The generator's phase: fakes that D should take for real, with the path length penalty if it is due."""
 
     players: Players
-    wasserstein: bool = False
-    """Whether the loss is the Wasserstein generator's instead of the logistic one."""
+    objective: Objective = OBJECTIVES["logistic"]
     path_weight: float = 0.0
     """Weight of the path length penalty; 0 if it is not due."""
 
@@ -191,8 +211,8 @@ class GPhase:
         with compute.layers():
             styles = players.styles(inputs, index)
             fake = players.synthesize(styles, inputs["noise"], index)
-            logits = players.d(players.augmented(fake, inputs["augment_fake"], index)).float()
-        loss = (losses.critic_generator_loss if self.wasserstein else losses.generator_loss)(logits)
+            logits = scores(players.d, players.augmented(fake, inputs["augment_fake"], index))
+        loss = mean_over_scales([self.objective.generator(each) for each in logits])
         (loss * share).backward()
         stats = {"loss_g": loss, "w_mean": styles.detach()[:, 0].mean(0)}
         if not self.path_weight:

@@ -93,6 +93,9 @@ def configure(
         memory_gb=world.memory_gb(),
         **given,
     )
+    kinds = {(like[1] or {}).get("kind", "family") if like and like[1] else None, config.networks.discriminator}
+    if len(kinds - {None}) > 1 and world.is_main:
+        say(f"--init {given['init']}: has another kind of discriminator, so a new one starts from random weights")
     if sec is None:
         return config
     pace = measure_sec_per_kimg(config, dataset, world)
@@ -141,6 +144,8 @@ def _launch(config: TrainConfig, run: Path, dataset: ImageDataset, world: World)
     if world.is_main:
         if dataset.labelled:
             say(f"DATA {dataset.path}: training ignores its labels; they stay in the data set")
+        if networks.discriminator == "projected" and config.schedule.score_ticks:
+            say("scores see with the features that the discriminator looks through, so they flatter this run")
         say(
             f"{run}: {networks.family} {networks.resolution}px, {len(dataset)} pictures, batch {recipe.batch}, "
             f"channel base {networks.channel_base}, gamma {recipe.gamma:g}, {config.schedule.kimg:g} kimg on "

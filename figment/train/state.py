@@ -16,9 +16,11 @@ from torch import Tensor
 
 from figment.base.errors import FigmentError
 from figment.base.files import atomic
+from figment.heads.network import SHIPPED, fold_norms, load_net
 from figment.nets.adapt import adapt
 from figment.nets.base import Discriminator, Generator
 from figment.nets.checkpoint import Model
+from figment.nets.projected import ProjectedDiscriminator
 from figment.nets.registry import build_discriminator, build_generator
 from figment.train.augment import DRAWS_VERSION, AdaController, AdaState
 from figment.train.config import TrainConfig
@@ -136,6 +138,9 @@ def new_state(
     torch.manual_seed(config.schedule.seed)
     g, d = build_generator(config.generator), build_discriminator(config.discriminator)
     g_ema = copy.deepcopy(g)
+    if init and isinstance(d, ProjectedDiscriminator):
+        backbone = load_net(Path(config.networks.backbone) if config.networks.backbone else SHIPPED)
+        d.load_backbone(fold_norms(backbone).state_dict())
     if init and config.schedule.init:
         networks, schedule = config.networks, config.schedule
         model, _ = load_init(config.schedule.init, schedule.adapt, networks.resolution, networks.channels)
@@ -171,10 +176,10 @@ def load_init(init: str, adapted: bool, resolution: int, channels: int) -> tuple
 
 
 def copy_weights(model: Model, g: Generator, g_ema: Generator, d: Discriminator) -> None:
-    """Copy a model's weights into networks of the same shapes; without a discriminator, `d` stays as it is."""
+    """Copy a model's weights into networks of the same shapes; `d` stays as it is if the model has none of its kind."""
     g.load_state_dict((model.g or model.generator).state_dict())
     g_ema.load_state_dict(model.generator.state_dict())
-    if model.d is not None:
+    if model.d is not None and type(model.d) is type(d):
         d.load_state_dict(model.d.state_dict())
 
 

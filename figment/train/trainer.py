@@ -20,6 +20,7 @@ from figment.pack.sampler import EndlessSampler
 from figment.train.augment import AdaController, Augment, Draws
 from figment.train.config import TrainConfig
 from figment.train.execution import Executor, Index, Inputs, Log, Part, Stats, logger
+from figment.train.losses import OBJECTIVES
 from figment.train.phases import Compute, DPhase, GPhase, Noise, Players
 from figment.train.schedule import Due, Moment, due_regularizers, fade_reals, layers_changed, schedule_at
 from figment.train.state import State, step_randomness
@@ -136,11 +137,12 @@ class Trainer:
             inputs["positions"] = world.to_device(positions)
         phase = DPhase(
             self.players,
-            wasserstein,
+            OBJECTIVES[recipe.loss],
             r1_weight=recipe.gamma / 2 * recipe.r1_interval if due.r1 else 0.0,
             gp_weight=recipe.gamma if wasserstein else 0.0,
         )
 
+        state.d.start_step()
         train_layers(state.d, recipe.freeze_d)
         stats = self._run(Part("D with R1" if due.r1 else "D", phase, inputs, state.d, *self._batch()))
         world.average_gradients(state.d.parameters())
@@ -169,7 +171,7 @@ class Trainer:
                 "path_mean": state.path_mean,
             }
         path_weight = recipe.path_weight if due.path_length else 0.0
-        phase = GPhase(self.players, recipe.loss == "wgan-gp", path_weight)
+        phase = GPhase(self.players, OBJECTIVES[recipe.loss], path_weight)
 
         state.d.requires_grad_(False)
         name = "G with path length" if due.path_length else "G"
@@ -207,9 +209,9 @@ class Trainer:
             state.lod = now.lod
             for network in (state.g, state.d, state.g_ema):
                 network.lod = now.lod
-        for optimizer in (state.g_opt, state.d_opt):
+        for optimizer, factor in ((state.g_opt, 1.0), (state.d_opt, self.config.recipe.d_lr)):
             for group in optimizer.param_groups:
-                group["lr"] = now.lr * state.lr_scale
+                group["lr"] = now.lr * state.lr_scale * factor
 
     def _sample_noise(
         self,

@@ -141,7 +141,7 @@ def options_of(command):
 def test_every_setting_of_a_training_has_an_option():
     options = options_of("train").keys()
     settings = {field.name for kind in (Networks, Recipe, Schedule) for field in fields(kind)}
-    assert settings - options == {"resolution", "channels", "loss", "growing"}  # as the data and the family are
+    assert settings - options == {"resolution", "channels", "growing"}  # as the data and the family are
 
 
 def test_every_threshold_of_curate_has_an_option():

@@ -10,6 +10,8 @@ from figment.train.losses import (
     discriminator_loss,
     generator_loss,
     gradient_penalty,
+    hinge_loss,
+    mean_over_scales,
     path_length,
     r1_penalty,
 )
@@ -181,3 +183,13 @@ def test_the_critics_losses_against_their_formula():
     real, fake = torch.tensor([[2.0], [-1.0]]), torch.tensor([[0.5], [1.0]])
     assert critic_loss(real, fake).item() == pytest.approx(0.75 - 0.5 + 0.001 * 2.5)
     assert critic_generator_loss(fake).item() == pytest.approx(-0.75)
+
+
+def test_the_hinge_loss_against_its_formula():
+    real, fake = torch.tensor([[2.0, 0.5]]), torch.tensor([[-3.0, 0.25]])
+    assert hinge_loss(real, fake).item() == pytest.approx((0 + 0.5) / 2 + (0 + 1.25) / 2)
+
+
+def test_scales_count_alike():
+    values = [torch.tensor(1.0), torch.tensor(4.0)]
+    assert mean_over_scales(values).item() == 2.5 and mean_over_scales(values[:1]) is values[0]

@@ -1,0 +1,223 @@
+"""The projected discriminator: it looks at images through the frozen features of the head detector's backbone.
+
+Sauer et al. 2021, arXiv 2111.01007: features of several scales, mixed by fixed random convolutions across channels and
+scales, each scored by a small head of its own. A further head scores the image itself, because the features miss
+speckle and flat colors. It works beside the generator of any family that does not grow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from figment.base.errors import FigmentError
+from figment.nets.backbone import Backbone
+from figment.nets.base import Discriminator, DiscriminatorConfig, Network, typed
+from figment.nets.surgery import Parts, Surgery, change_inputs, parts_of
+
+if TYPE_CHECKING:
+    from figment.nets.base import Family
+
+KIND = "projected"
+"""What the settings of such a discriminator say as their `kind`."""
+STRIDES = (4, 8, 16, 32)
+"""Strides of the backbone's feature maps."""
+HEAD_STRIDE = 16
+"""Heads reduce their features to this stride: each logit judges a patch, not the whole image."""
+
+
+class SpectralConv2d(nn.Module):
+    """A convolution whose weight is divided by its largest singular value (Miyato et al. 2018, arXiv 1802.05957).
+
+    `iterate` improves the estimate. It is called once per step, so micro-batches and repeated passes change nothing.
+    """
+
+    u: Tensor  # [outputs]: the left singular vector, as estimated so far
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.stride, self.padding = stride, (kernel - 1) // 2
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        self.register_buffer("u", F.normalize(torch.randn(outputs), dim=0))
+        for _ in range(0 if self.weight.is_meta else 15):
+            self.iterate()
+
+    @torch.no_grad()
+    def iterate(self) -> None:
+        """Improve the estimate of the singular vector by one power iteration."""
+        matrix = self.weight.flatten(1)
+        self.u.copy_(F.normalize(matrix @ F.normalize(matrix.t() @ self.u, dim=0), dim=0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, H, W] to [N, outputs, H / stride, W / stride]."""
+        matrix = self.weight.flatten(1)  # [outputs, inputs k k]
+        v = F.normalize(matrix.detach().t() @ self.u, dim=0)
+        weight = self.weight / (self.u @ (matrix @ v))
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding)
+
+
+class Head(nn.Sequential):
+    """Scores patches of feature maps: strided convolutions, one more, and a logit per place."""
+
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        halvings: int,  # strided convolutions
+    ) -> None:
+        layers: list[nn.Module] = []
+        for k in range(halvings):
+            layers += [SpectralConv2d(width if k else inputs, width, 4, 2, bias=False), nn.LeakyReLU(0.2)]
+        layers += [SpectralConv2d(width if halvings else inputs, width, 3), nn.LeakyReLU(0.2)]
+        super().__init__(*layers, SpectralConv2d(width, 1, 1))
+
+
+class ImageHead(nn.Sequential):
+    """Scores patches of the image itself, at half its size."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        layers: list[nn.Module] = [SpectralConv2d(channels, width // 2, 3), nn.LeakyReLU(0.2)]
+        for inputs in (width // 2, width, width):
+            layers += [SpectralConv2d(inputs, width, 4, 2), nn.LeakyReLU(0.2)]
+        super().__init__(nn.AvgPool2d(2), *layers, SpectralConv2d(width, 1, 3))
+
+
+@dataclass(frozen=True)
+class ProjectedConfig(DiscriminatorConfig):
+    """What the projected discriminator is built from."""
+
+    stem: tuple[int, ...] = (16, 32)
+    """Channels of the backbone at strides 2 and 4."""
+    stages: tuple[int, ...] = (64, 96, 128)
+    """Channels of the backbone at strides 8, 16 and 32."""
+    deep: int = 0
+    """Extra blocks of the backbone at stride 32."""
+    width: int = 64
+    """Channels of the mixed features and of the heads."""
+
+
+class ProjectedDiscriminator(Discriminator):
+    """Heads on frozen, randomly mixed features; only the heads learn."""
+
+    config: ProjectedConfig
+
+    def __init__(self, config: ProjectedConfig) -> None:
+        super().__init__(config)
+        if config.c_dim:
+            raise ValueError(f"c_dim {config.c_dim}: the projected discriminator has no labels")
+        if config.resolution % STRIDES[-1]:
+            raise ValueError(f"resolution {config.resolution}: must be a multiple of {STRIDES[-1]}")
+        self.size = (config.resolution, config.resolution)
+        self.widths = [config.stem[-1], *config.stages]
+        width = config.width
+
+        # Frozen: the backbone, and random mixing across channels (1x1) and scales (3x3, top-down).
+        self.backbone = Backbone(config.stem, config.stages, config.deep, norm=False)
+        self.across_channels = nn.ModuleList(nn.Conv2d(inputs, width, 1) for inputs in self.widths)
+        self.across_scales = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in self.widths)
+        for layer in (*typed(self.across_channels, nn.Conv2d), *typed(self.across_scales, nn.Conv2d)):
+            nn.init.kaiming_normal_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+        # Learned: a head per scale, and one for the image.
+        self.heads = nn.ModuleList(
+            Head(width, width, max(HEAD_STRIDE // stride, 1).bit_length() - 1) for stride in STRIDES
+        )
+        self.image_head = ImageHead(config.channels, width)
+        self.requires_grad_(True)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Let the heads learn, or nothing; the backbone and the mixing stay frozen."""
+        super().requires_grad_(False)
+        self.heads.requires_grad_(requires_grad)
+        self.image_head.requires_grad_(requires_grad)
+        return self
+
+    def load_backbone(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the backbone's weights from a detector whose normalizations are folded; other entries are ignored."""
+        names = self.backbone.state_dict().keys()
+        self.backbone.load_state_dict({name: value for name, value in tensors.items() if name in names})
+
+    def start_step(self) -> None:
+        """Improve the estimates of the heads' singular values."""
+        for module in self.modules():
+            if isinstance(module, SpectralConv2d):
+                module.iterate()
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Return the backbone's feature maps [N, K, h, w] of images, from fine to coarse."""
+        rgb = x[:, :3].expand(-1, 3, -1, -1)
+        if x.shape[1] == 4:
+            rgb = rgb * (x[:, 3:] + 1) / 2  # colors of transparent pixels must not count
+        return self.backbone.features(rgb)
+
+    def logits(self, x: Tensor, c: Tensor | None = None) -> list[Tensor]:
+        """Return the logits of patches, [N, K] for each scale and for the image itself."""
+        features = self.features(x)
+        mixed = [mix(each) for mix, each in zip(self.across_channels, features, strict=True)]
+        for scale in reversed(range(len(mixed) - 1)):
+            coarser = F.interpolate(mixed[scale + 1], size=mixed[scale].shape[2:], mode="bilinear")
+            mixed[scale] = (mixed[scale] + coarser) * math.sqrt(0.5)
+        mixed = [mix(each) for mix, each in zip(self.across_scales, mixed, strict=True)]
+        maps = [head(each) for head, each in zip(self.heads, mixed, strict=True)] + [self.image_head(x)]
+        return [each.float().flatten(1) for each in maps]  # [N, 1, h, w] -> [N, h w]
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """Return the mean logit of images over all scales, [N, 1]."""
+        return torch.stack([each.mean(1) for each in self.logits(x, c)], 1).mean(1, keepdim=True)
+
+    def freeze_order(self) -> list[nn.Module]:
+        """Return nothing: what comes first is frozen anyway."""
+        return []
+
+    @property
+    def surgery(self) -> Surgery:
+        """How `--adapt` changes this network."""
+        return ProjectedSurgery()
+
+    def settings(self) -> dict[str, Any]:
+        """Return the configuration as plain values, with its kind and the name of the generator's family."""
+        return {**super().settings(), "kind": KIND}
+
+
+class ProjectedSurgery(Surgery):
+    """A projected discriminator fits any size; only the image head sees the color channels."""
+
+    def check_resolution(self, network: Network, resolution: int) -> None:
+        """Raise FigmentError unless the backbone can see images of this size."""
+        if resolution % STRIDES[-1]:
+            raise FigmentError(f"resolution {resolution}: must be a multiple of {STRIDES[-1]}")
+
+    def resize(self, network: Network, steps: int) -> Parts:
+        """Return the same tensors for images of another size."""
+        settings, tensors = parts_of(network)
+        return settings | {"resolution": int(network.resolution * 2.0**steps)}, tensors
+
+    def recolor(self, network: Network, channels: int) -> Parts:
+        """Return parts for other color channels; new ones start without effect."""
+        settings, tensors = parts_of(network)
+        name = "image_head.1.weight"
+        return settings | {"channels": channels}, tensors | {name: change_inputs(tensors[name], channels)}
+
+
+def build(family: Family, settings: Mapping[str, Any]) -> ProjectedDiscriminator:
+    """Return a projected discriminator for a family's images; its backbone's weights are random, see `load_backbone`.
+
+    Raises FigmentError for settings that don't fit.
+    """
+    given = {name: value for name, value in settings.items() if name not in ("family", "kind")}
+    try:
+        network = ProjectedDiscriminator(ProjectedConfig(**given))
+    except (TypeError, ValueError) as error:
+        raise FigmentError(f"projected discriminator: {error}") from None
+    network.family = family
+    return network
