@@ -45,8 +45,8 @@ def adapt(
 ) -> tuple[Model, list[str]]:
     """Return `model` for other images, and one line for each change.
 
-    New blocks start as no-ops (zero to-RGB weights in StyleGAN2, `lod` in families that grow): at first the images are
-    the old ones upsampled, and the discriminator scores an image as it scored its half-size version.
+    New blocks start as no-ops, each family's in its own way: at first the images are the old ones upsampled, and the
+    discriminator scores an image as it scored its half-size version.
     Raises FigmentError for what can't be done.
     """
     networks: dict[str, Network] = {}

@@ -197,11 +197,14 @@ class Generator(Network):
     def synthesis_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the parameters of the synthesis network alone."""
 
-    def update_w_avg(self, w: Tensor, beta: float = 0.995) -> None:
-        """Move `w_avg` towards the mean of `w` [N, D] or [N, L, D] (its first layer); beta weighs the old average."""
-        w = w[:, 0] if w.ndim == 3 else w
-        with torch.no_grad():
-            self.w_avg.copy_(torch.lerp(w.detach().mean(0).to(self.w_avg.dtype), self.w_avg, beta))
+    @torch.no_grad()
+    def update_w_avg(
+        self,
+        mean: Tensor,  # [w_dim]: mean w of a batch
+        beta: float = 0.995,  # weight of the old average, as in StyleGAN2-ADA
+    ) -> None:
+        """Move `w_avg` towards the mean w of a batch."""
+        self.w_avg.lerp_(mean.to(self.w_avg.dtype), 1 - beta)
 
     def style_weights(self) -> list[Tensor]:
         """Return the weights [rows, w_dim] that turn w into styles; none in a family without styles."""
@@ -298,8 +301,8 @@ class Family:
     """Limit of the EMA's half-life as a share of the images shown so far; None for no limit."""
     bands: Bands = field(default_factory=lambda: BANDS)
     """Named ranges of layers for mixing and editing."""
-    presets: Mapping[str, str] = field(default_factory=lambda: {"cpu": "cpu", "cuda": "auto"})
-    """Training preset by device type."""
+    preset: str | None = None
+    """Training preset that it was published with; None for the preset of the device."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # networks are copied, their family is not

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from figment.nets.base import Discriminator, DiscriminatorConfig, Network, NetworkConfig
+from figment.nets.base import Network, NetworkConfig
+from figment.nets.blocks import BlockDiscriminator, BlockDiscriminatorConfig
 from figment.nets.layers import (
     SQRT2,
     Conv2d,
@@ -24,9 +24,8 @@ from figment.nets.layers import (
     block_channels,
     block_sizes,
     leaky_relu,
-    minibatch_stddev,
 )
-from figment.nets.ops import FIR_121, conv2d, conv_transpose2d, full_precision, upfirdn2d
+from figment.nets.ops import FIR_121, conv2d, conv_transpose2d, upfirdn2d
 from figment.nets.surgery import Surgery
 
 # Schedules -------------------------------------------------------------------------------------------------------
@@ -52,6 +51,13 @@ class GrowthSchedule:
     """Learning rate of resolutions that `lr` leaves out."""
     tick_base: float = 160.0
     """Tick of resolutions that `tick_kimg` leaves out."""
+
+    def first_lod(self, resolution: int) -> float:
+        """Return the level of detail that training of this full size starts with.
+
+        A size that is not a power of two starts at the first block of at least `initial`.
+        """
+        return float(max(math.floor(math.log2(resolution / self.initial)), 0))
 
 
 MINIBATCHES = {
@@ -161,13 +167,9 @@ def fade(
 
 
 @dataclass(frozen=True)
-class GrowingDiscriminatorConfig(GrowingConfig, DiscriminatorConfig):
+class GrowingDiscriminatorConfig(GrowingConfig, BlockDiscriminatorConfig):
     """What ProGAN's and StyleGAN's discriminators are built from."""
 
-    mbstd_group: int = 4
-    """Samples per group of the minibatch stddev; 0 for the whole batch."""
-    mbstd_channels: int = 1
-    """Feature maps of the minibatch stddev; 0 for none."""
     narrow_first: bool = False
     """A block's first convolution changes the number of feature maps, not its second (rosinality's StyleGAN)."""
     rgb_activate: bool = True
@@ -198,7 +200,7 @@ class DownsamplingBlock(nn.Module):
         return leaky_relu(conv_downsample(x, self.conv1.weight * self.conv1.scale, self.conv1.bias))
 
 
-class GrowingDiscriminator(Growing, Discriminator):
+class GrowingDiscriminator(Growing, BlockDiscriminator):
     """The discriminator of ProGAN and StyleGAN (2017, table 2; 2018, appendix C)."""
 
     BLUR = False  # low-pass filter before downsampling
@@ -210,7 +212,7 @@ class GrowingDiscriminator(Growing, Discriminator):
         outputs: int,  # of the last layer
     ) -> None:
         super().__init__(config)
-        self.from_rgb = nn.ModuleList(
+        self.from_rgb: nn.ModuleList = nn.ModuleList(
             Conv2d(config.channels, width, 1, activate=config.rgb_activate, gain=SQRT2, act_gain=1.0)
             for width in self.widths
         )
@@ -223,33 +225,7 @@ class GrowingDiscriminator(Growing, Discriminator):
         self.dense = Linear(first * area, first, activate=True, gain=SQRT2, act_gain=1.0)
         self.out = Linear(first, outputs)
 
-    @property
-    def minibatch_group(self) -> int:
-        """Samples that the minibatch stddev compares with one another: 0 for the whole batch, 1 if there is none."""
-        return self.config.mbstd_group if self.config.mbstd_channels else 1
-
-    def freeze_order(self) -> list[nn.Module]:
-        """Return the layers from the image on."""
-        return [self.from_rgb, *(layer for block in reversed(self.blocks) for layer in block.children())]
-
-    def features(self, x: Tensor) -> list[Tensor]:
-        """Return the feature maps [N, K, h, w] behind every block in use, from fine to coarse."""
-        return list(self._block_outputs(x))[1:]
-
-    def outputs(
-        self,
-        x: Tensor,  # [N, channels, H, W] at full size, or at the size of the finest block in use
-    ) -> Tensor:
-        """Return the last layer's outputs for images `x`, [N, outputs]."""
-        features = deque(self._block_outputs(x), maxlen=1)[0]  # the others need not stay in memory
-        with full_precision(features):
-            features = features.to(self.out.weight.dtype)
-            if self.config.mbstd_channels:
-                features = minibatch_stddev(features, self.config.mbstd_group or len(x), self.config.mbstd_channels)
-            logits: Tensor = self.out(self.dense(self.conv(features).flatten(1)))
-        return logits
-
-    def _block_outputs(self, x: Tensor) -> Iterator[Tensor]:
+    def block_outputs(self, x: Tensor) -> Iterator[Tensor]:
         """Yield the from-RGB features, then the feature maps behind every block in use."""
         # The image at the size of the finest block in use, and at half that size while blocks fade.
         block, share = self.finest()

@@ -102,6 +102,15 @@ def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
     return x * (x.square().mean(1, keepdim=True) + eps).rsqrt()
 
 
+def stddev_group(
+    batch: int,
+    group: int,  # wanted size; 0 for the whole batch
+) -> int:
+    """Return how many samples the minibatch stddev compares: the largest divisor of `batch` up to `group`."""
+    group = group or batch
+    return max(size for size in range(1, min(group, batch) + 1) if batch % size == 0)
+
+
 def minibatch_stddev(
     x: Tensor,  # [N, C, H, W]
     group: int = 4,  # samples compared with each other; the whole batch if it is smaller
@@ -113,7 +122,7 @@ def minibatch_stddev(
     smaller group that does is used.
     """
     n, c, h, w = x.shape
-    size = max(k for k in range(1, min(group, n) + 1) if n % k == 0)
+    size = stddev_group(n, group)
     y = x.reshape(size, -1, channels, c // channels, h, w)  # [size, groups, channels, C / channels, H, W]
     y = y - y.mean(0)
     y = (y.square().mean(0) + 1e-8).sqrt().mean([2, 3, 4])  # [groups, channels]

@@ -113,7 +113,7 @@ class ProGANGenerator(Growing, Generator):
             w = torch.cat([w, c], 1)
         return truncate(w[:, None], self.w_avg, truncation_psi, truncation_cutoff)
 
-    def update_w_avg(self, w: Tensor, beta: float = 0.995) -> None:
+    def update_w_avg(self, mean: Tensor, beta: float = 0.995) -> None:
         """Do nothing: the mean of a normal latent is zero."""
 
     def synthesis(
@@ -222,5 +222,5 @@ FAMILY = Family(
     surgery=ProGANSurgery(),
     growth=growth,
     loss="wgan-gp",
-    presets={"cpu": "progan", "cuda": "progan"},
+    preset="progan",
 )

@@ -226,5 +226,5 @@ FAMILY = Family(
     discriminator_config=StyleGAN1DiscriminatorConfig,
     surgery=GrowingSurgery(),
     growth=growth,
-    presets={"cpu": "stylegan1", "cuda": "stylegan1"},
+    preset="stylegan1",
 )

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from figment.nets.base import Discriminator, DiscriminatorConfig, Family, GeneratorConfig, Network, typed
-from figment.nets.layers import SQRT2, Conv2d, Linear, block_channels, block_sizes, minibatch_stddev
+from figment.nets.base import Family, GeneratorConfig, Network, typed
+from figment.nets.blocks import BlockDiscriminator, BlockDiscriminatorConfig
+from figment.nets.layers import SQRT2, Conv2d, Linear, block_channels, block_sizes
 from figment.nets.mapping import Mapping, StyleGenerator
 from figment.nets.noise import Randomness, broadcast_noise
 from figment.nets.ops import (
@@ -212,21 +212,9 @@ class StyleGAN2Generator(StyleGenerator):
 
 
 @dataclass(frozen=True)
-class StyleGAN2DiscriminatorConfig(DiscriminatorConfig):
+class StyleGAN2DiscriminatorConfig(BlockDiscriminatorConfig):
     """What StyleGAN2's discriminator is built from."""
 
-    start: tuple[int, int] = (4, 4)
-    """Height and width of the last block."""
-    channel_base: int = 32768
-    """Feature maps times resolution: a block at resolution r has channel_base / r."""
-    channel_max: int = 512
-    """Most feature maps of any block."""
-    widths: tuple[int, ...] | None = None
-    """Feature maps of every block, smallest first; None for the rule above."""
-    mbstd_group: int = 4
-    """Samples per group of the minibatch stddev; 0 for the whole batch."""
-    mbstd_channels: int = 1
-    """Feature maps of the minibatch stddev; 0 for none."""
     map_depth: int = 8
     """Layers that map the label."""
     label: str = "project"
@@ -251,7 +239,7 @@ class DiscriminatorBlock(nn.Module):
         return skip + x
 
 
-class StyleGAN2Discriminator(Discriminator):
+class StyleGAN2Discriminator(BlockDiscriminator):
     """The residual discriminator (2019, figure 7c); projects labels as StyleGAN2-ADA does."""
 
     config: StyleGAN2DiscriminatorConfig
@@ -282,13 +270,7 @@ class StyleGAN2Discriminator(Discriminator):
         c: Tensor | None = None,  # [N, c_dim]; None means no label, all zeros
     ) -> Tensor:
         """Return the logits of images, [N, 1]."""
-        features = deque(self._block_outputs(x), maxlen=1)[0]  # the others need not stay in memory
-        with full_precision(features):
-            features = features.to(self.out.weight.dtype)
-            if self.config.mbstd_channels:
-                group = self.config.mbstd_group or len(x)
-                features = minibatch_stddev(features, group, self.config.mbstd_channels)
-            logits: Tensor = self.out(self.dense(self.conv(features).flatten(1)))
+        logits = self.outputs(x)
         if not self.c_dim:
             return logits
 
@@ -299,20 +281,7 @@ class StyleGAN2Discriminator(Discriminator):
         mapped: Tensor = self.mapper(None, c)
         return (logits * mapped).sum(1, keepdim=True) / math.sqrt(logits.shape[1])
 
-    def features(self, x: Tensor) -> list[Tensor]:
-        """Return the feature maps [N, K, h, w] behind every block, from fine to coarse."""
-        return list(self._block_outputs(x))[1:]
-
-    def freeze_order(self) -> list[nn.Module]:
-        """Return the layers from the image on."""
-        return [self.from_rgb, *(layer for block in reversed(self.blocks) for layer in block.children())]
-
-    @property
-    def minibatch_group(self) -> int:
-        """Samples that the minibatch stddev compares with one another: 0 for the whole batch, 1 if there is none."""
-        return self.config.mbstd_group if self.config.mbstd_channels else 1
-
-    def _block_outputs(self, x: Tensor) -> Iterator[Tensor]:
+    def block_outputs(self, x: Tensor) -> Iterator[Tensor]:
         """Yield the from-RGB features, then the feature maps behind every block."""
         x = self.from_rgb(to_layout(x))
         yield x

@@ -35,7 +35,11 @@ def parts_of(network: Network) -> Parts:
 
 
 class Surgery:
-    """Changes of networks made of blocks with the settings `resolution`, `start`, `widths`, `channels` and `c_dim`."""
+    """Changes of networks made of blocks, for families that follow its names.
+
+    Settings: `resolution`, `start`, `widths`, `channels`, `c_dim`. Tensors: `...rgb.weight` and `...rgb.bias` of to-RGB
+    layers, `from_rgb...weight`, `out.weight` and `out.bias` of D's last layer. Modules: `mapper`, a Mapping.
+    """
 
     all_rgb_visible = False
     """Whether every block's RGB image can be the output, as in growing networks; else they add up to one image."""

@@ -8,7 +8,6 @@ of `figment train` and its help text follow from it, as does its rule if the typ
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
@@ -146,6 +145,11 @@ class Schedule:
     """Ticks between quick scores, which select the best model and take at most 5% of the time; 0 for none."""
     tensorboard: bool = False
     """Also write curves and fakes for TensorBoard, into the run's folder `tensorboard`."""
+
+    @property
+    def end(self) -> int:
+        """Images shown when the run ends, those before `start_kimg` included."""
+        return round((self.start_kimg + self.kimg) * 1000)
 
 
 @dataclass(frozen=True)
@@ -318,8 +322,7 @@ def _preset_and_family(preset: str | None, family: str | None, device: str) -> t
     known = families()
     default = str(PRESETS["auto"][COLUMNS.index("family")])
     if preset is None and (family or default) in known:
-        presets = known[family or default].presets
-        preset = presets.get(device) or presets.get("cuda", "auto")
+        preset = known[family or default].preset or ("cpu" if device == "cpu" else "auto")
     wrong = []
     if preset is not None and preset not in PRESETS:
         wrong.append(f"--preset {preset}: must be one of {', '.join(PRESETS)}")
@@ -406,8 +409,7 @@ def _precision(device: str) -> str:
 
 def kimg_at_lod(lod: float, resolution: int, growth: GrowthSchedule) -> float:
     """Return where in the growing schedule a network of this lod stands: the first kimg of its phase."""
-    first = float(max(math.floor(math.log2(resolution / growth.initial)), 0))
-    return max(first - lod, 0.0) * (growth.training_kimg + growth.transition_kimg)
+    return max(growth.first_lod(resolution) - lod, 0.0) * (growth.training_kimg + growth.transition_kimg)
 
 
 def problems(values: Mapping[str, Any], world: int) -> list[str]:

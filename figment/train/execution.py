@@ -25,6 +25,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from figment.base.device import is_out_of_memory
 from figment.base.errors import FigmentError
+from figment.nets.layers import stddev_group
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class Part:
     """Network whose parameters get the gradients."""
     batch: int
     """Samples of this rank."""
-    group: int = 1
+    group: int
     """Group of the discriminator's minibatch stddev: 1 if there is none, 0 for the whole batch."""
 
     def zero_grad(self) -> None:
@@ -97,19 +98,10 @@ class Executor:
 # --- Micro-batches
 
 
-def stddev_group(
-    batch: int,
-    group: int,  # wanted size; 0 for the whole batch
-) -> int:
-    """Return how many samples of such a batch the minibatch stddev compares with one another."""
-    group = group or batch
-    return max(size for size in range(1, min(group, batch) + 1) if batch % size == 0)
-
-
 def split_batch(
     batch: int,  # samples of this rank
     size: int,  # most samples of one micro-batch
-    group: int = 1,  # of the minibatch stddev; 1 if there is none, 0 for the whole batch
+    group: int,  # of the minibatch stddev; 1 if there is none, 0 for the whole batch
 ) -> list[Tensor]:
     """Return indices int64 [n] of each micro-batch, so that every group of the minibatch stddev stays whole.
 
@@ -135,7 +127,7 @@ class MicroBatches:
     def __init__(
         self,
         batch: int,  # samples of this rank
-        group: int = 4,  # of D's minibatch stddev; 1 if there is none, 0 for the whole batch
+        group: int,  # of D's minibatch stddev; 1 if there is none, 0 for the whole batch
         size: int | None = None,  # most samples at once, as found earlier; None: all
         log: Log = logger.warning,
     ) -> None:

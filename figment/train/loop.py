@@ -81,7 +81,7 @@ def train(
 ) -> bool:
     """Train until `kimg`; return False if a signal ended it early, with a checkpoint written."""
     with Reporter(run, config.schedule, world) as reporter:
-        loop = Loop(config, run, dataset, reporter)
+        loop = Loop(config, run, dataset, world, reporter)
         with Stop() as stop:
             return loop.run(stop, on_tick)
 
@@ -94,10 +94,10 @@ class Loop:
         config: TrainConfig,
         folder: Path,  # the run's folder
         dataset: ImageDataset,
+        world: World,
         reporter: Reporter,
     ) -> None:
-        self.config, self.folder, self.dataset, self.reporter = config, folder, dataset, reporter
-        self.world = world = reporter.world
+        self.config, self.folder, self.dataset, self.world, self.reporter = config, folder, dataset, world, reporter
         self.state = new_state(config, world.device, init=not checkpoints(folder))
         self._begin()
         images = hold_images(dataset, world.device)
@@ -106,18 +106,18 @@ class Loop:
 
     def run(self, stop: Stop, on_tick: OnTick) -> bool:
         """Train until the end; return False if a signal ended it early."""
-        state, world, reporter = self.state, self.world, self.reporter
+        state, world, reporter, end = self.state, self.world, self.reporter, self.config.schedule.end
         reporter.begin(state.nimg)
         utilization = Utilization(self.config, world)
         meter, stopped = Meter(state.nimg), False
-        while state.nimg < reporter.total and not stopped:
+        while state.nimg < end and not stopped:
             with utilization.counting(self.trainer):
                 stats = self.trainer.step()
             meter.add(state, stats)
             reporter.progress(state.nimg, meter.sec_per_kimg(state.nimg))
             if state.step % STOP_CHECK_STEPS == 0 or world.size == 1:
                 stopped = world.any(stop.asked)
-            if state.nimg < reporter.total and state.nimg < self._next_tick():
+            if state.nimg < end and state.nimg < self._next_tick():
                 continue
 
             # A tick: statistics, a grid of fakes, a checkpoint, one line. A broken state goes back to a good one.

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from figment.nets.base import Discriminator, Generator
+from figment.nets.layers import stddev_group
 from figment.nets.noise import DrawnNoise, Randomness, SharedNoise
 from figment.nets.ops import Backend, use_backend
 from figment.train import losses
 from figment.train.augment import Augment, Draws
-from figment.train.execution import Index, Inputs, Stats, stddev_group
+from figment.train.config import Recipe
+from figment.train.execution import Index, Inputs, Stats
 from figment.train.losses import OBJECTIVES, Objective, mean_over_scales
 from figment.train.schedule import PATH_INTERVAL
 
@@ -30,6 +32,11 @@ FLOAT32 = Backend(channels_last=True, winograd=True)
 
 Noise = list[Tensor] | Callable[[Index], SharedNoise] | None
 """Noise of one generator pass: a map [n, 1, H, W] per layer, or a source of it for some samples; None for no noise."""
+
+
+def precision_of(recipe: Recipe) -> torch.dtype:
+    """Return the type that a recipe's convolutions run in."""
+    return torch.bfloat16 if recipe.precision == "bf16" else torch.float32
 
 
 @dataclass(frozen=True)

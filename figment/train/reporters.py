@@ -72,10 +72,8 @@ class Reporter:
     ) -> None:
         self.run, self.schedule, self.world = run, schedule, world
         self.enabled = world.is_main
-        self.total = round((schedule.start_kimg + schedule.kimg) * 1000)
-        """Images at the end of the run."""
         self.board: TensorBoard | None = None
-        self._bar = LiveBar("training", self.total / 1000, "kimg")
+        self._bar = LiveBar("training", self.schedule.end / 1000, "kimg")
 
     def __enter__(self) -> Reporter:
         return self
@@ -107,7 +105,7 @@ class Reporter:
     def progress(self, nimg: int, sec_per_kimg: float) -> None:
         """Move the progress bar; `pause` hides it."""
         if self.enabled:
-            left = (self.total - nimg) / 1000 * sec_per_kimg
+            left = (self.schedule.end - nimg) / 1000 * sec_per_kimg
             self._bar.move(nimg / 1000, f"{sec_per_kimg:.2f} s/kimg, {clock(left)} left")
 
     def pause(self) -> None:
@@ -135,7 +133,7 @@ class Reporter:
         say(
             status_line(
                 row,
-                total_kimg=self.total / 1000,
+                total_kimg=self.schedule.end / 1000,
                 utilization=utilization,
                 score=scores[-1] if scores else None,
                 memory=peak_memory(self.world.device),

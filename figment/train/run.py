@@ -18,6 +18,8 @@ from figment.base.parse import clock
 from figment.base.progress import say
 from figment.nets.adapt import differences
 from figment.pack.dataset import ImageDataset
+from figment.score.monitor import REALS, Monitor, QuickScore
+from figment.score.sources import evenly_spread
 from figment.train.config import Like, TrainConfig, read_config, resolve
 from figment.train.cost.throughput import measure_sec_per_kimg
 from figment.train.loop import OnTick, train
@@ -125,9 +127,6 @@ def _scorer(config: TrainConfig, run: Path, dataset: ImageDataset, world: World)
     """Return what scores the averaged generator after a tick, on the main rank, within its share of the time."""
     if not config.schedule.score_ticks or not world.is_main:
         return lambda state: None
-    from figment.score.monitor import REALS, Monitor, QuickScore
-    from figment.score.sources import evenly_spread
-
     reals = dataset.take(evenly_spread(len(dataset), REALS))
     scorer = QuickScore(reals, dataset.digest, cache=run, device=str(world.device))
     monitor = Monitor(run, scorer, every=config.schedule.score_ticks)

@@ -83,8 +83,8 @@ def growth_at(
     done = math.floor(kimg / length) if length > 0 else 0
     fading = max(kimg - done * length - phases.training_kimg, 0.0)
 
-    # The doublings that remain; a size that is not a power of two starts at the first block of at least `initial`.
-    lod = float(max(math.floor(math.log2(resolution / phases.initial)), 0) - done)
+    # The doublings that remain.
+    lod = phases.first_lod(resolution) - done
     if phases.transition_kimg > 0:
         lod -= fading / phases.transition_kimg
     lod = max(lod, 0.0)

@@ -17,6 +17,7 @@ from torch import Tensor
 from figment.base.errors import FigmentError
 from figment.base.files import atomic
 from figment.heads.network import SHIPPED, fold_norms, load_net
+from figment.models import load
 from figment.nets.adapt import adapt
 from figment.nets.base import Discriminator, Generator
 from figment.nets.checkpoint import Model
@@ -169,8 +170,6 @@ def init_path(init: str) -> Path:
 
 def load_init(init: str, adapted: bool, resolution: int, channels: int) -> tuple[Model, list[str]]:
     """Return the model that `--init` names, adapted to such images if wanted, and one line per change."""
-    from figment.models import load
-
     model = load(str(init_path(init)))
     return adapt(model, resolution=resolution, channels=channels, labels=False) if adapted else (model, [])
 

@@ -21,14 +21,12 @@ from figment.train.augment import AdaController, Augment, Draws
 from figment.train.config import TrainConfig
 from figment.train.execution import Executor, Index, Inputs, Log, Part, Stats, logger
 from figment.train.losses import OBJECTIVES
-from figment.train.phases import Compute, DPhase, GPhase, Noise, Players
+from figment.train.phases import Compute, DPhase, GPhase, Noise, Players, precision_of
 from figment.train.schedule import Due, Moment, due_regularizers, fade_reals, layers_changed, schedule_at
 from figment.train.state import State, step_randomness
 
 READ_AHEAD_BATCHES = 3
 """Batches that are read ahead if the data don't fit into memory."""
-W_AVG_BETA = 0.995
-"""Weight of the old w_avg in one step (StyleGAN2-ADA)."""
 
 STREAMS = {"real": 1 << 20, "fake": 2 << 20, "g": 3 << 20, "path": 4 << 20, "noise": 5 << 20}
 """Streams of a step's random numbers; the latents' stream is 0."""
@@ -62,8 +60,9 @@ class Trainer:
         augment = None
         if recipe.augment == "ada":
             augment = Augment(config.networks.channels, recipe.augment_kinds).to(world.device)
-        precision = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
-        self.players = Players(state.g, state.d, Compute(world.device, precision), recipe.mixing > 0, augment)
+        self.players = Players(
+            state.g, state.d, Compute(world.device, precision_of(recipe)), recipe.mixing > 0, augment
+        )
         self.controller = AdaController(target=recipe.ada_target, kimg=recipe.ada_kimg)
 
     @property
@@ -181,7 +180,7 @@ class Trainer:
         if due.path_length:
             state.path_mean = world.mean(stats.pop("path_mean"))
         w_mean = world.mean(stats.pop("w_mean"))
-        state.g.w_avg.lerp_(w_mean.to(state.g.w_avg.dtype), 1 - W_AVG_BETA)
+        state.g.update_w_avg(w_mean)
         return stats
 
     def draw_augmentation(

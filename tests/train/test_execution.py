@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from figment.base.errors import FigmentError
+from figment.nets.layers import stddev_group
 from figment.nets.registry import build_discriminator
 from figment.train.execution import (
     WARM_UP_RUNS,
@@ -13,7 +14,6 @@ from figment.train.execution import (
     MicroBatches,
     Part,
     split_batch,
-    stddev_group,
 )
 from figment.train.losses import discriminator_loss, r1_penalty
 
@@ -75,9 +75,9 @@ def step(d, batches, real, fake, allocate):
 )
 def test_gradients_and_statistics_equal_the_whole_batchs(batch, limit, sizes):
     real, fake = pictures(batch)
-    expected = step(network(), MicroBatches(batch), real, fake, Allocator(batch))
+    expected = step(network(), MicroBatches(batch, 4), real, fake, Allocator(batch))
     told, allocator = [], Allocator(limit)
-    found = step(network(), MicroBatches(batch, log=told.append), real, fake, allocator)
+    found = step(network(), MicroBatches(batch, 4, log=told.append), real, fake, allocator)
     assert allocator.asked == sizes
     assert len(told) == len([size for size in sizes if size > limit])
     for name in ("loss", "sign"):
@@ -92,14 +92,14 @@ def test_contiguous_parts_would_not_do():
     batches = MicroBatches(16, group=1, size=4)
     d = network()
     _, wrong = step(d, batches, real, fake, Allocator(16))
-    _, expected = step(network(), MicroBatches(16), real, fake, Allocator(16))
+    _, expected = step(network(), MicroBatches(16, 4), real, fake, Allocator(16))
     assert max(((a - b).norm() / b.norm()).item() for a, b in zip(wrong, expected, strict=True)) > 1e-3
 
 
 def test_a_loss_curve_stays_the_same():
     curves = []
     for limit in (16, 5):
-        d, batches = network(), MicroBatches(16, log=lambda line: None)
+        d, batches = network(), MicroBatches(16, 4, log=lambda line: None)
         optimizer = torch.optim.Adam(d.parameters(), lr=0.002, betas=(0.0, 0.99))
         losses = []
         for i in range(6):
@@ -137,7 +137,7 @@ def test_running_out_in_the_middle_forgets_what_was_added_and_drawn():
 
 def test_it_says_so_remembers_the_size_and_gives_up_in_one_line():
     told = []
-    batches = MicroBatches(16, log=told.append)
+    batches = MicroBatches(16, 4, log=told.append)
     step(network(), batches, *pictures(), Allocator(4))
     rest = "at once, gradients accumulated to the same batch of 16"
     assert told == [
@@ -156,7 +156,7 @@ def test_other_errors_are_not_swallowed():
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        MicroBatches(4).run(closure, lambda: None)
+        MicroBatches(4, 4).run(closure, lambda: None)
 
 
 @pytest.mark.parametrize("batch", [1, 4, 6, 8, 9, 12, 15, 16, 24, 32])
@@ -181,7 +181,7 @@ def test_every_split_is_a_partition_into_whole_groups(batch, group):
 
 def part(work, inputs, layer):
     """A part of which nothing is split."""
-    return Part("D", lambda inputs, index, share: work(inputs), inputs, layer, 4)
+    return Part("D", lambda inputs, index, share: work(inputs), inputs, layer, 4, 1)
 
 
 def test_nothing_is_captured_on_a_cpu():

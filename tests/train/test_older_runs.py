@@ -1,4 +1,6 @@
-"""Runs written by commit 898d8a0 (checkpoints without a format): they resume exactly as they would have there.
+"""Runs written by commit 898d8a0 (checkpoints without a format) resume as they would have there.
+
+On the same kind of CPU they do so bit for bit.
 
 Each folder of data_898d8a0 has the run, the weights that 898d8a0 itself reached after ten more steps
 (resumed.safetensors), and its images of seeds 0 to 3 (pictures.npz).

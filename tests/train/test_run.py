@@ -131,8 +131,8 @@ class Noted:
 
 def test_the_averaged_generator_is_scored_after_each_tick(tmp_path, zip_path, monkeypatch):
     scorer = lambda images, digest, *, cache, device: (len(images), device)  # noqa: E731
-    monkeypatch.setattr("figment.score.monitor.QuickScore", scorer)
-    monkeypatch.setattr("figment.score.monitor.Monitor", Noted)
+    monkeypatch.setattr("figment.train.run.QuickScore", scorer)
+    monkeypatch.setattr("figment.train.run.Monitor", Noted)
     start_training(zip_path, tmp_path, device="cpu", **TINY | {"kimg": 0.032, "score_ticks": 2})
     assert Noted.last.seen == [(10, 2, "cpu"), (16, 0.016), (16, 0.032)]
     del Noted.last
@@ -146,8 +146,8 @@ def test_scores_leave_a_run_as_it_is(tmp_path, zip_path, monkeypatch):
 
     few = lambda *given, **named: QuickScore(*given, **named, count=8)  # noqa: E731
     eager = lambda *given, **named: Monitor(*given, **named, share=1e9)  # noqa: E731
-    monkeypatch.setattr("figment.score.monitor.QuickScore", few)
-    monkeypatch.setattr("figment.score.monitor.Monitor", eager)
+    monkeypatch.setattr("figment.train.run.QuickScore", few)
+    monkeypatch.setattr("figment.train.run.Monitor", eager)
     scored = start_training(zip_path, tmp_path, device="cpu", **TINY | {"kimg": 0.032})
     plain = start_training(zip_path, tmp_path, device="cpu", **TINY | {"kimg": 0.032, "score_ticks": 0})
     rows = [json.loads(line) for line in (scored / "scores.jsonl").read_text().splitlines()]

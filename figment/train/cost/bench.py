@@ -15,8 +15,9 @@ import torch
 
 from figment.base.device import World, describe_device, synchronize
 from figment.train.config import TrainConfig
-from figment.train.cost.throughput import count_flops, peak_matmul_gflops, precision_of
+from figment.train.cost.throughput import count_flops, peak_matmul_gflops
 from figment.train.execution import warm_up_runs
+from figment.train.phases import precision_of
 from figment.train.schedule import Due, kinds_of_step
 from figment.train.state import new_state
 from figment.train.trainer import Trainer, update_ema
@@ -103,7 +104,7 @@ def bench(
         *_phases(trainer, kinds[min(kinds)].step, sec),
         *(cost.per_image(name, batch) for name, cost in regularizers.items() if cost is not None),
     ]
-    peak = peak_matmul_gflops(world.device, precision_of(config.recipe.precision), sec)
+    peak = peak_matmul_gflops(world.device, precision_of(config.recipe), sec)
     return Bench(phases, total.sec, total.gflop, peak)
 
 

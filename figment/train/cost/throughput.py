@@ -23,6 +23,7 @@ from figment.pack.dataset import ImageDataset
 from figment.pack.readahead import hold_images
 from figment.train.config import TrainConfig
 from figment.train.execution import warm_up_runs
+from figment.train.phases import precision_of
 from figment.train.schedule import Due, kinds_of_step
 from figment.train.state import new_state
 from figment.train.trainer import Trainer
@@ -87,15 +88,10 @@ class Utilization:
         if not self.kinds or self.kinds.keys() - self.flops.keys():
             return None
         if not self.peak_gflops:
-            self.peak_gflops = peak_matmul_gflops(self.world.device, precision_of(self.recipe.precision), PEAK_SEC)
+            self.peak_gflops = peak_matmul_gflops(self.world.device, precision_of(self.recipe), PEAK_SEC)
         # Each rank counts its own share of the batch: this is what one device does per step.
         step = sum(self.flops[due] * kind.share for due, kind in self.kinds.items())
         return step / 1e9 / (sec_per_kimg * self.recipe.batch / 1000) / self.peak_gflops
-
-
-def precision_of(name: str) -> torch.dtype:
-    """Return the type that `precision` names in the configuration: bf16 or fp32."""
-    return torch.bfloat16 if name == "bf16" else torch.float32
 
 
 def peak_matmul_gflops(device: torch.device, dtype: torch.dtype, sec: float) -> float:
