@@ -30,7 +30,7 @@ class UnreadableImage(FigmentError):
         self.reason = reason
 
 
-def run_told(command: Callable[[], object]) -> None:
+def run_with_exit_codes(command: Callable[[], object]) -> None:
     """Run `command` and turn expected errors into one line on stderr and an exit code.
 
     2 for a FigmentError, a full disk and files without access; 130 for Ctrl-C. Other exceptions pass through.

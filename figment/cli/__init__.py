@@ -6,7 +6,7 @@ figment train heads.zip -o runs --kimg 200
 
 import os
 
-from figment.base.errors import run_told
+from figment.base.errors import run_with_exit_codes
 
 # Importing a file adds its commands; `figment --help` lists them in this order.
 # isort: off
@@ -21,4 +21,8 @@ def main() -> None:
     # OpenMP threads spin for milliseconds at every barrier, which takes the processor from other work. libgomp reads
     # this variable when PyTorch is first imported, which no module of the command line does.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
-    run_told(app)
+    # Warnings of the library, such as a missing Triton, are one plain line on stderr.
+    import logging
+
+    logging.basicConfig(format="%(message)s")
+    run_with_exit_codes(app)
