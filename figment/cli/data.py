@@ -28,7 +28,7 @@ Side = Annotated[int | None, typer.Option(help="Side of the images in pixels. Un
 
 
 @app.command(epilog=example("make pictures/ -o hero/ --time 8h", "make pictures/ -o hero/ --kimg 2500"))
-@settings_of(Schedule, only=("kimg", "seed"), show_defaults=False)
+@settings_of(Schedule, only=("kimg", "seed"), show_defaults=False, first=("output", "time", "kimg"))
 def make(
     pictures: Pictures,
     output: Out,

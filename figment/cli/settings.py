@@ -15,7 +15,7 @@ import functools
 import inspect
 import itertools
 import typing
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,10 +31,11 @@ def settings_of(
     *kinds: type,  # configuration dataclasses
     only: Collection[str] | None = None,  # names of the fields to offer; None means all
     show_defaults: bool = True,  # False if the command has defaults of its own
+    first: Sequence[str] = (),  # options of the command, its own or generated, that its help lists first
 ) -> Callable[[Command], Command]:
     """Return a decorator that adds an option for each field and passes those that are set as keyword arguments."""
     parameters = [
-        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        option(field.name, annotation)
         for kind in kinds
         for field, annotation in _annotated(kind, show_defaults)
         if only is None or field.name in only
@@ -45,14 +46,27 @@ def settings_of(
         chosen = {name: values[name] for name in names if values[name] is not None}
         return {name: str(value) if isinstance(value, Path) else value for name, value in chosen.items()}
 
-    return add_options(parameters, collect)
+    return add_options(parameters, collect, first)
+
+
+def option(
+    name: str,
+    annotation: Any,  # its type, annotated for Typer
+    default: Any = None,
+) -> inspect.Parameter:
+    """Return an option for `add_options`."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def add_options(
-    parameters: list[inspect.Parameter],  # keyword-only, annotated for Typer
-    collect: Callable[[dict[str, Any]], dict[str, Any]],  # their values by name -> arguments of the command
+    parameters: list[inspect.Parameter],  # made by `option`
+    collect: Callable[[dict[str, Any]], dict[str, Any]] = dict,  # their values by name -> arguments of the command
+    first: Sequence[str] = (),  # options of the command, its own or added, that its help lists first
 ) -> Callable[[Command], Command]:
-    """Return a decorator that gives a command further options; the command takes what `collect` makes of them."""
+    """Return a decorator that gives a command further options; the command takes what `collect` makes of them.
+
+    By default these are the values by the names of the options. The command takes them as `**keywords`.
+    """
     names = {parameter.name for parameter in parameters}
 
     def decorate(command: Command) -> Command:
@@ -65,8 +79,10 @@ def add_options(
             command(**{name: value for name, value in values.items() if name not in names}, **more)
 
         keyword_only = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in kept]
+        places = {name: place for place, name in enumerate(first)}
+        ordered = sorted([*keyword_only, *parameters], key=lambda each: places.get(each.name, len(places)))
         shown: Any = run
-        shown.__signature__ = own.replace(parameters=[*keyword_only, *parameters])
+        shown.__signature__ = own.replace(parameters=ordered)
         return run
 
     return decorate

@@ -36,7 +36,7 @@ Preset = Annotated[
         "train --resume -o runs",
     )
 )
-@settings_of(Networks, Recipe, Schedule)
+@settings_of(Networks, Recipe, Schedule, first=("kimg", "time", "init", "adapt", "preset", "family"))
 def train(
     data: Annotated[Path | None, typer.Argument(help="The data set's zip; not needed with --resume.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of runs.")] = Path("runs"),
@@ -83,7 +83,7 @@ def _refuse_changes(options: dict[str, Any]) -> None:
 @app.command(
     epilog=example("plan heads-512.zip --kimg 2500", "plan heads.zip --watts 350 --kwh 0.35 --rent A100=1.9,V100=0.8")
 )
-@settings_of(Recipe, Schedule, only=("kimg", "batch"))
+@settings_of(Recipe, Schedule, only=("kimg", "batch"), first=("kimg",))
 def plan(
     data: Annotated[Path, typer.Argument(help="The data set's zip.")],
     preset: Preset = None,

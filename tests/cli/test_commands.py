@@ -66,6 +66,11 @@ def test_help_names_every_command():
     assert all(f"  {command.split()[0]} " in output for command in COMMANDS)
 
 
+def test_the_most_important_options_of_train_come_first():
+    names = [each.name for each in get_command(app).commands["train"].params if each.param_type_name == "option"]
+    assert names[:6] == ["kimg", "time", "init", "adapt", "preset", "family"]
+
+
 def test_every_command_is_listed_here():
     commands = get_command(app).commands
     found = {*commands, *(f"heads {name}" for name in commands["heads"].commands)} - {"heads"}
@@ -174,6 +179,18 @@ def test_openmp_threads_spin_briefly_unless_the_user_decides(monkeypatch):
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
     assert run_main(monkeypatch, "--help") == 0
     assert os.environ["GOMP_SPINCOUNT"] == "7"
+
+
+def test_warnings_of_the_library_are_plain_lines():
+    script = """
+import logging
+from figment import cli
+cli.run_with_exit_codes = lambda app: logging.getLogger("figment.train").warning("out of memory: smaller batch")
+cli.main()
+print(len(logging.getLogger().handlers))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (done.stderr, done.stdout) == ("out of memory: smaller batch\n", "1\n")
 
 
 def test_train_passes_what_the_user_set(monkeypatch):

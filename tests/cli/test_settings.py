@@ -79,3 +79,11 @@ def test_some_fields_without_defaults():
     names = {parameter.name for parameter in get_command(app).params}
     assert names == {"name", "count", "width", "loud"}
     assert "Default: 3" not in CliRunner().invoke(app, ["--help"]).output
+
+
+def test_options_listed_first():
+    app, calls = made(first=("loud", "count", "file"))
+    names = [each.name for each in get_command(app).params if each.param_type_name == "option"]
+    assert names == ["loud", "count", "file", "width", "form", "smooth"]
+    assert CliRunner().invoke(app, ["a", "--loud", "--count", "3"]).exit_code == 0
+    assert calls == [("a", 3, {"loud": True})]
