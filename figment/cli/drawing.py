@@ -6,7 +6,7 @@ figment morph runs/00000-heads -o morph.mp4 --seeds 0-5
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,7 @@ from figment.base.errors import FigmentError
 from figment.base.parse import parse_seeds
 from figment.base.progress import say
 from figment.cli.app import Cutoff, Device, Model, Out, Psi, app, example
-from figment.cli.settings import add_options
+from figment.cli.settings import Command, add_options, option
 
 if TYPE_CHECKING:
     from figment.draw.blend import Blend
@@ -53,13 +53,14 @@ def parse_blends(options: dict[str, Any]) -> dict[str, tuple[Blend, ...]]:
 
 
 with_blends = add_options(
-    [
-        inspect.Parameter("blend", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Models),
-        inspect.Parameter("blend_layers", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Layers),
-        inspect.Parameter("blend_amount", inspect.Parameter.KEYWORD_ONLY, default=1.0, annotation=Amount),
-    ],
-    parse_blends,
+    [option("blend", Models), option("blend_layers", Layers), option("blend_amount", Amount, 1.0)], parse_blends
 )
+with_truncation = add_options([option("psi", Psi, 0.7), option("cutoff", Cutoff)])
+
+
+def with_video(sec: float) -> Callable[[Command], Command]:
+    """Return a decorator that adds the length of a video, `sec` seconds by default, and its frame rate."""
+    return add_options([option("seconds", Seconds, sec), option("fps", Fps, 30)])
 
 
 # Commands --------------------------------------------------------------------------------------------------------
@@ -73,19 +74,18 @@ with_blends = add_options(
     )
 )
 @with_blends
+@with_truncation
 def sample(
     model: Model,
     output: Out,
     seeds: Seeds = None,
     latents: Annotated[Path | None, typer.Option(help="A .npz or .json of z or w, instead of seeds.")] = None,
     grid: Annotated[str | None, typer.Option(help="Columns x rows of grid.png, e.g. 8x8. Unset: fits all.")] = None,
-    psi: Psi = 0.7,
-    cutoff: Cutoff = None,
     noise: Annotated[str, typer.Option(help="Per-pixel noise: const, random (by seed) or none.")] = "const",
     noise_strength: Annotated[
         str | None, typer.Option(help="Factor of the noise, for all layers or by layer: 0-3:0,fine:2.")
     ] = None,
-    **blends: Any,
+    **shared: Any,
 ) -> None:
     """Draw characters from seeds (0-63 by default) or from a file, one PNG each, and all of them as a grid."""
     from figment.draw.grid import grid_shape
@@ -97,11 +97,9 @@ def sample(
         seeds=parse_seeds(seeds) if seeds else None,
         latents=latents,
         grid=grid_shape(grid, "--grid") if grid else None,
-        psi=psi,
-        cutoff=cutoff,
         noise=noise,
         noise_strength=noise_strength,
-        **blends,
+        **shared,
     )
     say(f"{output}: grid.png")
 
@@ -113,6 +111,7 @@ def sample(
     )
 )
 @with_blends
+@with_truncation
 def mix(
     model: Model,
     output: Out,
@@ -122,14 +121,12 @@ def mix(
         str | None,
         typer.Option(help="Layers taken from the column: a band such as coarse, or 4-9. Unset: a table per band."),
     ] = None,
-    psi: Psi = 0.7,
-    cutoff: Cutoff = None,
-    **blends: Any,
+    **shared: Any,
 ) -> None:
     """Draw a table of style mixes: a row per source of identity, a column per source of styles."""
     from figment.draw.mix import mix as run_mix
 
-    run_mix(model, output, rows=rows, columns=columns, layers=layers, psi=psi, cutoff=cutoff, **blends)
+    run_mix(model, output, rows=rows, columns=columns, layers=layers, **shared)
     say(str(output))
 
 
@@ -141,6 +138,8 @@ def mix(
     )
 )
 @with_blends
+@with_truncation
+@with_video(sec=10.0)
 def morph(
     model: Model,
     output: Out,
@@ -153,15 +152,11 @@ def morph(
         ),
     ] = None,
     path: Annotated[str, typer.Option(help="spline or linear (in w), spherical or circle (in z).")] = "spline",
-    seconds: Seconds = 10.0,
-    fps: Fps = 30,
-    psi: Psi = 0.7,
-    cutoff: Cutoff = None,
     size: Annotated[
         int | None, typer.Option(help="Side of the video in pixels. Unset: the model's, at least 384.")
     ] = None,
     even: Annotated[bool, typer.Option(help="Keep the speed of visible change even.")] = True,
-    **blends: Any,
+    **shared: Any,
 ) -> None:
     """Make a closed loop through characters as MP4, GIF or WebP."""
     from figment.draw.morph import morph as run_morph
@@ -172,13 +167,9 @@ def morph(
         seeds=parse_seeds(seeds) if seeds else None,
         keys=keys,
         path=path,
-        seconds=seconds,
-        fps=fps,
-        psi=psi,
-        cutoff=cutoff,
         size=size,
         even=even,
-        **blends,
+        **shared,
     )
     say(f"{output}: the largest step is {pace.after:.2f} times the mean, {pace.before:.2f} uncorrected")
 
@@ -190,6 +181,7 @@ def morph(
     )
 )
 @with_blends
+@with_video(sec=6.0)
 def sweep(
     model: Model,
     output: Out,
@@ -197,26 +189,13 @@ def sweep(
     start: Annotated[float, typer.Option(help="First truncation psi.")] = -1.0,
     stop: Annotated[float, typer.Option(help="Last truncation psi.")] = 1.0,
     steps: Annotated[int, typer.Option(help="Number of columns of the picture.")] = 9,
-    seconds: Seconds = 6.0,
-    fps: Fps = 30,
     cutoff: Cutoff = None,
-    **blends: Any,
+    **shared: Any,
 ) -> None:
     """Draw characters at truncations from one side of the mean to the other, as a picture or a video."""
     from figment.draw.sweep import sweep as run_sweep
 
-    run_sweep(
-        model,
-        output,
-        seeds=seeds,
-        start=start,
-        stop=stop,
-        steps=steps,
-        seconds=seconds,
-        fps=fps,
-        cutoff=cutoff,
-        **blends,
-    )
+    run_sweep(model, output, seeds=seeds, start=start, stop=stop, steps=steps, cutoff=cutoff, **shared)
     say(str(output))
 
 

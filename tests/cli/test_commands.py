@@ -158,6 +158,24 @@ def test_the_function_of_train_has_few_parameters():
     assert function.__name__ == "train" and len(inspect.signature(function).parameters) < 10
 
 
+@pytest.mark.parametrize("command", ["sample", "mix", "morph", "sweep"])
+def test_drawing_commands_share_their_options(command):
+    function = inspect.unwrap(get_command(app).commands[command].callback)
+    assert len(inspect.signature(function).parameters) <= 8
+    shared = {"psi", "cutoff", "blend", "blend_layers", "blend_amount"} - ({"psi"} if command == "sweep" else set())
+    assert shared <= options_of(command).keys()
+
+
+def test_morph_and_sweep_have_lengths_of_their_own(monkeypatch):
+    seen = []
+    monkeypatch.setattr("figment.draw.sweep.sweep", lambda *_, **given: seen.append(given))
+    for line in ("sweep a -o b.mp4", "sweep a -o b.mp4 --seconds 2 --fps 12 --cutoff 4"):
+        assert CliRunner().invoke(app, line.split()).exit_code == 0
+    expected = {"seeds": "0-3", "start": -1.0, "stop": 1.0, "steps": 9, "seconds": 6.0, "fps": 30, "cutoff": None}
+    assert seen == [expected | {"blends": ()}, expected | {"seconds": 2.0, "fps": 12, "cutoff": 4, "blends": ()}]
+    assert options_of("morph")["seconds"].default == 10.0
+
+
 def test_help_lists_what_the_tables_allow():
     output = " ".join(CliRunner().invoke(app, ["train", "--help"]).output.split())
     assert f"One of: {', '.join(NAMES)}." in output
