@@ -1,4 +1,4 @@
-"""Describe a file or folder, as rows of a name and a value.
+"""Describe a model, run, data set or heads folder, as rows of a name and a value.
 
 figment info karras2019stylegan-ffhq.pkl
 figment info runs/00003-heads

@@ -15,11 +15,27 @@ app = typer.Typer(
     help="From a folder of pictures to characters who do not exist.\n\nStart with: figment make pictures/ -o hero/",
 )
 
-Out = Annotated[Path, typer.Option("--output", "-o", help="Output file or folder.")]
 Model = Annotated[Path, typer.Argument(help="A model file or a run's folder.")]
-Psi = Annotated[float, typer.Option(help="Truncation psi: 0 draws the mean character, 1 the full variety.")]
-Cutoff = Annotated[int | None, typer.Option(help="Truncate only layers below this one. Unset: all layers.")]
-Device = Annotated[str | None, typer.Option(help="cpu or cuda. Unset: cuda if there is a GPU.")]
+Psi = Annotated[
+    float,
+    typer.Option(
+        help="Truncation psi: 0 draws the average character only, 1 the full variety; values in between trade "
+        "variety for quality."
+    ),
+]
+Cutoff = Annotated[
+    int | None,
+    typer.Option(help="Truncate only the layers below this number, which are the coarse ones. Unset: all layers."),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(help="cpu, cuda, or one of several GPUs such as cuda:1. Unset: the GPU if there is one, else cpu."),
+]
+
+
+def output_option(text: str) -> Any:
+    """Return the option -o with a help text that says what the command writes there."""
+    return typer.Option("--output", "-o", help=text)
 
 
 def example(*lines: str) -> str:

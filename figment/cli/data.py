@@ -14,32 +14,50 @@ import typer
 
 from figment.base.parse import parse_duration
 from figment.base.progress import say
-from figment.cli.app import Device, Out, app, example, given
+from figment.cli.app import Device, app, example, given, output_option
 from figment.cli.settings import settings_of
 from figment.curate.verdicts import Thresholds
 from figment.train.config import Schedule
 
 Pictures = Annotated[Path, typer.Argument(help="A folder of pictures.")]
 Heads = Annotated[Path, typer.Argument(help="A heads folder made by `figment crop`.")]
-Threshold = Annotated[float | None, typer.Option(help="Minimum confidence of a head, 0 to 1.")]
-Detector = Annotated[Path | None, typer.Option(help="A detector, or its ONNX export. Unset: the shipped one.")]
-Engine = Annotated[str, typer.Option(help="local, or ray for a cluster on which all nodes see the same folders.")]
-Side = Annotated[int | None, typer.Option(help="Side of the images in pixels. Unset: what most crops fill.")]
+Detector = Annotated[
+    Path | None,
+    typer.Option(help="Head detector to use: a file of `figment heads train`, or .onnx. Unset: the shipped one."),
+]
+Engine = Annotated[
+    str,
+    typer.Option(help="Where to compute: local, or ray for a Ray cluster whose nodes all see the same folders."),
+]
+Side = Annotated[
+    int | None,
+    typer.Option(
+        help="Side of the images in pixels: a power of two from 16 to 1024. Unset: the largest that half of the "
+        "heads fill."
+    ),
+]
 
 
 @app.command(epilog=example("make pictures/ -o hero/ --time 8h", "make pictures/ -o hero/ --kimg 2500"))
 @settings_of(Schedule, only=("kimg", "seed"), show_defaults=False, first=("output", "time", "kimg"))
 def make(
     pictures: Pictures,
-    output: Out,
+    output: Annotated[Path, output_option("Folder for the heads, the data set, the run and the web page.")],
     time: Annotated[
-        str | None, typer.Option(help="Training time, e.g. 8h or 90m. Unset: 8h on a GPU, 30m on a CPU.")
+        str | None,
+        typer.Option(
+            help="Training time, e.g. 8h or 90m; not used if --kimg is set. Unset: 8h on a GPU, 30m on a CPU."
+        ),
     ] = None,
     resolution: Side = None,
     device: Device = None,
     **settings: Any,
 ) -> None:
-    """Crop, curate, pack, train, draw and publish. Run it again to continue where it stopped."""
+    """Crop, curate, pack, train, draw and publish.
+
+    Goes all the way from a folder of pictures to a web page of new characters. If interrupted, run the same command
+    again to continue where it stopped.
+    """
     from figment.make import MakeOptions
     from figment.make import make as run_make
 
@@ -58,10 +76,13 @@ def _has_gpu() -> bool:
 @app.command(epilog=example("demo-art pictures --pictures 400 --seed 0"))
 def demo_art(
     out: Annotated[Path, typer.Argument(help="The folder to fill.")],
-    pictures: Annotated[int, typer.Option(help="Number of pictures.")] = 400,
+    pictures: Annotated[int, typer.Option(help="Number of pictures to draw.")] = 400,
     seed: Annotated[int, typer.Option(help="Random seed of the pictures.")] = 0,
 ) -> None:
-    """Draw pictures to practice on: characters, clutter, and all the faults of real collections."""
+    """Draw demo pictures to practice on.
+
+    They show characters and clutter, with all the faults of real collections; truth.json lists the true boxes.
+    """
     from figment.demo.art import make_demo_art
 
     make_demo_art(out, pictures=pictures, seed=seed)
@@ -71,13 +92,22 @@ def demo_art(
 @app.command(epilog=example("crop pictures/ -o heads/", "crop pictures/ -o heads/ --threshold 0.5"))
 def crop(
     pictures: Pictures,
-    output: Out,
-    threshold: Threshold = None,
-    margin: Annotated[float | None, typer.Option(help="Margin around a head, as a share of its longer side.")] = None,
+    output: Annotated[Path, output_option("Folder for the heads and their catalog.")],
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Lowest confidence of a head, from 0 to 1; higher values find fewer heads. Unset: 0.45."),
+    ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(help="Margin on each side of a head, as a share of its longer side. Unset: 0.25."),
+    ] = None,
     detector: Detector = None,
     engine: Engine = "local",
 ) -> None:
-    """Find the heads in a folder of pictures and cut them out as squares."""
+    """Cut the heads out of a folder of pictures.
+
+    A detector finds the heads, and each one is saved as a square image.
+    """
     from figment.heads.crop import crop_pictures
 
     options = {"threshold": threshold, "margin": margin, "detector": detector, "engine": engine}
@@ -88,11 +118,14 @@ def crop(
 @settings_of(Thresholds)
 def curate(
     heads: Heads,
-    workers: Annotated[int | None, typer.Option(help="Worker processes. Unset: one per core.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of worker processes. Unset: one per core.")] = None,
     engine: Engine = "local",
     **thresholds: Any,
 ) -> None:
-    """Accept or reject every head by rules. Nothing is deleted; run it again with other thresholds at any time."""
+    """Accept or reject every head by rules.
+
+    No file is deleted; run it again with other thresholds at any time.
+    """
     from figment.curate.curate import curate as run_curate
 
     say(run_curate(heads, Thresholds(**thresholds), workers, engine).line())
@@ -101,12 +134,21 @@ def curate(
 @app.command(epilog=example("review heads/", "review heads/ --pictures pictures/", "review pictures/ --no-open"))
 def review(
     heads: Annotated[Path, typer.Argument(help="A heads folder, or a folder of pictures to draw boxes on.")],
-    pictures: Annotated[Path | None, typer.Option(help="The pictures that the heads came from, to draw boxes.")] = None,
-    boxes: Annotated[Path | None, typer.Option(help="File to save boxes in. Unset: boxes.json in HEADS.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port on this machine. Unset: a free one from 7860 on.")] = None,
-    open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
+    pictures: Annotated[
+        Path | None, typer.Option(help="The pictures that the heads were cropped from, to draw boxes on as well.")
+    ] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="File to save drawn boxes in. Unset: boxes.json in the heads folder.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the page. Unset: the first free one from 7860 on.")] = None,
+    open_page: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the page in the browser, or only print its address.")
+    ] = True,
 ) -> None:
-    """Review heads on a page in the browser: keep, reject, undo, compare duplicates, draw boxes."""
+    """Review heads on a page in the browser.
+
+    Keep or reject heads, undo, compare duplicates, and draw boxes. Every decision is saved at once.
+    """
     from figment.curate.review import review as run_review
 
     run_review(heads, pictures=pictures, boxes=boxes, port=port, open_page=open_page)
@@ -115,11 +157,12 @@ def review(
 @app.command(epilog=example("report heads/", "report heads/ -o report.html"))
 def report(
     heads: Heads,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The HTML file. Unset: report.html in HEADS.")
-    ] = None,
+    output: Annotated[Path | None, output_option("HTML file to write. Unset: report.html in the heads folder.")] = None,
 ) -> None:
-    """Write one HTML file that shows what was found, what was rejected and why, and what to do next."""
+    """Write an HTML report of a heads folder.
+
+    It shows what was found, what was rejected and why, and what to do next, all in one file.
+    """
     from figment.curate.report import write_report
 
     say(write_report(heads, output).line())
@@ -135,26 +178,46 @@ def report(
 )
 def pack(
     heads: Annotated[Path, typer.Argument(help="A curated heads folder, or any folder of pictures.")],
-    output: Out,
+    output: Annotated[Path, output_option("Zip file to write, or a new folder with --format tfrecord.")],
     resolution: Side = None,
-    form: Annotated[str, typer.Option("--format", help="zip, or tfrecord for a folder as StyleGAN's.")] = "zip",
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="zip of PNGs as for StyleGAN2 and 3, or tfrecord for a folder of TFRecords as for StyleGAN.",
+        ),
+    ] = "zip",
     labels: Annotated[
         str | None,
-        typer.Option(help="folders: the first subfolder is the class. Or a CSV of file,label or file,l0,l1,..."),
+        typer.Option(
+            help="Where class labels come from: folders (the top subfolder is the class), or a CSV file with lines of "
+            "file,label or file,number,number,... Unset: no labels."
+        ),
     ] = None,
     alpha: Annotated[
-        str, typer.Option(help="keep makes RGBA images; otherwise the color to put behind transparent pixels.")
+        str,
+        typer.Option(help="Color to put behind transparent pixels, or keep for RGBA images."),
     ] = "white",
     upscale: Annotated[
         str,
-        typer.Option(help="How to enlarge small heads: lanczos, a command with {in} and {out}, or none to skip them."),
+        typer.Option(
+            help="How to enlarge heads smaller than the resolution: lanczos, a command with {in} and {out}, or none "
+            "to leave these heads out."
+        ),
     ] = "lanczos",
-    shuffle: Annotated[bool, typer.Option(help="Write TFRecords in the original tool's shuffled order.")] = True,
+    shuffle: Annotated[
+        bool, typer.Option(help="With --format tfrecord: shuffle the images in the same order as StyleGAN's own tool.")
+    ] = True,
     workers: Annotated[
-        int | None, typer.Option(help="Worker processes. Unset: one per core. The output is the same for any number.")
+        int | None,
+        typer.Option(help="Number of worker processes, which does not change the output. Unset: one per core."),
     ] = None,
 ) -> None:
-    """Pack accepted heads into a data set for training. If interrupted, run the same command again to continue."""
+    """Pack accepted heads into a data set for training.
+
+    A folder of pictures that `figment crop` did not make is packed whole, each picture cropped to its central square.
+    If interrupted, run the same command again to continue.
+    """
     from figment.pack.zips import pack as run_pack
 
     summary = run_pack(
@@ -177,7 +240,7 @@ def pack(
 # Head detectors --------------------------------------------------------------------------------------------------
 
 heads_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Detect heads, tune the detector to your own art, and score it."
+    no_args_is_help=True, rich_markup_mode=None, help="Detect heads, and tune or score the detector."
 )
 app.add_typer(heads_app, name="heads")
 
@@ -189,8 +252,25 @@ app.add_typer(heads_app, name="heads")
         "heads detect pictures/ -o boxes.coco.json --detector anime-head.onnx",
     )
 )
-def detect(pictures: Pictures, output: Out, threshold: Threshold = None, detector: Detector = None) -> None:
-    """Write the boxes of all heads: boxes.json with COCO beside it, COCO alone, or a folder of YOLO labels."""
+def detect(
+    pictures: Pictures,
+    output: Annotated[
+        Path,
+        output_option(
+            "NAME.json (COCO is written beside it as NAME.coco.json), NAME.coco.json for COCO alone, or a folder for "
+            "YOLO labels."
+        ),
+    ],
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Lowest confidence of a head, from 0 to 1; higher values find fewer heads. Unset: 0.3."),
+    ] = None,
+    detector: Detector = None,
+) -> None:
+    """Write the boxes of all heads to a file.
+
+    Formats are figment's boxes.json, COCO and YOLO.
+    """
     from figment.heads.detect import detect_folder, open_detector
 
     options = given({"threshold": threshold})
@@ -206,15 +286,22 @@ def detect(pictures: Pictures, output: Out, threshold: Threshold = None, detecto
     ),
 )
 def train_detector(
-    boxes: Annotated[Path, typer.Argument(help="Labels: boxes.json, COCO, or a folder of YOLO files.")],
-    pictures: Annotated[Path, typer.Option(help="The folder that the paths in BOXES are relative to.")],
-    output: Out,
-    steps: Annotated[int, typer.Option(help="Training steps of eight augmented views each.")] = 400,
-    time: Annotated[str | None, typer.Option(help="Time limit, e.g. 10m. Unset: all steps.")] = None,
-    start: Annotated[Path | None, typer.Option(help="The detector to start from. Unset: the shipped one.")] = None,
-    seed: Annotated[int, typer.Option(help="Random seed; it also decides which pictures are held out.")] = 0,
+    boxes: Annotated[Path, typer.Argument(help="The true boxes: boxes.json, COCO, or a folder of YOLO labels.")],
+    pictures: Annotated[
+        Path, typer.Option(help="Folder of the pictures; the paths in the boxes file are relative to it.")
+    ],
+    output: Annotated[Path, output_option("File for the tuned detector.")],
+    steps: Annotated[int, typer.Option(help="Number of training steps, of eight augmented views each.")] = 400,
+    time: Annotated[str | None, typer.Option(help="Stop after this time, e.g. 10m. Unset: after all steps.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Detector to start from. Unset: the shipped one.")] = None,
+    seed: Annotated[
+        int, typer.Option(help="Random seed. It also decides which pictures are held out to measure the result.")
+    ] = 0,
 ) -> None:
-    """Tune a detector to your own pictures: 50 labeled ones or more, minutes on a CPU."""
+    """Tune a detector to your own pictures.
+
+    Give it 50 pictures or more with their true boxes. It takes minutes on a CPU.
+    """
     from figment.heads.tune import tune
 
     sec = parse_duration(time) if time else None
@@ -234,12 +321,17 @@ def train_detector(
     ),
 )
 def score_detector(
-    found: Annotated[Path, typer.Argument(help="Boxes in any format, or a folder of pictures to find them in.")],
+    found: Annotated[
+        Path, typer.Argument(help="Boxes to score: boxes.json, COCO or YOLO labels; or pictures to detect them in.")
+    ],
     truth: Annotated[Path, typer.Argument(help="True boxes: boxes.json, COCO, YOLO labels, or demo art's truth.json.")],
-    pictures: Annotated[Path | None, typer.Option(help="The pictures; YOLO labels need their sizes.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Folder of the pictures; needed for YOLO labels.")] = None,
     detector: Detector = None,
 ) -> None:
-    """Print average precision, recall and precision of boxes compared with true ones."""
+    """Score detected boxes against true ones.
+
+    Prints average precision (AP), recall and precision.
+    """
     from figment.heads.evaluate import evaluate
 
     for name, value in evaluate(found, truth, pictures=pictures, detector=detector):

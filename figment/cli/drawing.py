@@ -15,27 +15,35 @@ import typer
 from figment.base.errors import FigmentError
 from figment.base.parse import parse_seeds
 from figment.base.progress import say
-from figment.cli.app import Cutoff, Device, Model, Out, Psi, app, example
+from figment.cli.app import Cutoff, Device, Model, Psi, app, example, output_option
 from figment.cli.settings import Command, add_options, option
 
 if TYPE_CHECKING:
     from figment.draw.blend import Blend
 
-Seeds = Annotated[str | None, typer.Option(help="Seeds and ranges of seeds, e.g. 0-63 or 1,5,9-12.")]
-Seconds = Annotated[float, typer.Option(help="Length of the video in seconds.")]
-Fps = Annotated[int, typer.Option(help="Frames per second.")]
+Seconds = Annotated[float, typer.Option(help="Length of a video in seconds.")]
+Fps = Annotated[int, typer.Option(help="Frames per second of a video.")]
 
 
 # Options that several commands share -----------------------------------------------------------------------------
 
 Models = Annotated[
-    list[Path] | None, typer.Option("--blend", help="A model whose weights some layers take; repeat it for more.")
+    list[Path] | None,
+    typer.Option(
+        "--blend", help="Another model, whose weights replace those of some layers. Repeat it for more models."
+    ),
 ]
 Layers = Annotated[
     list[str] | None,
-    typer.Option(help="The layers that --blend gives: a band such as fine, or a range such as 8-17; once per --blend."),
+    typer.Option(
+        help="Layers to take from --blend: a band such as fine, or a range such as 8-17. Give it once per --blend. "
+        "Unset: fine."
+    ),
 ]
-Amount = Annotated[float, typer.Option(help="How far to move towards --blend's weights: 0 not at all, 1 all the way.")]
+Amount = Annotated[
+    float,
+    typer.Option(help="Share of the weights of --blend: 0 keeps the model's own, 1 replaces them, 0.5 averages both."),
+]
 
 
 def parse_blends(options: dict[str, Any]) -> dict[str, tuple[Blend, ...]]:
@@ -77,17 +85,33 @@ def with_video(sec: float) -> Callable[[Command], Command]:
 @with_truncation
 def sample(
     model: Model,
-    output: Out,
-    seeds: Seeds = None,
-    latents: Annotated[Path | None, typer.Option(help="A .npz or .json of z or w, instead of seeds.")] = None,
-    grid: Annotated[str | None, typer.Option(help="Columns x rows of grid.png, e.g. 8x8. Unset: fits all.")] = None,
-    noise: Annotated[str, typer.Option(help="Per-pixel noise: const, random (by seed) or none.")] = "const",
+    output: Annotated[Path, output_option("Folder for the PNGs, grid.png and latents.npz.")],
+    seeds: Annotated[
+        str | None, typer.Option(help="Seeds of the characters, e.g. 0-63 or 1,5,9-12. Unset: 0-63.")
+    ] = None,
+    latents: Annotated[
+        Path | None, typer.Option(help="Draw these characters instead of seeds: a .npz or .json with z or w.")
+    ] = None,
+    grid: Annotated[
+        str | None,
+        typer.Option(help="Columns and rows of grid.png, e.g. 8x8. Unset: about square, with all characters."),
+    ] = None,
+    noise: Annotated[
+        str, typer.Option(help="Per-pixel noise: const (the same for all), random (from the seed) or none.")
+    ] = "const",
     noise_strength: Annotated[
-        str | None, typer.Option(help="Factor of the noise, for all layers or by layer: 0-3:0,fine:2.")
+        str | None,
+        typer.Option(
+            help="Factor for the noise: one for all layers, e.g. 0.5, or by layer or band, e.g. 0-3:0,fine:2. "
+            "Unset: unchanged."
+        ),
     ] = None,
     **shared: Any,
 ) -> None:
-    """Draw characters from seeds (0-63 by default) or from a file, one PNG each, and all of them as a grid."""
+    """Draw characters as PNGs and as a grid.
+
+    Characters come from seeds or from a file of latents.
+    """
     from figment.draw.grid import grid_shape
     from figment.draw.sample import sample as run_sample
 
@@ -114,16 +138,26 @@ def sample(
 @with_truncation
 def mix(
     model: Model,
-    output: Out,
-    rows: Annotated[str, typer.Option(help="Seeds, or a .npz or .json: characters that give the identity.")] = "0-3",
-    columns: Annotated[str, typer.Option(help="Seeds, or a file: characters whose styles are mixed in.")] = "10-15",
+    output: Annotated[Path, output_option("PNG file.")],
+    rows: Annotated[
+        str, typer.Option(help="Characters at the left: seeds, or a .npz or .json file of latents.")
+    ] = "0-3",
+    columns: Annotated[
+        str, typer.Option(help="Characters along the top: seeds, or a .npz or .json file of latents.")
+    ] = "10-15",
     layers: Annotated[
         str | None,
-        typer.Option(help="Layers taken from the column: a band such as coarse, or 4-9. Unset: a table per band."),
+        typer.Option(
+            help="Layers to take from the top: a band such as coarse, or a range such as 4-9. Unset: one table for "
+            "each band."
+        ),
     ] = None,
     **shared: Any,
 ) -> None:
-    """Draw a table of style mixes: a row per source of identity, a column per source of styles."""
+    """Draw a table of style mixes.
+
+    Each cell shows the character at its left, with some layers replaced by those of the character at the top.
+    """
     from figment.draw.mix import mix as run_mix
 
     run_mix(model, output, rows=rows, columns=columns, layers=layers, **shared)
@@ -142,23 +176,35 @@ def mix(
 @with_video(sec=10.0)
 def morph(
     model: Model,
-    output: Out,
-    seeds: Seeds = None,
+    output: Annotated[Path, output_option("Video: .mp4, .gif or .webp.")],
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            help="Characters to pass through in this order, as seeds, e.g. 3,17,40. Unset: 0-5, or 0,1 for circle."
+        ),
+    ] = None,
     keys: Annotated[
         str | None,
         typer.Option(
-            help='Instead of seeds: "3,17,40", a .npz of latents, or a .json list of '
-            '{"seed", "z", "w" or "file", "time"}.'
+            help="Characters to pass through, instead of --seeds: a .npz of latents, or a .json list of key frames "
+            'such as {"seed": 3, "time": 1.5}, with "seed", "z", "w" or "file" and a time in seconds.'
         ),
     ] = None,
-    path: Annotated[str, typer.Option(help="spline or linear (in w), spherical or circle (in z).")] = "spline",
+    path: Annotated[
+        str, typer.Option(help="Path between the characters: spline or linear in w, spherical or circle in z.")
+    ] = "spline",
     size: Annotated[
-        int | None, typer.Option(help="Side of the video in pixels. Unset: the model's, at least 384.")
+        int | None, typer.Option(help="Side of the video in pixels. Unset: the model's, but at least 384.")
     ] = None,
-    even: Annotated[bool, typer.Option(help="Keep the speed of visible change even.")] = True,
+    even: Annotated[
+        bool, typer.Option(help="Even out the speed of visible change, or take equal steps along the path.")
+    ] = True,
     **shared: Any,
 ) -> None:
-    """Make a closed loop through characters as MP4, GIF or WebP."""
+    """Make a video that morphs through characters.
+
+    The video is a closed loop: it ends where it begins.
+    """
     from figment.draw.morph import morph as run_morph
 
     pace = run_morph(
@@ -184,15 +230,18 @@ def morph(
 @with_video(sec=6.0)
 def sweep(
     model: Model,
-    output: Out,
-    seeds: Annotated[str, typer.Option(help="Seeds, or a .npz or .json of latents.")] = "0-3",
+    output: Annotated[Path, output_option("Picture (.png) or video (.mp4, .gif or .webp).")],
+    seeds: Annotated[str, typer.Option(help="Characters: seeds, or a .npz or .json file of latents.")] = "0-3",
     start: Annotated[float, typer.Option(help="First truncation psi.")] = -1.0,
     stop: Annotated[float, typer.Option(help="Last truncation psi.")] = 1.0,
-    steps: Annotated[int, typer.Option(help="Number of columns of the picture.")] = 9,
+    steps: Annotated[int, typer.Option(help="Number of columns of a picture.")] = 9,
     cutoff: Cutoff = None,
     **shared: Any,
 ) -> None:
-    """Draw characters at truncations from one side of the mean to the other, as a picture or a video."""
+    """Draw characters at a range of truncations.
+
+    At psi 0 all of them look average, at psi 1 each is itself, and at psi -1 each becomes its opposite.
+    """
     from figment.draw.sweep import sweep as run_sweep
 
     run_sweep(model, output, seeds=seeds, start=start, stop=stop, steps=steps, cutoff=cutoff, **shared)
@@ -200,8 +249,14 @@ def sweep(
 
 
 @app.command(epilog=example("film runs/00000-heads -o film.mp4"))
-def film(run: Annotated[Path, typer.Argument(help="A run's folder.")], output: Out) -> None:
-    """Turn a run's grids of fakes into a video of the training."""
+def film(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    output: Annotated[Path, output_option("Video: .mp4, .gif or .webp.")],
+) -> None:
+    """Make a video of a training run.
+
+    Its frames are the grids of fakes that the run saved.
+    """
     from figment.draw.film import film as run_film
 
     run_film(run, output)
@@ -216,18 +271,30 @@ def film(run: Annotated[Path, typer.Argument(help="A run's folder.")], output: O
 def project(
     model: Model,
     pictures: Annotated[Path, typer.Argument(help="A picture, or a folder of pictures.")],
-    output: Out,
+    output: Annotated[Path, output_option("Folder for the results: NAME.png and NAME.npz for each picture.")],
     space: Annotated[
-        str, typer.Option(help="w: one latent for all layers. w+: one per layer, closer but harder to edit.")
+        str,
+        typer.Option(
+            help="w: one latent for all layers. w+: one latent per layer, which gets closer but is harder to edit."
+        ),
     ] = "w",
-    steps: Annotated[int, typer.Option(help="Optimization steps.")] = 200,
-    crop: Annotated[bool, typer.Option("--crop/--no-crop", help="Crop the head first.")] = True,
-    tune: Annotated[bool, typer.Option("--tune", help="Fine-tune the generator too; saves NAME.safetensors.")] = False,
-    film: Annotated[bool, typer.Option("--film", help="Save the optimization as NAME.mp4.")] = False,
-    seed: Annotated[int, typer.Option(help="Random seed of the starting points.")] = 0,
+    steps: Annotated[int, typer.Option(help="Number of optimization steps.")] = 200,
+    crop: Annotated[
+        bool,
+        typer.Option("--crop/--no-crop", help="Crop the head first; not needed for pictures that show only a head."),
+    ] = True,
+    tune: Annotated[
+        bool,
+        typer.Option("--tune", help="Then fine-tune the generator to the picture, and save it as NAME.safetensors."),
+    ] = False,
+    film: Annotated[bool, typer.Option("--film", help="Save a video of the optimization as NAME.mp4.")] = False,
+    seed: Annotated[int, typer.Option(help="Random seed of the optimization.")] = 0,
     device: Device = None,
 ) -> None:
-    """Find the character that looks most like a picture. Saves its PNG and latent, and prints the distance."""
+    """Find the character that looks most like a picture.
+
+    Saves the character as a PNG and as a latent, and prints its perceptual distance from the picture.
+    """
     from figment.draw.project import project as run_project
 
     for name, distance in run_project(
@@ -246,18 +313,50 @@ def project(
 def edit(
     model: Model,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="PNG for a sheet, or a folder for edits.")
+        Path | None,
+        output_option("PNG file for the sheet of directions; with --apply, a folder for the edited characters."),
     ] = None,
-    find: Annotated[str | None, typer.Option(help="Draw the directions found by sefa or pca.")] = None,
-    count: Annotated[int, typer.Option(help="Number of directions to find.")] = 8,
-    name: Annotated[list[str] | None, typer.Option(help="Save a direction: NUMBER=NAME; repeat it for more.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="Fit directions to JSON: {property: {seed: value}}.")] = None,
-    apply: Annotated[str | None, typer.Option(help="Draw edits: NAME=AMOUNT,...")] = None,
-    layers: Annotated[str | None, typer.Option(help="Only these layers: a band such as coarse, or 4-9.")] = None,
-    seeds: Annotated[str, typer.Option(help="Seeds and ranges of seeds, e.g. 0-63 or 1,5,9-12.")] = "0",
+    find: Annotated[
+        str | None,
+        typer.Option(
+            help="Method that finds directions: sefa or pca. Draws a sheet with a row per direction. Unset: sefa."
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(help="Number of directions on the sheet.")] = 8,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Save a direction from the sheet with the model: NUMBER=NAME, e.g. 3=hair-length. Repeat it for more."
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help='Fit directions to labeled seeds and save them: a JSON file like {"smile": {"17": 1, "18": 0, ...}}, '
+            "with at least 4 seeds for each property."
+        ),
+    ] = None,
+    apply: Annotated[
+        str | None,
+        typer.Option(
+            help="Draw edited characters: NAME=AMOUNT,... in standard deviations, e.g. hair-length=2,smile=-1."
+        ),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            help="Change only these layers: a band such as coarse, or a range such as 4-9. Unset: all layers, or "
+            "with --apply those saved with the direction."
+        ),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds of the characters to show or edit, e.g. 0-7 or 1,5,9-12.")] = "0",
     psi: Psi = 0.7,
 ) -> None:
-    """Find, name, fit and apply directions in latent space, each of which changes one property of a character."""
+    """Find and apply directions that edit characters.
+
+    A direction in latent space changes one property, such as the length of the hair. Draw a sheet of directions
+    (--find), save good ones under a name (--name), or fit them to labels (--labels); then use them (--apply).
+    """
     from figment.draw import edit as stage
 
     chosen = parse_seeds(seeds)
@@ -285,23 +384,42 @@ def edit(
 )
 def augment(
     model: Model,
-    output: Out,
-    images: Annotated[int, typer.Option(help="Number of images to draw, before near-copies are left out.")] = 1000,
+    output: Annotated[Path, output_option("Folder for the images and their manifest.")],
+    images: Annotated[
+        int, typer.Option(help="Number of images to draw; those left out because of --data are not replaced.")
+    ] = 1000,
     data: Annotated[
-        Path | None, typer.Option(help="Training images (zip or folder), to leave out copies of them.")
+        Path | None,
+        typer.Option(
+            help="The model's training images (zip or folder); drawn images that nearly copy one are left out."
+        ),
     ] = None,
-    hold: Annotated[int | None, typer.Option(help="Seed of the character that gives what --vary leaves.")] = None,
+    hold: Annotated[
+        int | None,
+        typer.Option(
+            help="Seed of a character that all images share, except for the bands of --vary. Needed if "
+            "--vary leaves out a band."
+        ),
+    ] = None,
     vary: Annotated[
-        str | None, typer.Option(help="Bands that each image's own seed decides, such as coarse,fine. Unset: all.")
+        str | None,
+        typer.Option(
+            help="Bands of layers that differ from image to image, e.g. coarse,fine; the other bands come from --hold. "
+            "Unset: all bands."
+        ),
     ] = None,
     form: Annotated[
-        str, typer.Option("--format", help="imagefolder, or coco with boxes of the heads.")
+        str,
+        typer.Option("--format", help="imagefolder (a folder named after the class), or coco with boxes of the heads."),
     ] = "imagefolder",
-    label: Annotated[str, typer.Option(help="Name of the class folder or the category.")] = "generated",
-    seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
+    label: Annotated[str, typer.Option(help="Name of the class folder or of the COCO category.")] = "generated",
+    seed: Annotated[int, typer.Option(help="Seed of the first image; the next images take the seeds after it.")] = 0,
     psi: Psi = 0.8,
 ) -> None:
-    """Draw training data for other vision models, with a manifest. Run it again to continue."""
+    """Draw training data for other vision models.
+
+    manifest.jsonl has a line for each image. If interrupted, run the same command again to continue.
+    """
     from figment.draw.augment import augment as run_augment
 
     kept, left_out = run_augment(

@@ -14,7 +14,7 @@ import typer
 from figment.base.errors import FigmentError
 from figment.base.parse import parse_seeds
 from figment.base.progress import say
-from figment.cli.app import Device, Model, Out, Psi, app, example, given
+from figment.cli.app import Device, Model, Psi, app, example, given, output_option
 
 
 @app.command(
@@ -25,24 +25,32 @@ from figment.cli.app import Device, Model, Out, Psi, app, example, given
     )
 )
 def score(
-    model: Annotated[Path, typer.Argument(help="A model file, a run, or a folder or zip of images.")],
+    model: Annotated[Path, typer.Argument(help="What to score: a model file, a run, or a folder or zip of images.")],
     data: Annotated[Path, typer.Argument(help="The real images: a data set's zip, or a folder.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for the report and the fakes closest to training images."),
+        output_option("Folder for a report and the fakes closest to training images. Unset: only print the scores."),
     ] = None,
     features: Annotated[
         str,
         typer.Option(
-            help="Feature network: heads (shipped), inception, inception=FILE, or "
-            "FILE.onnx:OUTPUT[:unit|byte|imagenet]."
+            help="Network that turns images into features: heads (shipped), inception (downloaded), inception=FILE, "
+            "or FILE.onnx:OUTPUT[:unit|byte|imagenet] with the output and the input range of an ONNX model."
         ),
     ] = "heads",
     images: Annotated[int | None, typer.Option(help="Number of fakes to draw from a model. Unset: 5000.")] = None,
-    sample: Annotated[int, typer.Option(help="Max images per set for KD and precision/recall.")] = 5000,
+    sample: Annotated[
+        int,
+        typer.Option(
+            help="Maximum number of images per side for the kernel distance, precision and recall, which compare pairs."
+        ),
+    ] = 5000,
     device: Device = None,
 ) -> None:
-    """Score images against real ones: distances, precision and recall, path length, copies of training images."""
+    """Score a model's images against real ones.
+
+    Prints Frechet and kernel distance, precision and recall, path length, and the number of copied training images.
+    """
     from figment.score.score import describe
     from figment.score.score import score as run_score
 
@@ -54,18 +62,21 @@ def score(
 
 @app.command(epilog=example("compare runs/00003-heads runs/00004-heads -o compare"))
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Two runs or more.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the chart and the table.")] = Path(
-        "compare"
-    ),
+    runs: Annotated[list[Path], typer.Argument(help="The folders of two or more runs.")],
+    output: Annotated[Path, output_option("Folder for the chart and the table.")] = Path("compare"),
     data: Annotated[
-        Path | None, typer.Option(help="Data set to score all runs against. Unset: that of the first run.")
+        Path | None, typer.Option(help="Data set to score all runs against. Unset: the first run's.")
     ] = None,
-    features: Annotated[str, typer.Option(help="Feature network, as in `figment score`.")] = "heads",
+    features: Annotated[
+        str, typer.Option(help="Network that turns images into features; see `figment score --help`.")
+    ] = "heads",
     images: Annotated[int, typer.Option(help="Number of fakes to draw from each model.")] = 2000,
     device: Device = None,
 ) -> None:
-    """Score runs on the same terms, and draw their curves in one chart."""
+    """Compare the scores of several runs.
+
+    Scores each run's last and best model against the same data, and draws the curves of all runs in one chart.
+    """
     from figment.score.compare import compare as run_compare
     from figment.score.compare import table
 
@@ -79,25 +90,40 @@ def compare(
     epilog=example("serve runs/00000-heads --open", "serve faces.safetensors --port 8500", "serve runs --host 0.0.0.0")
 )
 def serve(
-    model: Annotated[Path, typer.Argument(help="A model file, a run's folder, or a folder of runs for the newest.")],
+    model: Annotated[
+        Path, typer.Argument(help="A model file, a run's folder, or a folder of runs, whose newest is served.")
+    ],
     host: Annotated[
-        str, typer.Option(help="Address to listen on; any but this machine's own requires a token.")
+        str,
+        typer.Option(
+            help="Address to listen on: 127.0.0.1 for this machine only, 0.0.0.0 for the network (requires a token)."
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8400,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8400,
     token: Annotated[
         str | None,
         typer.Option(
-            envvar="FIGMENT_TOKEN", help="Token that visitors must send. Unset: a new one if --host requires it."
+            envvar="FIGMENT_TOKEN",
+            help="Secret that visitors need to open the page. Unset: none on this machine, a new one on the network.",
         ),
     ] = None,
     name: Annotated[
-        list[str] | None, typer.Option(help="A host name that the studio may be reached by, e.g. art.local.")
+        list[str] | None,
+        typer.Option(help="Another host name by which browsers reach the page, e.g. art.local. Repeat it for more."),
     ] = None,
-    favourites: Annotated[Path | None, typer.Option(help="File of favorites. Unset: beside the model.")] = None,
+    favourites: Annotated[
+        Path | None,
+        typer.Option(
+            help="File that keeps the favorites. Unset: RUN/studio.db, or NAME.studio.db beside a model file."
+        ),
+    ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     device: Device = None,
 ) -> None:
-    """Serve the studio: a page to browse, breed, morph and save characters, and to watch a run."""
+    """Serve the studio, a web page to draw characters.
+
+    Browse, breed, morph and save characters, or watch a run while it trains.
+    """
     try:
         from figment.web.studio import serve as run_serve
     except ModuleNotFoundError as error:
@@ -125,32 +151,46 @@ def serve(
 )
 def publish(
     model: Model,
-    output: Out,
+    output: Annotated[Path, output_option("Folder for the page and its files.")],
     psi: Psi = 0.7,
-    title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
+    title: Annotated[
+        str | None, typer.Option(help="Heading of the page. Unset: These characters do not exist.")
+    ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="Seeds of the faces on the page, e.g. 0-99. Unset: depends on their size.")
+        str | None,
+        typer.Option(help="Seeds of the characters on the page, e.g. 0-99. Unset: from 0, fewer for large images."),
     ] = None,
     favourites: Annotated[
         Path | None,
         typer.Option(
-            help="The studio's studio.db, or a .npy of w [N, L, D]. Unset: the run's studio.db if there is one."
+            help="Favorites to show: a studio.db of `figment serve`, or a .npy of w [N, L, D]. Unset: the "
+            "model's studio.db if there is one."
         ),
     ] = None,
     credits: Annotated[
         Path | None,
-        typer.Option(help="Text that credits the training data. Unset: CREDITS.md beside the model if there is one."),
+        typer.Option(
+            help="Text file that credits the training data. Unset: CREDITS.md beside the model if there is one."
+        ),
     ] = None,
     onnx: Annotated[
-        bool, typer.Option("--onnx", help="Let the visitor's browser draw endless new characters.")
+        bool, typer.Option("--onnx", help="Add the generator, so that visitors can draw new characters in the browser.")
     ] = False,
-    half: Annotated[bool, typer.Option("--half", help="With --onnx: 16-bit weights, half the download.")] = False,
+    half: Annotated[
+        bool, typer.Option("--half", help="With --onnx: store weights in 16 bits, which halves the download.")
+    ] = False,
     runtime: Annotated[
         Path | None,
-        typer.Option(help="With --onnx: onnxruntime-web as .tgz or folder. Unset: cached, or downloaded from npm."),
+        typer.Option(
+            help="With --onnx: the package onnxruntime-web, as .tgz or folder. Unset: from the cache, or downloaded "
+            "from npm."
+        ),
     ] = None,
 ) -> None:
-    """Write a static page of samples, favorites, the morph and the training video, for any web host."""
+    """Write a static web page of characters.
+
+    It shows samples, favorites, a morph and the video of the training, and works on any web host.
+    """
     from figment.web.publish import publish as run_publish
 
     options = {
@@ -167,14 +207,19 @@ def publish(
 @app.command(epilog=example("export runs/00000-heads -o net.onnx", "export faces.safetensors -o net.onnx --split"))
 def export(
     model: Model,
-    output: Out,
+    output: Annotated[Path, output_option("ONNX file.")],
     split: Annotated[
         bool,
-        typer.Option("--split", help="Write two files, .mapping.onnx (z to w) and .synthesis.onnx (w to RGB)."),
+        typer.Option("--split", help="Write two files: NAME.mapping.onnx (z to w) and NAME.synthesis.onnx (w to RGB)."),
     ] = False,
-    half: Annotated[bool, typer.Option("--half", help="Store weights in 16 bits: half the size.")] = False,
+    half: Annotated[
+        bool, typer.Option("--half", help="Store weights in 16 bits, which halves the size of the file.")
+    ] = False,
 ) -> None:
-    """Export the generator as ONNX for other programs, after comparing its output with PyTorch's."""
+    """Export the generator as ONNX for other programs.
+
+    The output of the ONNX model is compared with PyTorch's before the file is saved.
+    """
     from figment.draw.export import export as run_export
 
     done = run_export(model, output, split=split, half=half)
@@ -191,14 +236,27 @@ def export(
     )
 )
 def convert(
-    file: Annotated[Path, typer.Argument(help="Any checkpoint, model file or run.")],
-    output: Out,
-    to: Annotated[str | None, typer.Option(help="Output format: figment or rosinality. Unset: figment.")] = None,
-    resolution: Annotated[int | None, typer.Option(help="Add or remove blocks to reach this side in pixels.")] = None,
-    channels: Annotated[int | None, typer.Option(help="Change the image channels: 3 for RGB, 4 for RGBA.")] = None,
-    labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Keep the labels, or drop them.")] = True,
+    file: Annotated[Path, typer.Argument(help="A checkpoint in any format that figment reads, a model file or a run.")],
+    output: Annotated[Path, output_option("File to write: .safetensors, or .pt for rosinality.")],
+    to: Annotated[
+        str | None,
+        typer.Option(help="Output format: figment, or rosinality for the StyleGAN2 code of that name. Unset: figment."),
+    ] = None,
+    resolution: Annotated[
+        int | None,
+        typer.Option(help="New side of the images in pixels, reached by adding or removing blocks. Unset: unchanged."),
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="New number of image channels: 3 for RGB, 4 for RGBA. Unset: unchanged.")
+    ] = None,
+    labels: Annotated[
+        bool, typer.Option("--labels/--no-labels", help="Keep the class labels that the model takes, or drop them.")
+    ] = True,
 ) -> None:
-    """Convert any checkpoint to a figment model file, or to another program's format. No code in it is executed."""
+    """Convert a checkpoint to figment's or another format.
+
+    Code inside a checkpoint is never executed.
+    """
     from figment.models import convert as run_convert
 
     _, done = run_convert(file, output, to, resolution=resolution, channels=channels, labels=labels)
@@ -211,9 +269,9 @@ def convert(
     epilog=example("info karras2019stylegan-ffhq.pkl", "info runs/00000-heads", "info heads.zip", "info heads/")
 )
 def info(
-    what: Annotated[Path, typer.Argument(help="A checkpoint, model file, run, data set or heads folder.")],
+    what: Annotated[Path, typer.Argument(help="A checkpoint, a model file, a run, a data set or a heads folder.")],
 ) -> None:
-    """Describe a file or folder: what it is and what is in it."""
+    """Describe a model, run, data set or heads folder."""
     from figment.info import describe
 
     for name, value in describe(what):

@@ -16,14 +16,15 @@ import typer
 from figment.base.errors import FigmentError
 from figment.base.parse import parse_duration
 from figment.base.progress import say
-from figment.cli.app import Device, app, example, given
+from figment.cli.app import Device, app, example, given, output_option
 from figment.cli.settings import settings_of
 from figment.train.config import PRESETS, Networks, Recipe, Schedule
 
 Preset = Annotated[
     str | None,
     typer.Option(
-        help=f"Values for what is not set otherwise. Unset: the family's for the device. One of: {', '.join(PRESETS)}."
+        help="Named set of values for all options that you don't set. Unset: the one that suits the family and the "
+        f"device. One of: {', '.join(PRESETS)}."
     ),
 ]
 
@@ -38,20 +39,28 @@ Preset = Annotated[
 )
 @settings_of(Networks, Recipe, Schedule, first=("kimg", "time", "init", "adapt", "preset", "family"))
 def train(
-    data: Annotated[Path | None, typer.Argument(help="The data set's zip; not needed with --resume.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of runs.")] = Path("runs"),
+    data: Annotated[
+        Path | None, typer.Argument(help="Data set made by `figment pack`; not needed with --resume.")
+    ] = None,
+    output: Annotated[Path, output_option("Folder of runs; each run makes a numbered folder in it.")] = Path("runs"),
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in -o, or the newest run below it.")
+        bool, typer.Option("--resume", help="Continue the run in the folder -o, or the newest of the runs in it.")
     ] = False,
     preset: Preset = None,
     time: Annotated[
-        str | None, typer.Option(help="Length of the run as a time, e.g. 8h; a short trial converts it to kimg.")
+        str | None,
+        typer.Option(
+            help="Length of the run as a time, e.g. 8h: a short trial finds out how many kimg fit. Not used if "
+            "--kimg is set."
+        ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print all settings of the run and stop.")] = False,
     device: Device = None,
     **settings: Any,
 ) -> None:
-    """Train a generator on a data set. Every tick writes a status line, a grid of fakes and a checkpoint.
+    """Train a generator on a data set.
+
+    Every tick prints a status line and saves a grid of fakes and a checkpoint.
 
     On four GPUs: torchrun --nproc-per-node 4 -m figment train heads.zip -o runs
     """
@@ -85,17 +94,25 @@ def _refuse_changes(options: dict[str, Any]) -> None:
 )
 @settings_of(Recipe, Schedule, only=("kimg", "batch"), first=("kimg",))
 def plan(
-    data: Annotated[Path, typer.Argument(help="The data set's zip.")],
+    data: Annotated[Path, typer.Argument(help="Data set made by `figment pack`.")],
     preset: Preset = None,
-    watts: Annotated[float | None, typer.Option(help="Power draw of this machine under load, in watts.")] = None,
-    kwh: Annotated[float | None, typer.Option(help="Price of a kilowatt-hour.")] = None,
+    watts: Annotated[
+        float | None, typer.Option(help="Power draw of this machine under load, in watts; needs --kwh.")
+    ] = None,
+    kwh: Annotated[
+        float | None, typer.Option(help="Price of a kilowatt-hour, in your currency; needs --watts.")
+    ] = None,
     rent: Annotated[
-        str | None, typer.Option(help="Price of renting a card for an hour: 1.9, or A100=1.9,V100=0.8.")
+        str | None,
+        typer.Option(help="Price of renting a GPU for an hour: for all, e.g. 1.9, or by name, e.g. A100=1.9,V100=0.8."),
     ] = None,
     device: Device = None,
     **settings: Any,
 ) -> None:
-    """Estimate time and cost of a training run by a short trial, and compare with other cards."""
+    """Estimate time and cost of a training run.
+
+    Measures a short trial on this machine and compares it with published times of other GPUs.
+    """
     from figment.train.cost.plan import parse_rent, print_plan
     from figment.train.cost.plan import plan as run_plan
 
@@ -110,11 +127,14 @@ def plan(
 def bench(
     resolution: Annotated[int, typer.Option(help="Side of the images in pixels.")] = 64,
     preset: Preset = None,
-    seconds: Annotated[float, typer.Option(help="Measuring time per figure, in seconds.")] = 4.0,
+    seconds: Annotated[float, typer.Option(help="Time to spend on each measurement, in seconds.")] = 4.0,
     device: Device = None,
     **settings: Any,
 ) -> None:
-    """Measure where the time of a training step goes, and its share of the machine's peak throughput."""
+    """Measure where the time of a training step goes.
+
+    Also prints what share of the machine's peak throughput the step reaches.
+    """
     from figment.base.device import join_world
     from figment.train.config import resolve
     from figment.train.cost.bench import bench as run_bench

@@ -17,23 +17,24 @@ class Thresholds:
     """Thresholds that a head must meet to be accepted."""
 
     min_size: float = 48.0
-    """Minimum size of a head in its picture, before any scaling: its longer side in pixels."""
+    """Minimum size of a head in its picture: its longer side in pixels, before any scaling."""
     min_true_size: float = 40.0
-    """Minimum size that the picture really resolves, in pixels: for an enlarged picture, about its original size."""
+    """Minimum size of a head by the detail in it, in pixels: in an enlarged picture, about its original size."""
     min_sharpness: float = 0.2
-    """Minimum sharpness, 0 to 1: clean art has 0.6 or more, clearly blurred art less than 0.2."""
+    """Minimum sharpness, from 0 to 1. Clean art has 0.6 or more, clearly blurred art less than 0.2."""
     max_blocking: float = 1.6
-    """Maximum visibility of JPEG blocks, in gray levels: up to 0.9 at quality 90, 1.7 or more at quality 25."""
+    """Maximum visibility of JPEG blocks, in gray levels. Quality 90 has up to 0.9, quality 25 has 1.7 or more."""
     min_contrast: float = 24.0
-    """Minimum difference between the lightest and the darkest parts, 0 to 255; a crop below it is flat."""
+    """Minimum difference between the lightest and the darkest parts, from 0 to 255; below it, a crop counts as flat."""
     min_brightness: float = 48.0
-    """Minimum brightness of the lightest parts, 0 to 255; a crop below it is dark."""
+    """Minimum brightness of the lightest parts, from 0 to 255; below it, a crop counts as dark."""
     min_headness: float = 0.4
-    """Minimum confidence that this is a head, 0 to 1: by a second look at the crop, or else the detector's score."""
+    """Minimum confidence that a crop shows a head, from 0 to 1: measured on the crop, or else the detector's score."""
     max_cut: float = 0.3
-    """Maximum share of a head that is cut off by the border of its picture, 0 to 1."""
+    """Maximum share of a head that the border of its picture cuts off, from 0 to 1."""
     max_difference: float = 14.0
-    """Maximum difference between copies of one picture at any spot, 0 to 30; 0 rejects only exact copies."""
+    """Maximum difference of two crops at any spot, from 0 to 30, up to which they count as copies and only the best is
+    kept. 0 finds exact copies only."""
 
     def __post_init__(self) -> None:
         from figment.curate.duplicates import WIDEST  # here, since the command line needs the fields without numpy

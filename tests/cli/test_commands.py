@@ -66,6 +66,27 @@ def test_help_names_every_command():
     assert all(f"  {command.split()[0]} " in output for command in COMMANDS)
 
 
+@pytest.mark.parametrize("group", [[], ["heads"]])
+def test_no_summary_is_cut(group):
+    output = CliRunner().invoke(app, [*group, "--help"], terminal_width=100).output
+    assert "..." not in output.partition("Commands:")[2]
+    commands = get_command(app).commands
+    for name, command in (commands["heads"].commands if group else commands).items():
+        summary = command.help.partition("\n\n")[0]
+        assert len(summary) <= 55 and f"  {name} " in output and f" {summary}\n" in output
+
+
+def test_help_gives_the_defaults_of_the_detector():
+    from figment.heads.crop import MARGIN
+    from figment.heads.detect import LISTED, THRESHOLD
+
+    def text(command):
+        return " ".join(CliRunner().invoke(app, [*command.split(), "--help"]).output.split())
+
+    assert f"Unset: {THRESHOLD:g}." in text("crop") and f"Unset: {MARGIN:g}." in text("crop")
+    assert f"Unset: {LISTED:g}." in text("heads detect")
+
+
 def test_the_most_important_options_of_train_come_first():
     names = [each.name for each in get_command(app).commands["train"].params if each.param_type_name == "option"]
     assert names[:6] == ["kimg", "time", "init", "adapt", "preset", "family"]
