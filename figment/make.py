@@ -26,7 +26,7 @@ class MakeOptions:
     seed: int = 0
     """Seed of training."""
     device: str | None = None
-    """cpu or cuda; None means the GPU if there is one."""
+    """cpu, cuda or cuda:1; None means the GPU if there is one."""
 
 
 def make(pictures: Path, out: Path, options: MakeOptions) -> None:
