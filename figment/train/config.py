@@ -54,7 +54,7 @@ class Networks:
     """The generator and the discriminator."""
 
     family: Annotated[str, FAMILY]
-    """Network family. Unset: the preset's."""
+    """Network family. Unset: that of --preset."""
     resolution: int = field(metadata=NO_OPTION)
     """Side of the images in pixels; taken from the data."""
     channels: int = field(metadata=NO_OPTION)
@@ -85,13 +85,15 @@ class Recipe:
     """Non-saturating logistic loss (Goodfellow 2014), WGAN-GP (Gulrajani 2017), or hinge loss (Lim 2017). Unset: the
     family's, or hinge for the projected discriminator."""
     batch: int
-    """Images per step over all ranks; 0 follows the growing schedule. Unset: by resolution and memory."""
+    """Images per step over all ranks; 0, for families that grow, follows their schedule. Unset: by resolution and
+    memory."""
     lr: Annotated[float, LEARNING_RATE]
-    """Learning rate of both Adam optimizers; 0 follows the growing schedule."""
+    """Learning rate of Adam; 0, for families that grow, follows their schedule. Unset: the preset's, or by resolution."""
     d_lr: Annotated[float, POSITIVE] = 1.0
     """Learning rate of the discriminator as a multiple of --lr."""
     gamma: Annotated[float, NOT_NEGATIVE]
-    """Weight of the gradient penalty: R1 (Mescheder 2018), or that of WGAN-GP."""
+    """Weight of the gradient penalty: R1 (Mescheder 2018), or that of WGAN-GP. Unset: the preset's, or by resolution
+    and batch."""
     r1_interval: Annotated[int, AT_LEAST_1]
     """Steps between R1 penalties (lazy regularization, Karras 2020)."""
     path_weight: Annotated[float, NOT_NEGATIVE]
@@ -127,7 +129,8 @@ class Schedule:
     kimg: Annotated[float, POSITIVE] = 2500.0
     """Length of the run, in thousands of images shown to the discriminator."""
     tick_kimg: Annotated[float, TICK]
-    """Thousands of images between status lines, grids of fakes and checkpoints; 0 follows the growing schedule."""
+    """Thousands of images between status lines, grids of fakes and checkpoints; 0, for families that grow, follows
+    their schedule. Unset: the preset's."""
     growing: bool = field(metadata=NO_OPTION)
     """Grow the networks while they train (Karras 2017); taken from the family."""
     start_kimg: Annotated[float, NOT_NEGATIVE]
