@@ -88,7 +88,8 @@ class Recipe:
     """Images per step over all ranks; 0, for families that grow, follows their schedule. Unset: by resolution and
     memory."""
     lr: Annotated[float, LEARNING_RATE]
-    """Learning rate of Adam; 0, for families that grow, follows their schedule. Unset: the preset's, or by resolution."""
+    """Learning rate of Adam; 0, for families that grow, follows their schedule. Unset: the preset's, or by
+    resolution."""
     d_lr: Annotated[float, POSITIVE] = 1.0
     """Learning rate of the discriminator as a multiple of --lr."""
     gamma: Annotated[float, NOT_NEGATIVE]
