@@ -12,7 +12,8 @@ export PYTHONPATH=. PYTHONUNBUFFERED=1
 python=${PYTHON:-python3}
 
 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
-timeout 90 "$python" -m pytest -o filterwarnings= -p no:cacheprovider tests/train/test_graphs.py tests/nets/test_fused.py
+timeout 90 "$python" -m pytest -o filterwarnings= -p no:cacheprovider tests/nets/ops \
+    tests/train/test_execution.py tests/train/test_trainer.py tests/train/augment/test_geometry.py
 for resolution in 512 256; do
     timeout 180 "$python" benchmarks/beside_ada.py "$1" --published --resolution $resolution --rounds 5
 done

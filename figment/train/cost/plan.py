@@ -18,14 +18,14 @@ from figment.train.cost.throughput import measure_sec_per_kimg
 from figment.train.run import configure
 
 # Seconds per 1,000 images on one GPU, by resolution: other programs' published runs, and figment's own.
-ADA = "stylegan2-ada-pytorch, README, `auto`"
+ADA = "StyleGAN2-ADA PyTorch repository, README, `auto`"
 SG3 = "stylegan3 repository, docs/configs.md, StyleGAN2-ADA settings"
 SG1 = "StyleGAN, TensorFlow, README, averaged over growing"
 CARDS: dict[str, tuple[str, dict[int, float]]] = {
     "V100, StyleGAN": (SG1, {256: 51.6, 512: 86.0, 1024: 142.3}),
     "V100, StyleGAN2": (ADA, {128: 13.0, 256: 23.0, 512: 73.0, 1024: 158.0}),
     "A100, StyleGAN2": (SG3, {128: 6.79, 256: 12.53, 512: 41.06, 1024: 90.39}),
-    "H100, figment": ("figment, the settings of that table, batch 8 (README, What came out)", {512: 10.1}),
+    "H100, figment": ("figment, the settings of that table, batch 8 (README, Results)", {512: 10.1}),
     "GTX 1080, StyleGAN": ("the fine-tuning that figment retells: 180 hours for 2,500 kimg, batch 4", {512: 259.0}),
 }
 
