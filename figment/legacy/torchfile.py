@@ -148,7 +148,7 @@ class _InnerStorages:
         self.opcodes = MAX_INNER_OPCODES
 
     def __call__(self, arguments: tuple[Any, ...]) -> Storage:
-        """Return the storage in the bytes that are the only argument."""
+        """Return the storage that the only argument, bytes of an older stream, holds."""
         inner = arguments[0] if arguments else None
         if not isinstance(inner, bytes | memoryview):
             raise Damaged("a storage without bytes")

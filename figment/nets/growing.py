@@ -193,7 +193,7 @@ class DownsamplingBlock(nn.Module):
         self.blur = blur
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, inputs, H, W] to [N, outputs, H/2, W/2]."""
+        """Map [N, inputs, H, W] to [N, outputs, H/2, W/2]."""
         x = self.conv0(x)
         if self.blur:
             x = upfirdn2d(x, FIR_121, padding=1)

@@ -40,7 +40,7 @@ class StyleMapper(nn.Module):
         self.lr_mul = lr_mul
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """[N, dim] to [N, dim]."""
+        """Map [N, dim] to [N, dim]."""
         x = F.normalize(z.to(next(self.parameters()).dtype), dim=1)
         with full_precision(x):
             for layer in typed(self.layers, nn.Linear):
@@ -58,7 +58,7 @@ class ModulatedConv(nn.Module):
         self.padding, self.demodulate = kernel // 2, demodulate
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """[N, inputs, H, W] and [N, w_dim] to [N, outputs, H, W]."""
+        """Map [N, inputs, H, W] and [N, w_dim] to [N, outputs, H, W]."""
         with full_precision(x):
             style: Tensor = self.style(w) + 1  # [N, inputs]
             if not self.demodulate:  # to RGB
@@ -81,7 +81,7 @@ class GeneratorBlock(nn.Module):
         self.rgb = ModulatedConv(outputs, channels, w_dim, 1, demodulate=False)
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
-        """[N, inputs, H, W] to [N, outputs, H, W]."""
+        """Map [N, inputs, H, W] to [N, outputs, H, W]."""
         for conv, affine in ((self.conv1, self.noise1), (self.conv2, self.noise2)):
             x = conv(x, w)
             if noise is None:
@@ -201,7 +201,7 @@ class DiscriminatorBlock(nn.Module):
         self.down = nn.Conv2d(outputs, outputs, 3, padding=1, stride=2) if down else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, inputs, H, W] to [N, outputs, H/2, W/2], or the same size in the last block."""
+        """Map [N, inputs, H, W] to [N, outputs, H/2, W/2], or the same size in the last block."""
         skip: Tensor = self.skip(x)
         x = F.leaky_relu(self.conv2(F.leaky_relu(self.conv1(x), 0.2)), 0.2)
         if self.down is not None:

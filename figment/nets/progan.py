@@ -52,7 +52,7 @@ class FirstBlock(nn.Module):
         self.rgb = Conv2d(outputs, channels, 1, activate=False)
 
     def forward(self, z: Tensor) -> Tensor:
-        """[N, latent] to [N, outputs, h, w]."""
+        """Map [N, latent] to [N, outputs, h, w]."""
         x = F.linear(z, self.weight * self.scale)
         x = x.reshape(z.shape[0], -1, *self.size)  # [N, C, h, w]
         x = pixel_norm(leaky_relu(x + self.bias[:, None, None]))
@@ -69,7 +69,7 @@ class UpsamplingBlock(nn.Module):
         self.rgb = Conv2d(outputs, channels, 1, activate=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, inputs, h, w] to [N, outputs, 2h, 2w]."""
+        """Map [N, inputs, h, w] to [N, outputs, 2h, 2w]."""
         x = upsample_conv(x, self.conv0.weight * self.conv0.scale, self.conv0.bias)
         return pixel_norm(self.conv1(pixel_norm(leaky_relu(x))))
 

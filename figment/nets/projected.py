@@ -57,7 +57,7 @@ class SpectralConv2d(nn.Module):
         self.u.copy_(F.normalize(matrix @ F.normalize(matrix.t() @ self.u, dim=0), dim=0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, inputs, H, W] to [N, outputs, H / stride, W / stride]."""
+        """Map [N, inputs, H, W] to [N, outputs, H / stride, W / stride]."""
         matrix = self.weight.flatten(1)  # [outputs, inputs k k]
         v = F.normalize(matrix.detach().t() @ self.u, dim=0)
         weight = self.weight / (self.u @ (matrix @ v))

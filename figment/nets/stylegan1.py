@@ -60,7 +60,7 @@ class StyleLayer(nn.Module):
         self.up, self.norm_eps, self.bias_first = up, norm_eps, bias_first
 
     def forward(self, x: Tensor, w: Tensor, noise: str, generator: Randomness) -> Tensor:
-        """[N, inputs, h, w] and [N, w_dim] to [N, outputs, H, W]."""
+        """Map [N, inputs, h, w] and [N, w_dim] to [N, outputs, H, W]."""
         bias = self.bias[None, :, None, None]
         if self.conv is not None and self.up:
             x = upsample_conv(x, self.conv.weight * self.conv.scale)

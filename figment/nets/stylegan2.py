@@ -59,7 +59,7 @@ class StyledConv(nn.Module):
         self.up, self.clamp = up, clamp
 
     def forward(self, x: Tensor, w: Tensor, noise: str, generator: Randomness) -> Tensor:
-        """[N, inputs, h, w] and [N, w_dim] to [N, outputs, H, W]."""
+        """Map [N, inputs, h, w] and [N, w_dim] to [N, outputs, H, W]."""
         with full_precision(x):
             style = self.affine(w.to(self.weight.dtype))  # [N, inputs]
             energy = style.square() @ self.weight.square().sum([2, 3]).t()  # [N, outputs]
@@ -92,7 +92,7 @@ class ToRGB(nn.Module):
         self.clamp = clamp
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """[N, inputs, H, W] and [N, w_dim] to float32 [N, channels, H, W]."""
+        """Map [N, inputs, H, W] and [N, w_dim] to float32 [N, channels, H, W]."""
         return to_rgb(x, self.weight, self.affine(w) * self.scale, self.bias, self.clamp)
 
 
@@ -233,7 +233,7 @@ class DiscriminatorBlock(nn.Module):
         self.skip = Conv2d(inputs, outputs, 1, down=True, bias=False, activate=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, inputs, H, W] to [N, outputs, H/2, W/2]."""
+        """Map [N, inputs, H, W] to [N, outputs, H/2, W/2]."""
         skip: Tensor = self.skip(x, gain=1 / SQRT2)
         x = self.conv1(self.conv0(x), gain=1 / SQRT2)
         return skip + x
