@@ -68,7 +68,7 @@ def _style(name: str) -> Any:
 
 
 @functools.cache
-def _options(name: str) -> dict[str, Any]:
+def drawing_options(name: str) -> dict[str, Any]:
     """What to leave out: hands raised beside the face, and icons that are faces themselves."""
     if name == "notionists":
         return {"gestureProbability": 0}
@@ -85,7 +85,7 @@ def draw(style: str, seed: int, size: int) -> Image.Image:
     import resvg_py
     from dicebear import Avatar
 
-    svg = Avatar(_style(style), {"seed": str(seed), "size": size, **_options(style)}).to_string()
+    svg = Avatar(_style(style), {"seed": str(seed), "size": size, **drawing_options(style)}).to_string()
     return Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg)))).convert("RGBA")
 
 
@@ -93,7 +93,7 @@ def parts(style: str, seed: int) -> dict[str, Any]:
     """What DiceBear chose for `seed`: `{"hairVariant": "long03", "skinColor": ["#9e5622"], ...}`."""
     from dicebear import Avatar
 
-    chosen: dict[str, Any] = Avatar(_style(style), {"seed": str(seed), **_options(style)}).to_json()["options"]
+    chosen: dict[str, Any] = Avatar(_style(style), {"seed": str(seed), **drawing_options(style)}).to_json()["options"]
     return chosen
 
 

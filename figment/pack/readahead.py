@@ -1,4 +1,4 @@
-"""Where a training's pictures lie: on the device, in memory, or on the disk, read ahead by background workers."""
+"""Where training images are held: on the device, in memory, or on disk, read ahead by background threads."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 from figment.pack.dataset import ImageDataset
 
 DEVICE_SHARE = 0.3
-"""Most of a GPU's free memory that pictures may take."""
+"""Largest share of a GPU's free memory that images may take."""
 WORKERS = 4
-"""Threads that read and decode; both let go of the interpreter."""
+"""Threads that read and decode; both release the interpreter lock."""
 
 
 def hold_images(dataset: ImageDataset, device: torch.device) -> torch.Tensor | ReadAhead:
-    """The data as uint8 [N, C, H, W] on the device or in memory where it fits, or a reader indexed alike."""
+    """Return the images, uint8 [N, C, H, W], on the device or in memory if they fit, or a reader with the same indexing."""
     if dataset.held is None:
         return ReadAhead(dataset)
     images = torch.from_numpy(dataset.held)
@@ -27,7 +27,7 @@ def hold_images(dataset: ImageDataset, device: torch.device) -> torch.Tensor | R
 
 
 class ReadAhead:
-    """Pictures by index, uint8 [n, C, H, W] on the CPU; those that are expected are read before they are asked for."""
+    """Images by index, uint8 [n, C, H, W] on the CPU; expected ones are read before they are needed."""
 
     device = torch.device("cpu")
 
@@ -39,8 +39,18 @@ class ReadAhead:
     def __len__(self) -> int:
         return len(self.dataset)
 
+    @property
+    def expected(self) -> set[int]:
+        """Images that are read or being read."""
+        return set(self._coming)
+
+    def wait(self) -> None:
+        """Wait until all expected images are read."""
+        for future in list(self._coming.values()):
+            future.result()
+
     def expect(self, indices: Sequence[int] | np.ndarray) -> None:
-        """Start reading these; what was expected before and is not any more is forgotten."""
+        """Start reading these; drop those that were expected before and no longer are."""
         wanted = {int(index) for index in indices}
         for index in self._coming.keys() - wanted:
             self._coming.pop(index).cancel()
@@ -48,12 +58,12 @@ class ReadAhead:
             self._read(int(index))
 
     def __getitem__(self, indices: torch.Tensor) -> torch.Tensor:
-        """The pictures of int64 [n]; waits for those that are still being read."""
+        """Return the images of `indices`, int64 [n]; wait for those that are still being read."""
         futures = [self._read(index) for index in indices.tolist()]
         return torch.from_numpy(np.stack([future.result() for future in futures]))
 
     def _read(self, index: int) -> Future[np.ndarray]:
-        """A picture that is read or will be."""
+        """Return the future of an image; start reading it if nobody has."""
         if index not in self._coming:
             self._coming[index] = self._pool.submit(self.dataset.read, index)
         return self._coming[index]

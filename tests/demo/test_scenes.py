@@ -2,7 +2,7 @@ import numpy as np
 
 from figment.base.records import Box
 from figment.demo.scenes import Cast, compose, draw_scene, wear
-from figment.demo.styles import _options, draw_head
+from figment.demo.styles import draw_head, drawing_options
 
 TWO = ["avataaars", "personas"]
 
@@ -28,7 +28,7 @@ def test_a_scene_without_heads_has_none():
 
 
 def test_no_icon_is_a_face():
-    variants = _options("icons")["iconVariant"]
+    variants = drawing_options("icons")["iconVariant"]
     assert len(variants) > 100 and not any("emoji" in variant for variant in variants)
 
 

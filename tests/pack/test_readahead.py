@@ -33,7 +33,7 @@ def test_expected_pictures_are_read_before_they_are_asked_for(path, monkeypatch)
     dataset = ImageDataset(path, hold=False)
     ahead = ReadAhead(dataset, workers=1)
     ahead.expect([1, 2])
-    ahead._pool.submit(lambda: None).result()  # the one worker is done with what came before
+    ahead.wait()
     monkeypatch.setattr(dataset, "read", lambda index: pytest.fail("read too late"))
     assert ahead[torch.tensor([2, 1])][:, 0, 0, 0].tolist() == [2, 1]
 
@@ -42,5 +42,5 @@ def test_what_is_not_expected_any_more_is_forgotten(path):
     ahead = ReadAhead(ImageDataset(path, hold=False))
     ahead.expect([1, 2, 3])
     ahead.expect([3, 4])
-    assert set(ahead._coming) == {3, 4}
+    assert ahead.expected == {3, 4}
     assert readahead.WORKERS > 1
