@@ -17,7 +17,7 @@ WORKERS = 4
 
 
 def hold_images(dataset: ImageDataset, device: torch.device) -> torch.Tensor | ReadAhead:
-    """Return the images, uint8 [N, C, H, W], on the device or in memory if they fit, or a reader with the same indexing."""
+    """Return the images, uint8 [N, C, H, W], on the device or in memory if they fit, else a reader indexed alike."""
     if dataset.held is None:
         return ReadAhead(dataset)
     images = torch.from_numpy(dataset.held)
