@@ -81,13 +81,13 @@ class Head(nn.Sequential):
 
 
 class ImageHead(nn.Sequential):
-    """Scores patches of the image itself, at half its size."""
+    """Scores patches of the image itself, at full size: lines, flat colors and speckle, which features don't show."""
 
     def __init__(self, channels: int, width: int) -> None:
         layers: list[nn.Module] = [SpectralConv2d(channels, width // 2, 3), nn.LeakyReLU(0.2)]
-        for inputs in (width // 2, width, width):
+        for inputs in (width // 2, width, width, width):
             layers += [SpectralConv2d(inputs, width, 4, 2), nn.LeakyReLU(0.2)]
-        super().__init__(nn.AvgPool2d(2), *layers, SpectralConv2d(width, 1, 3))
+        super().__init__(*layers, SpectralConv2d(width, 1, 3))
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class ProjectedSurgery(Surgery):
     def recolor(self, network: Network, channels: int) -> Parts:
         """Return parts for other color channels; new ones start without effect."""
         settings, tensors = parts_of(network)
-        name = "image_head.1.weight"
+        name = "image_head.0.weight"
         return settings | {"channels": channels}, tensors | {name: change_inputs(tensors[name], channels)}
 
 

@@ -74,7 +74,7 @@ def test_a_resumed_run_continues_bit_for_bit(tmp_path, data, augment):
     assert isinstance(model.d, ProjectedDiscriminator)
     fresh = new_state(resolve(data, "d", 32, 3, **SMALL), CPU)
     assert torch.equal(model.d.backbone.stem[0][0].weight, fresh.d.backbone.stem[0][0].weight)
-    assert not torch.equal(model.d.image_head[1].weight, fresh.d.image_head[1].weight)
+    assert not torch.equal(model.d.image_head[0].weight, fresh.d.image_head[0].weight)
 
 
 def steps(data, count=4, **more):
