@@ -1,4 +1,4 @@
-"""One picture made fit for a data set: its central square, alpha kept or composited, small ones enlarged."""
+"""Prepare one image for a data set: crop the central square, keep or composite alpha, resize to the resolution."""
 
 from __future__ import annotations
 
@@ -15,41 +15,44 @@ from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.pixels import open_image, resize_square, write_png
 
 PATIENCE = 600
-"""Seconds that an upscaling command may take for one picture."""
+"""Timeout of the upscaling command in seconds, per image."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What every picture of a data set becomes."""
+    """How the images of a data set are prepared."""
 
     resolution: int
-    """Side in pixels."""
+    """Side of the square images in pixels."""
     alpha: str = "white"
-    """`keep` makes RGBA pictures; otherwise the colour that transparent pixels are laid over: a name or #rrggbb."""
+    """`keep` for RGBA images, or the color behind transparent pixels: a name or #rrggbb."""
     upscale: str = "lanczos"
-    """What enlarges smaller ones: `lanczos`, a command with {in} and {out}, or `none`, which leaves them out."""
+    """How to enlarge smaller images: `lanczos`, a command with {in} and {out}, or `none` to leave them out."""
     form: str = "zip"
-    """`zip` or `tfrecord`."""
+    """Format of the data set: `zip` or `tfrecord`."""
 
     def check(self) -> None:
-        """Raise FigmentError for what can't work, before any picture is opened."""
+        """Raise FigmentError for invalid or contradictory settings."""
         if self.form not in ("zip", "tfrecord"):
             raise FigmentError(f"--format {self.form}: must be zip or tfrecord")
         if self.alpha != "keep":
-            _colour(self.alpha)
+            _parse_color(self.alpha)
         elif self.form == "tfrecord":
-            raise FigmentError("--alpha keep: StyleGAN's TFRecords hold 1 or 3 channels; pack a zip, or name a colour")
+            raise FigmentError(
+                "--alpha keep: StyleGAN's TFRecords hold 1 or 3 channels; use --format zip, or give a color"
+            )
         if self.upscale not in ("lanczos", "none"):
             _command(self.upscale, Path("in.png"), Path("out.png"))
 
 
 def fit_picture(path: Path, fit: Fit) -> tuple[Image.Image, float]:
-    """The picture in `path` made fit, and how many times it was enlarged (0: not at all).
+    """Return the prepared image of the file `path` and its enlargement factor (0: not enlarged).
 
-    Raises UnreadableImage with the reason why it is left out.
+    The image is square with `fit.resolution` pixels per side, of mode RGBA if alpha is kept, else RGB. Raises
+    UnreadableImage with the reason if the image cannot be used.
     """
     keep = fit.alpha == "keep"
-    image = open_image(path, keep_alpha=True) if keep else open_image(path, background=_colour(fit.alpha))
+    image = open_image(path, keep_alpha=True) if keep else open_image(path, background=_parse_color(fit.alpha))
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     image = image.crop((left, top, left + side, top + side))
@@ -60,14 +63,17 @@ def fit_picture(path: Path, fit: Fit) -> tuple[Image.Image, float]:
 
 
 def _clean_alpha(image: Image.Image) -> Image.Image:
-    """As RGBA, with black where nothing is seen: what editors left there is no part of the picture."""
+    """Return an image as RGBA with black in fully transparent pixels, where editors leave arbitrary colors."""
     pixels = np.array(image.convert("RGBA"))  # [H, W, 4]
     pixels[pixels[..., 3] == 0] = 0
     return Image.fromarray(pixels)
 
 
 def _enlarge(image: Image.Image, path: Path, fit: Fit) -> Image.Image:
-    """A small picture as the user's command enlarges it; Lanczos comes later, with the exact size."""
+    """Return a small square image enlarged by the user's command, or unchanged for `lanczos`.
+
+    The caller resizes the result to the exact resolution. Raises UnreadableImage if the command fails, or for `none`.
+    """
     if fit.upscale == "lanczos":
         return image
     if fit.upscale == "none":
@@ -89,22 +95,24 @@ def _enlarge(image: Image.Image, path: Path, fit: Fit) -> Image.Image:
             raise UnreadableImage("upscale", f"{path}: {command[0]} wrote no {{out}}")
         larger = open_image(after, keep_alpha=image.mode == "RGBA")
     if larger.width != larger.height or larger.width < image.width:
-        raise UnreadableImage(
-            "upscale", f"{path}: {command[0]} made {larger.width}x{larger.height} of {image.width}x{image.height}"
-        )
+        sizes = f"{image.width}x{image.height} into {larger.width}x{larger.height}"
+        raise UnreadableImage("upscale", f"{path}: {command[0]} turned {sizes}; must be square and no smaller")
     return larger
 
 
-def _colour(text: str) -> tuple[int, int, int]:
-    """A colour by name or #rrggbb."""
+def _parse_color(text: str) -> tuple[int, int, int]:
+    """Return the RGB values, 0 to 255, of a color given by name or #rrggbb. Raises FigmentError for anything else."""
     try:
         return ImageColor.getrgb(text)[:3]
     except ValueError:
-        raise FigmentError(f"--alpha {text}: must be keep or a colour such as white or #20304f") from None
+        raise FigmentError(f"--alpha {text}: must be keep or a color such as white or #20304f") from None
 
 
 def _command(text: str, before: Path, after: Path) -> list[str]:
-    """The upscaling command's words."""
+    """Return the upscaling command as a list of arguments, with {in} and {out} replaced by the paths.
+
+    Raises FigmentError if the command cannot be parsed or lacks one of the two.
+    """
     try:
         words = shlex.split(text)
     except ValueError as error:

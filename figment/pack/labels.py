@@ -1,4 +1,4 @@
-"""A label for every picture: the sub-folder that it lies in, or a table.
+"""Find the label of each image: the sub-folder it is in, or a row of a CSV file.
 
 figment pack art/ -o art.zip --labels folders
 figment pack heads/ -o heads.zip --labels labels.csv      # file,label or file,l0,l1,...
@@ -16,39 +16,38 @@ from figment.base.errors import FigmentError
 from figment.base.files import need_file
 
 Label = int | list[float]
-"""A class, or numbers."""
-
-
+"""Label of an image: a class number, or a list of numbers."""
 MOST_CLASSES = 10000
-"""A table of larger numbers lists something else than classes."""
+"""Upper limit of class numbers; a table with larger ones does not list classes."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """A picture that goes into a data set."""
+    """An image to pack into a data set."""
 
     path: Path
-    """Where it lies."""
+    """Path of its file."""
     name: str
-    """Its path in its folder."""
+    """Path relative to the folder that is packed, with forward slashes."""
     source: str = ""
-    """The picture that it was cut from, relative to the pictures folder; empty where it was not."""
+    """Image that a head was cropped from, relative to the pictures folder; empty for images that are not crops."""
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of some items, in their order."""
+    """The labels of a list of items."""
 
     items: list[Item]
-    """Those that have a label."""
+    """The items with a label, in the given order."""
     missing: list[str]
-    """A line for each that has none."""
+    """One line for each item without a label."""
     values: list[Label]
+    """The label of each of `items`."""
     classes: list[str] | None
-    """What class 0, 1, ... are called; None where labels are numbers."""
+    """Names of the classes 0, 1, ...; None if the labels were given as numbers."""
 
     def one_hot(self, chosen: list[int]) -> np.ndarray:
-        """Of the chosen items float32 [n, K]: a 1 at the class, or the numbers as they are."""
+        """Return the labels of the items at the indices `chosen`, float32 [n, K]: one-hot classes, or the numbers."""
         if isinstance(self.values[0], list):
             return np.asarray([self.values[index] for index in chosen], np.float32)
         numbers = np.asarray(self.values)
@@ -58,14 +57,17 @@ class Labels:
 
 
 def find_labels(
-    option: str,  # `folders`, or the path of a CSV file
-    items: list[Item],
+    option: str,  # value of --labels: `folders`, or the path of a CSV file
+    items: list[Item],  # the images to pack
 ) -> Labels:
-    """A label for each item; those without one are named in `missing`. Raises FigmentError where none has one."""
+    """Return the labels of `items`; `missing` lists those without one.
+
+    Raises FigmentError if no item has a label, or the CSV file cannot be read or is inconsistent.
+    """
     cells: list[list[str] | None]
     if option == "folders":
         parts = [Path(item.source or item.name).parts for item in items]
-        cells, what = [[names[0]] if len(names) > 1 else None for names in parts], "lies in no sub-folder"
+        cells, what = [[names[0]] if len(names) > 1 else None for names in parts], "not in a sub-folder"
     else:
         cells, what = _from_table(need_file(Path(option), "--labels"), items), f"has no line in {option}"
     missing = [f"{item.name}: {what}" for item, row in zip(items, cells, strict=True) if row is None]
@@ -76,7 +78,10 @@ def find_labels(
 
 
 def _from_table(path: Path, items: list[Item]) -> list[list[str] | None]:
-    """The cells of a CSV file, looked up by an item's name, then by its source. A first line of titles is skipped."""
+    """Return the label cells of each item from a CSV file, found by its name, else its source; None without a line.
+
+    A header in the first line is skipped.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = [row for row in csv.reader(file) if row]
@@ -90,7 +95,7 @@ def _from_table(path: Path, items: list[Item]) -> list[list[str] | None]:
             continue
         if len(row) != len(rows[-1]) or len(row) < 2:
             raise FigmentError(
-                f"--labels {path}: line {number} has {len(row)} columns; all must have a file and equally many labels"
+                f"--labels {path}: line {number} has {len(row)} columns; each needs a file and equally many labels"
             )
         table[name] = [cell.strip() for cell in row[1:]]
 
@@ -98,7 +103,11 @@ def _from_table(path: Path, items: list[Item]) -> list[list[str] | None]:
 
 
 def _as_labels(option: str, cells: list[list[str]]) -> tuple[list[Label], list[str] | None]:
-    """One column: class numbers if all are whole, else names, numbered by their order. More columns: numbers."""
+    """Return labels and class names for rows of label cells.
+
+    A single column holds class numbers if all cells are whole numbers, else class names, which are numbered in sorted
+    order. Several columns hold numbers, without class names.
+    """
     if len(cells[0]) == 1:
         names = [row[0] for row in cells]
         if option != "folders" and all(name.isdecimal() for name in names):
@@ -112,4 +121,4 @@ def _as_labels(option: str, cells: list[list[str]]) -> tuple[list[Label], list[s
     try:
         return [[float(cell) for cell in row] for row in cells], None
     except ValueError as error:
-        raise FigmentError(f"--labels {option}: several labels a file must be numbers ({error})") from None
+        raise FigmentError(f"--labels {option}: several labels per file must be numbers ({error})") from None

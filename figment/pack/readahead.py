@@ -1,4 +1,4 @@
-"""Where training images are held: on the device, in memory, or on disk, read ahead by background threads."""
+"""Hold training images on the device or in memory, or read them ahead from disk in background threads."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from figment.pack.dataset import ImageDataset
 DEVICE_SHARE = 0.3
 """Largest share of a GPU's free memory that images may take."""
 WORKERS = 4
-"""Threads that read and decode; both release the interpreter lock."""
+"""Threads that read and decode images; both tasks release the GIL."""
 
 
 def hold_images(dataset: ImageDataset, device: torch.device) -> torch.Tensor | ReadAhead:
-    """Return the images, uint8 [N, C, H, W], on the device or in memory if they fit, else a reader indexed alike."""
+    """Return the images, uint8 [N, C, H, W], on the device or in memory if they fit, else a `ReadAhead`."""
     if dataset.held is None:
         return ReadAhead(dataset)
     images = torch.from_numpy(dataset.held)
@@ -27,7 +27,7 @@ def hold_images(dataset: ImageDataset, device: torch.device) -> torch.Tensor | R
 
 
 class ReadAhead:
-    """Images by index, uint8 [n, C, H, W] on the CPU; expected ones are read before they are needed."""
+    """A data set on disk, indexed like a tensor uint8 [N, C, H, W] on the CPU; expected images are read in advance."""
 
     device = torch.device("cpu")
 
@@ -37,11 +37,12 @@ class ReadAhead:
         self._coming: dict[int, Future[np.ndarray]] = {}
 
     def __len__(self) -> int:
+        """Return the number of images."""
         return len(self.dataset)
 
     @property
     def expected(self) -> set[int]:
-        """Images that are read or being read."""
+        """Return the indices of images that are read or being read."""
         return set(self._coming)
 
     def wait(self) -> None:
@@ -50,7 +51,7 @@ class ReadAhead:
             future.result()
 
     def expect(self, indices: Sequence[int] | np.ndarray) -> None:
-        """Start reading these; drop those that were expected before and no longer are."""
+        """Start reading the images of `indices`; drop images expected earlier that are not among them."""
         wanted = {int(index) for index in indices}
         for index in self._coming.keys() - wanted:
             self._coming.pop(index).cancel()
@@ -63,7 +64,7 @@ class ReadAhead:
         return torch.from_numpy(np.stack([future.result() for future in futures]))
 
     def _read(self, index: int) -> Future[np.ndarray]:
-        """Return the future of an image; start reading it if nobody has."""
+        """Return the future of an image, uint8 [C, H, W]; start reading it if it is not expected."""
         if index not in self._coming:
             self._coming[index] = self._pool.submit(self.dataset.read, index)
         return self._coming[index]

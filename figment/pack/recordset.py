@@ -1,4 +1,4 @@
-"""A folder of TFRecords, a file per resolution, as StyleGAN's dataset_tool writes it: there when it is whole."""
+"""Write a folder of TFRecords, one file per resolution, like StyleGAN's dataset_tool; it appears when complete."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from figment.pack.writer import read_parts
 
 
 def need_new_folder(out: Path) -> None:
-    """Raise FigmentError where `out` holds something already: nobody's files are replaced."""
+    """Raise FigmentError unless `out` is missing or an empty folder, so that no files are overwritten."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FigmentError(f"--output {out}: must be a new or empty folder for --format tfrecord")
 
 
 def write_records(
-    items: list[Item],  # what the parts were made of
-    labels: Labels | None,
+    items: list[Item],  # images in the order of the parts
+    labels: Labels | None,  # of `items`; None: no labels
     parts: Path,  # folder of the parts
-    out: Path,  # NAME; its files are NAME/NAME-r02.tfrecords and so on
+    out: Path,  # folder NAME, for files NAME/NAME-r02.tfrecords and so on
 ) -> tuple[int, list[str], int]:
-    """Put the parts together; returns how many, why others are left out, and how many were enlarged.
+    """Join the parts into `out`; return the number of images, the reasons for missing ones, and the number enlarged.
 
-    NAME-rxx.labels is written where there are labels; dataset.json tells their names and what was enlarged, and the
-    original programs don't look at it.
+    Labels go to NAME-rxx.labels. Class names and enlarged images go to dataset.json, which StyleGAN's own tools ignore.
+    Raises FigmentError if no image could be used.
     """
     failed: list[str] = []
     packed: list[int] = []
@@ -54,7 +54,7 @@ def write_records(
                 enlarged.append((len(packed), items[picture.index].name, round(picture.enlarged, 3)))
             packed.append(picture.index)
 
-    # Beside the records: labels as a numpy file, and what figment alone reads.
+    # Write the labels as a numpy file, and what only figment reads as JSON.
     if labels and packed:
         with (folder / f"{out.name}-rxx.labels").open("wb") as file:
             np.save(file, labels.one_hot(packed))

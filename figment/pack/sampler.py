@@ -1,4 +1,4 @@
-"""The endless sampler: which picture is the i-th one shown, for any i, without state."""
+"""Sample images endlessly: compute the i-th image of the training stream for any i, without stored state."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import numpy as np
 
 
 class EndlessSampler:
-    """A fresh permutation of the data set for each epoch, derived from the seed and the epoch alone.
+    """A stream with a new permutation of the data set in each epoch, derived only from the seed and the epoch.
 
-    The position in the stream is the number of images shown so far, so a resumed run, or one on another
-    number of ranks, sees the same stream.
+    The position in the stream is the number of images shown so far, so a resumed run, or a run on another number of
+    ranks, sees the same stream.
     """
 
     def __init__(
         self,
-        size: int,  # pictures in the data set
-        seed: int,  # of the run
-        mirror: bool = False,  # True: each showing is mirrored with probability 1/2
+        size: int,  # images in the data set
+        seed: int,  # seed of the run
+        mirror: bool = False,  # True: flip each image horizontally with probability 1/2, redrawn each epoch
     ) -> None:
         self.size, self.seed, self.mirror = size, seed, mirror
         self._epoch = -1
@@ -24,7 +24,7 @@ class EndlessSampler:
         self._flips = np.empty(0, bool)
 
     def take(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Showings `start` to `start + count`: picture indices int64 [count] and mirror flags bool [count]."""
+        """Return `count` image indices, int64 [count], and flip flags, bool [count], from position `start` on."""
         indices = np.empty(count, np.int64)
         flips = np.empty(count, bool)
         for i in range(count):
@@ -35,7 +35,7 @@ class EndlessSampler:
         return indices, flips
 
     def _shuffle(self, epoch: int) -> None:
-        """Draw the order and the flips of `epoch`."""
+        """Draw the order and the flip flags of an epoch."""
         rng = np.random.default_rng([self.seed, epoch])
         self._epoch, self._order = epoch, rng.permutation(self.size)
         self._flips = rng.random(self.size) < 0.5 if self.mirror else np.zeros(self.size, bool)

@@ -1,4 +1,4 @@
-"""Where a data set's pictures lie: a zip of PNGs, or a folder of TFRecords. Both name, decode and label them alike."""
+"""Open a zip file of PNGs or a folder of TFRecords, with one interface for names, decoding and labels."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ from figment.pack.labels import Label
 from figment.pack.tfrecords import DamagedRecord, Place, checked, decode_picture, index_records
 
 ENDINGS = (".png", ".jpg", ".jpeg")
-
+"""Suffixes of the entries that are images."""
 DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError, RuntimeError)
-"""What reading a damaged zip raises."""
+"""Exceptions that reading a damaged zip file raises."""
 
 
 class Store(Protocol):
-    """Pictures by name."""
+    """A container of images with names."""
 
     names: list[str]
-    """In their order."""
+    """Names of the images, in the order of the data set."""
     damaged: list[str]
-    """One line for what can't even be listed."""
+    """One line for each part that cannot even be listed."""
 
     def decode(self, name: str) -> np.ndarray:
-        """One picture, uint8 [C, H, W]; raises UnreadableImage and nothing else. Safe to call from many threads."""
+        """Return an image, uint8 [C, H, W]. Raises only UnreadableImage. Safe to call from several threads."""
         ...
 
     def rows(self) -> list[tuple[str, int, int]]:
-        """Name, checksum and size of everything, without decoding."""
+        """Return name, checksum and size in bytes of every entry, without decoding images."""
         ...
 
     def labels(self) -> dict[str, Label] | None:
-        """Each picture's label, a class or numbers, or None; raises FigmentError where they are damaged."""
+        """Return the label of each image by name, or None without labels. Raises FigmentError if they are damaged."""
         ...
 
 
 def open_store(path: Path) -> Store:
-    """The store in `path`; raises FigmentError where it is none."""
+    """Return the store of a zip file or folder. Raises FigmentError if `path` is not a data set."""
     if path.is_dir():
         return RecordStore(path)
     return ZipStore(need_file(path, "DATA"))
 
 
 class ZipStore:
-    """A zip of PNGs with dataset.json, as StyleGAN2 and StyleGAN3 read it."""
+    """A zip file of PNGs with dataset.json, the format of StyleGAN2 and StyleGAN3."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.damaged = path, list[str]()
@@ -67,7 +67,7 @@ class ZipStore:
             raise FigmentError(f"DATA {path}: holds no pictures; make a data set with `figment pack`")
 
     def _bytes(self, name: str) -> bytes:
-        """An entry's bytes."""
+        """Return the content of an entry. Raises UnreadableImage if it is damaged."""
         try:
             with self._lock:
                 return self._archive.read(name)
@@ -75,14 +75,16 @@ class ZipStore:
             raise UnreadableImage("truncated", f"{self.path}:{name}: damaged zip entry ({error})") from None
 
     def decode(self, name: str) -> np.ndarray:
+        """Return the image of an entry, uint8 [3, H, W], or [4, H, W] if it has alpha."""
         image = decode_image(self._bytes(name), f"{self.path}:{name}", keep_alpha=True)
         return np.asarray(image).transpose(2, 0, 1)  # [C, H, W]
 
     def rows(self) -> list[tuple[str, int, int]]:
+        """Return name, CRC-32 and size in bytes of every entry, sorted by name."""
         return sorted((info.filename, info.CRC, info.file_size) for info in self._archive.infolist())
 
     def about(self) -> dict[str, Any]:
-        """What dataset.json says, {} where there is none; raises FigmentError where it is damaged."""
+        """Return the content of dataset.json, or {} if the file is missing. Raises FigmentError if it is damaged."""
         if "dataset.json" not in self._archive.namelist():
             return {}
         try:
@@ -94,6 +96,7 @@ class ZipStore:
         return about
 
     def labels(self) -> dict[str, Label] | None:
+        """Return the labels in dataset.json by image name, or None without labels."""
         pairs = self.about().get("labels")
         if not pairs:
             return None
@@ -104,13 +107,13 @@ class ZipStore:
         missing = [name for name in self.names if name not in found]
         if missing:
             raise FigmentError(
-                f"DATA {self.path}: dataset.json gives no label for {missing[0]} and {len(missing) - 1} others"
+                f"DATA {self.path}: dataset.json has no label for {missing[0]} and {len(missing) - 1} others"
             )
         return {name: found[name] for name in self.names}
 
 
 class RecordStore:
-    """A folder of TFRecords in StyleGAN1's layout: its largest resolution, mapped into memory and never held."""
+    """A folder of TFRecords in StyleGAN1's layout; the file of the largest resolution is memory-mapped."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.damaged = path, list[str]()
@@ -134,11 +137,12 @@ class RecordStore:
         self.names = list(self._places)
 
     def decode(self, name: str) -> np.ndarray:
+        """Return the image of a record, uint8 [C, H, W]. Raises DamagedRecord, an UnreadableImage, if it is damaged."""
         what = f"{self.file}: record {int(name)}"
         return decode_picture(checked(self._bytes, self._places[name], what), what)
 
     def rows(self) -> list[tuple[str, int, int]]:
-        """The checksums as the records carry them."""
+        """Return name, stored checksum and size in bytes of every record."""
         found = []
         for name, place in self._places.items():
             end = place.start + place.length
@@ -146,7 +150,7 @@ class RecordStore:
         return found
 
     def labels(self) -> dict[str, Label] | None:
-        """NAME-rxx.labels: a row for each record; rows that hold a single 1 and zeros are classes."""
+        """Return the rows of NAME-rxx.labels by record name, or None without labels; one-hot rows become classes."""
         files = sorted(self.path.glob("*.labels"))
         if not files:
             return None

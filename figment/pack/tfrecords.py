@@ -1,11 +1,12 @@
-"""The format of StyleGAN1's data sets without TensorFlow: framed records, tf.train.Example, a file per resolution.
+"""Read and write StyleGAN1's data sets without TensorFlow: TFRecord files of tf.train.Example, one per resolution.
 
     figment pack heads/ -o heads-512 --format tfrecord --resolution 512
 
-A record is its length (uint64), the masked CRC32C of the length (uint32), the bytes and their masked CRC32C, all little
-endian (tensorflow/core/lib/io/record_writer.h). Its bytes are a protocol buffer, `tf.train.Example`, with two features:
-`data`, the pixels [C, H, W] as bytes, and `shape`, [C, H, W] as integers. NAME-r02.tfrecords holds 4x4 pixels,
-NAME-r09.tfrecords 512x512; NAME-rxx.labels is a numpy file, float32 [N, K].
+A record consists of the length of its data (uint64), the masked CRC32C of the length (uint32), the data, and the masked
+CRC32C of the data (uint32), all little endian (tensorflow/core/lib/io/record_writer.h). The data is a protocol buffer,
+`tf.train.Example`, with two features: `data`, the pixels [C, H, W] as bytes, and `shape`, [C, H, W] as integers.
+NAME-r02.tfrecords holds images of 4x4 pixels, NAME-r09.tfrecords of 512x512; NAME-rxx.labels is a numpy file, float32
+[N, K].
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ import numpy as np
 from figment.base.errors import UnreadableImage
 
 HEAD = 12
-"""Bytes of a record before its data."""
+"""Bytes of a record before its data: length and checksum."""
 TAIL = 4
-"""And behind them."""
+"""Bytes of a record after its data: checksum."""
 LARGEST = 1 << 30
-"""No record is longer than this, in bytes; protocol buffers allow no 2 GB."""
+"""Maximum length of a record's data in bytes; protocol buffers are limited to 2 GiB."""
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """Wire types of protocol buffers."""
 
 
 class DamagedRecord(UnreadableImage):
-    """A record whose checksum is wrong or whose bytes are no picture."""
+    """A record with a wrong checksum, or whose data is not an image."""
 
     def __init__(self, message: str) -> None:
         super().__init__("truncated", message)
@@ -40,7 +41,7 @@ class DamagedRecord(UnreadableImage):
 
 
 def masked_crc(data: bytes | memoryview) -> int:
-    """The CRC32C of `data`, rotated right by 15 bits plus a constant, as the format masks it."""
+    """Return the masked CRC32C of `data`: rotated right by 15 bits, plus a constant."""
     import google_crc32c
 
     crc: int = google_crc32c.value(bytes(data))
@@ -48,28 +49,28 @@ def masked_crc(data: bytes | memoryview) -> int:
 
 
 def frame(data: bytes) -> bytes:
-    """`data` as one record."""
+    """Return `data` as one record, with lengths and checksums."""
     length = struct.pack("<Q", len(data))
     return b"".join((length, struct.pack("<I", masked_crc(length)), data, struct.pack("<I", masked_crc(data))))
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a record's data lie in their file."""
+    """Position of a record's data in its file."""
 
     start: int
-    """The first byte."""
+    """Offset of the first byte."""
     length: int
-    """How many bytes."""
+    """Number of bytes."""
 
 
 def index_records(
     file: BinaryIO,
-    name: str,  # what to call it in messages
+    name: str,  # name of the file, for messages
 ) -> Iterator[Place]:
-    """The places of all records, without reading their data; raises DamagedRecord where a length is wrong.
+    """Yield the places of all records, without reading their data.
 
-    Behind a wrong length no further record can be found.
+    Raises DamagedRecord if a length is wrong or a record is cut off, since the records after it cannot be located.
     """
     size = file.seek(0, 2)
     offset = number = 0
@@ -81,20 +82,20 @@ def index_records(
             raise DamagedRecord(f"{what} is cut off")
         length, crc = struct.unpack("<QI", head)
         if crc != masked_crc(head[:8]) or length > LARGEST:
-            raise DamagedRecord(f"{what}: the checksum of its length is wrong; what follows can't be found")
+            raise DamagedRecord(f"{what}: the checksum of its length is wrong; later records can't be found")
         if offset + HEAD + length + TAIL > size:
-            raise DamagedRecord(f"{what} is cut off: {length} bytes, of which {max(size - offset - HEAD, 0)} are there")
+            raise DamagedRecord(f"{what} is cut off: it has {max(size - offset - HEAD, 0)} of {length} bytes")
         yield Place(offset + HEAD, length)
         offset += HEAD + length + TAIL
         number += 1
 
 
 def checked(
-    buffer: memoryview,  # the whole file
+    buffer: memoryview,  # content of the whole file
     place: Place,
-    name: str,  # what to call the record in messages
+    name: str,  # name of the record, for messages
 ) -> memoryview:
-    """A record's data; raises DamagedRecord where their checksum is wrong."""
+    """Return the data of a record. Raises DamagedRecord if its checksum is wrong."""
     data = buffer[place.start : place.start + place.length]
     end = place.start + place.length
     if struct.unpack("<I", buffer[end : end + TAIL])[0] != masked_crc(data):
@@ -106,10 +107,10 @@ def checked(
 
 
 def encode_picture(picture: np.ndarray) -> bytes:
-    """uint8 [C, H, W] as a serialised Example.
+    """Return an image, uint8 [C, H, W], as a serialized Example.
 
     Example { Features features = 1 }, Features { map<string, Feature> feature = 1 }, Feature { oneof { BytesList = 1,
-    Int64List = 3 } }, each list { repeated value = 1 } (tensorflow/core/example/feature.proto). Keys stand in order.
+    Int64List = 3 } }, each list { repeated value = 1 } (tensorflow/core/example/feature.proto). Keys are sorted.
     """
     shape = b"".join(_varint(side) for side in picture.shape)
     features = {b"data": _field(1, _field(1, picture.tobytes())), b"shape": _field(3, _field(1, shape))}
@@ -117,8 +118,11 @@ def encode_picture(picture: np.ndarray) -> bytes:
     return _field(1, b"".join(entries))
 
 
-def decode_picture(data: memoryview, name: str) -> np.ndarray:
-    """The picture in a serialised Example: uint8 [C, H, W]; raises DamagedRecord where there is none."""
+def decode_picture(
+    data: memoryview,
+    name: str,  # name of the record, for messages
+) -> np.ndarray:
+    """Return the image in a serialized Example, uint8 [C, H, W]. Raises DamagedRecord if it has none."""
     try:
         features = {}
         for field, entry in _fields(_only(data, 1)):
@@ -128,11 +132,11 @@ def decode_picture(data: memoryview, name: str) -> np.ndarray:
         shape = _integers(_only(features["shape"], 3))
         return np.frombuffer(pixels, np.uint8).reshape(shape)  # [C, H, W]
     except (KeyError, IndexError, ValueError, OverflowError) as error:
-        raise DamagedRecord(f"{name}: no picture of StyleGAN's format ({error})") from None
+        raise DamagedRecord(f"{name}: not a picture in StyleGAN's format ({error})") from None
 
 
 def _varint(value: int) -> bytes:
-    """A number, 7 bits a byte, the lowest first."""
+    """Return a number as a varint: 7 bits per byte, lowest first."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -142,12 +146,12 @@ def _varint(value: int) -> bytes:
 
 
 def _field(number: int, data: bytes) -> bytes:
-    """A field of bytes."""
+    """Return a length-delimited field."""
     return _varint(number << 3 | BYTES) + _varint(len(data)) + data
 
 
 def _read_varint(data: memoryview, at: int) -> tuple[int, int]:
-    """A number and the place behind it."""
+    """Return the varint at offset `at`, and the offset after it."""
     value = shift = 0
     while True:
         byte = data[at]
@@ -161,7 +165,7 @@ def _read_varint(data: memoryview, at: int) -> tuple[int, int]:
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Every field's number and value."""
+    """Yield number and value of every field: integers for varints, else bytes."""
     at = 0
     while at < len(data):
         tag, at = _read_varint(data, at)
@@ -177,13 +181,13 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         else:
             raise ValueError(f"wire type {kind}")
         if at + length > len(data):
-            raise ValueError("a field that is cut off")
+            raise ValueError("a field is cut off")
         yield tag >> 3, data[at : at + length]
         at += length
 
 
 def _only(data: memoryview, number: int) -> memoryview:
-    """The last field of bytes with this number: of repeated fields the last one holds."""
+    """Return the last length-delimited field with this number, which overrides earlier ones. Raises KeyError."""
     found = [value for field, value in _fields(data) if field == number and isinstance(value, memoryview)]
     if not found:
         raise KeyError(f"field {number} is missing")
@@ -191,7 +195,7 @@ def _only(data: memoryview, number: int) -> memoryview:
 
 
 def _integers(data: memoryview) -> list[int]:
-    """An Int64List, packed or not."""
+    """Return the values of an Int64List, packed or not."""
     values: list[int] = []
     for _, value in _fields(data):
         if isinstance(value, int):
@@ -208,9 +212,10 @@ def _integers(data: memoryview) -> list[int]:
 
 
 def levels(picture: np.ndarray) -> list[np.ndarray]:
-    """uint8 [C, R, R] and its halvings down to 4x4, largest first.
+    """Return an image, uint8 [C, R, R], and its versions of half the size down to [C, 4, 4], largest first.
 
-    Means of 2x2 pixels, in float32 all the way down and rounded to even at each level, as StyleGAN's dataset_tool does.
+    Each level is the mean over 2x2 pixels of the unrounded float32 level above, rounded half to even for the result, as
+    in StyleGAN's dataset_tool.
     """
     image, found = picture.astype(np.float32), [picture]
     while image.shape[1] > 4:
@@ -221,7 +226,7 @@ def levels(picture: np.ndarray) -> list[np.ndarray]:
 
 
 def original_order(count: int) -> np.ndarray:
-    """The order in which dataset_tool writes `count` pictures: a shuffle of seed 123."""
+    """Return the order in which dataset_tool writes `count` images, int64 [count]: a shuffle with seed 123."""
     order = np.arange(count)
     np.random.RandomState(123).shuffle(order)
     return order

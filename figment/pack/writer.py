@@ -1,7 +1,7 @@
-"""Pictures made fit by many processes, a part of the data set each; what is done stays done when all is killed.
+"""Prepare images in parallel processes and write them in parts, so that an interrupted run can continue.
 
-Parts lie in a hidden folder beside the result. Which pictures a part holds depends on nothing but their order, so any
-number of workers makes the same bytes.
+The parts are zip files in a hidden folder next to the result. The images of a part depend only on the order of the
+images, so the number of workers does not change the output.
 """
 
 from __future__ import annotations
@@ -28,39 +28,42 @@ from figment.pack.fitting import Fit, fit_picture
 from figment.pack.tfrecords import encode_picture, frame, levels
 
 PART = 64
-"""Pictures in a part."""
+"""Images per part."""
 FEW = 2
-"""So many parts are not worth starting processes for."""
+"""Up to this number of parts, no worker processes are started."""
 VERSION = 1
-"""Parts of other versions are made anew."""
+"""Version of the parts; parts of other versions are replaced."""
 
 
 @dataclass(frozen=True)
 class Packed:
-    """One picture as a part holds it."""
+    """One prepared image of a part."""
 
     index: int
-    """Its place among the pictures that were given."""
+    """Index of the image in the input files."""
     files: dict[str, bytes]
-    """A PNG as {"png": ...}, or its records as {"r06": ..., "r05": ...}; empty where it was left out."""
+    """A PNG as {"png": ...}, or records as {"r06": ..., "r05": ...}; empty if the image was left out."""
     reason: str
-    """Why it was left out; empty where it was not."""
+    """Why the image was left out; empty if it was not."""
     enlarged: float
-    """How many times it was enlarged; 0: not at all."""
+    """Enlargement factor; 0 if the image was not enlarged."""
 
 
 def parts_folder(out: Path) -> Path:
-    """Where the parts of the result `out` lie."""
+    """Return the folder for the parts of the result `out`."""
     return out.with_name(f".{out.name}.parts")
 
 
 def write_parts(
-    files: list[Path],  # the pictures, in the data set's order
-    fit: Fit,  # what they become
-    out: Path,  # the result; parts lie beside it
-    workers: int | None = None,  # processes; None: one a core
+    files: list[Path],  # the images, in the order of the data set
+    fit: Fit,
+    out: Path,  # the result; the folder of the parts is next to it
+    workers: int | None = None,  # processes; None: one per core
 ) -> Path:
-    """Make all parts that are not there yet; returns their folder."""
+    """Write all missing parts and return their folder.
+
+    Parts of other images or settings are deleted first. Raises FigmentError if a worker process is killed.
+    """
     folder = parts_folder(out)
     stamp = _stamp(files, fit)
     mark = folder / "job.json"
@@ -69,7 +72,7 @@ def write_parts(
     folder.mkdir(parents=True, exist_ok=True)
     write_text(mark, stamp)
 
-    # A part is there whole or not at all, so those that are there are done.
+    # Parts are written atomically, so existing ones are complete.
     jobs = [
         (files[start : start + PART], fit, folder / f"{start // PART:06d}.zip") for start in range(0, len(files), PART)
     ]
@@ -81,7 +84,7 @@ def write_parts(
 
 
 def read_parts(folder: Path) -> Iterator[Packed]:
-    """Every picture in order, a part at a time."""
+    """Yield every image in order, reading one part at a time."""
     index = 0
     for path in sorted(folder.glob("[0-9]*.zip")):
         with zipfile.ZipFile(path) as part:
@@ -97,7 +100,7 @@ def read_parts(folder: Path) -> Iterator[Packed]:
 
 
 def _stamp(files: list[Path], fit: Fit) -> str:
-    """What the parts depend on: other pictures or settings begin anew."""
+    """Return a JSON text of everything that the parts depend on: version, part size, image files and settings."""
     digest = hashlib.sha256()
     for path in files:
         state = path.stat()
@@ -106,7 +109,7 @@ def _stamp(files: list[Path], fit: Fit) -> str:
 
 
 def _run(jobs: list[tuple[list[Path], Fit, Path]], workers: int, done: int) -> Iterator[None]:
-    """Make the parts; yields once for each picture that is done, `done` times at once."""
+    """Write the parts; yield once per finished image, first for the `done` images of earlier runs."""
     yield from (None for _ in range(done))
     if workers <= 1 or len(jobs) <= FEW:
         for job in jobs:
@@ -118,14 +121,15 @@ def _run(jobs: list[tuple[list[Path], Fit, Path]], workers: int, done: int) -> I
             yield from (None for _ in range(future.result()))
     except BrokenProcessPool:
         raise FigmentError(
-            "a worker was killed, perhaps for want of memory; the same command goes on, with fewer --workers if need be"
+            "a worker was killed, perhaps out of memory; to continue, run the same command again, "
+            "with fewer --workers if needed"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def make_part(job: tuple[list[Path], Fit, Path]) -> int:
-    """Write one part; returns how many pictures it was made of."""
+    """Write one part: its image files, settings and path; return the number of its image files."""
     files, fit, out = job
     rows = []
     with atomic(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as part:

@@ -1,8 +1,7 @@
-"""Write a data set: a stored zip of square PNGs with dataset.json, as StyleGAN2 and StyleGAN3 read and write it, or
-StyleGAN1's TFRecords.
+"""The pack stage: write square images to a zip file of PNGs for StyleGAN2 and 3, or to TFRecords for StyleGAN1.
 
-    figment pack heads/ -o heads-64.zip --resolution 64
-    figment pack heads/ -o heads-512 --format tfrecord --resolution 512
+figment pack heads/ -o heads-64.zip --resolution 64
+figment pack heads/ -o heads-512 --format tfrecord --resolution 512
 """
 
 from __future__ import annotations
@@ -25,40 +24,42 @@ from figment.pack.tfrecords import original_order
 from figment.pack.writer import read_parts, write_parts
 
 RESOLUTIONS = (16, 32, 64, 128, 256, 512, 1024)
+"""Resolutions that training supports."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The date of every entry, so that the same pictures make the same bytes."""
+"""Timestamp of every zip entry; it is fixed, so that equal images give equal files."""
 
 
 @dataclass(frozen=True)
 class PackSummary:
-    """What went into a data set."""
+    """Result of the pack stage."""
 
     packed: int
-    """Pictures in the data set."""
+    """Images in the data set."""
     resolution: int
-    """Their side in pixels."""
+    """Side of the images in pixels."""
     failed: tuple[str, ...]
-    """One line for each picture that could not be read or enlarged."""
+    """One line for each image left out: without a label, not readable, or not enlarged."""
     enlarged: int = 0
-    """Pictures that were smaller than the resolution."""
+    """Images of the data set that were smaller than the resolution."""
 
 
 def pack(
-    heads: Path,  # a heads folder with its catalog, or any folder of pictures
-    out: Path,  # the zip to write, or the folder of TFRecords
+    heads: Path,  # a heads folder with its catalog, or any folder of images
+    out: Path,  # the zip file to write, or the new folder of TFRecords
     *,
-    resolution: int | None = None,  # side in pixels; None: the largest power of two below the median crop
+    resolution: int | None = None,  # side in pixels; None: the largest supported one that the median image reaches
     form: str = "zip",  # zip or tfrecord
-    labels: str | None = None,  # `folders`, or a CSV file; None: no labels
-    alpha: str = "white",  # keep, or the colour that transparent pixels are laid over
-    upscale: str = "lanczos",  # what enlarges small heads: lanczos, none, or a command with {in} and {out}
-    shuffle: bool = True,  # TFRecords in the order of the original tool, which shuffles
-    workers: int | None = None,  # processes; None: one a core
+    labels: str | None = None,  # `folders`, or the path of a CSV file; None: no labels
+    alpha: str = "white",  # `keep`, or the color behind transparent pixels
+    upscale: str = "lanczos",  # how to enlarge small images: lanczos, a command with {in} and {out}, or none
+    shuffle: bool = True,  # for TFRecords: shuffle in the same order as StyleGAN's own tool
+    workers: int | None = None,  # processes; None: one per core
 ) -> PackSummary:
-    """Pack the kept heads of `heads` as sRGB pictures, resampled by Lanczos, into `out`.
+    """Pack the accepted heads of `heads` into `out` as square 8-bit sRGB images, resized with a Lanczos filter.
 
-    A folder without a catalog is packed whole, each picture cropped to its central square. Killed at any moment, the
-    same call goes on; `out` appears when it is whole.
+    If the folder has no catalog, all its images are packed. Each image is cropped to its central square. After an
+    interruption, the same call continues; `out` appears when it is complete. Raises FigmentError for invalid options,
+    or if no image can be used.
     """
     if form == "zip" and out.suffix != ".zip":
         raise FigmentError(f"--output {out}: must end in .zip, or ask for --format tfrecord")
@@ -75,7 +76,7 @@ def pack(
     found = find_labels(labels, items) if labels else None
     items, missing = (found.items, found.missing) if found else (items, [])
 
-    # Parts first; they are put together in order, and go when the data set is whole.
+    # Write parts, join them in order, and delete them once the data set is complete.
     fit = Fit(resolution or _natural_resolution(sorted(item.path for item in items)), alpha, upscale, form)
     parts = write_parts([item.path for item in items], fit, out, workers)
     if form == "zip":
@@ -87,14 +88,14 @@ def pack(
 
 
 def _write_zip(
-    items: list[Item],  # what the parts were made of
-    labels: Labels | None,
+    items: list[Item],  # images in the order of the parts
+    labels: Labels | None,  # of `items`; None: no labels
     parts: Path,  # folder of the parts
     out: Path,
 ) -> tuple[int, list[str], int]:
-    """Put the parts together; returns how many, why others are left out, and how many were enlarged.
+    """Join the parts into `out`; return the number of images, the reasons for missing ones, and the number enlarged.
 
-    Entries are stored, not compressed again, under the names that the field's readers expect.
+    Entries have the names that StyleGAN's tools expect, and are stored uncompressed since PNGs already are compressed.
     """
     failed: list[str] = []
     rows: list[tuple[str, Label]] = []
@@ -117,7 +118,7 @@ def _write_zip(
             shutil.rmtree(parts)
             raise FigmentError(f"HEADS: none of the {len(items)} pictures could be used ({failed[0]})")
 
-        # `labels` is what StyleGAN2 and StyleGAN3 read; the rest is for people.
+        # StyleGAN2 and StyleGAN3 read only `labels`; the rest is for users.
         about: dict[str, object] = {"labels": rows or None}
         if labels and labels.classes:
             about["classes"] = labels.classes
@@ -128,7 +129,7 @@ def _write_zip(
 
 
 def _chosen(heads: Path) -> list[Item]:
-    """The kept crops of a catalog, or every file of a plain folder."""
+    """Return the accepted heads of a catalog, or every file of a folder without one."""
     if not (heads / "catalog.db").exists():
         files = list_files(heads)
         if not files:
@@ -144,7 +145,7 @@ def _chosen(heads: Path) -> list[Item]:
 
 
 def _natural_resolution(files: list[Path]) -> int:
-    """The largest resolution at which the median picture is not enlarged."""
+    """Return the largest resolution at which the median image is not enlarged, from a sample of `files`."""
     sides = []
     for path in files[:: max(1, len(files) // 200)]:
         try:

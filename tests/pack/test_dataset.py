@@ -46,7 +46,7 @@ def test_the_digest_follows_names_and_checksums_not_the_zip(tmp_path):
     assert ImageDataset(tmp_path / "a.zip", hold=False).digest == first.digest
 
 
-def test_data_on_the_disk_give_the_same_pictures(tmp_path):
+def test_data_on_disk_give_the_same_pictures(tmp_path):
     entries = {f"{i}.png": picture_of(i) for i in range(5)}
     path = write_zip(tmp_path / "a.zip", entries)
     held, on_disk = ImageDataset(path), ImageDataset(path, hold=False)
@@ -55,7 +55,7 @@ def test_data_on_the_disk_give_the_same_pictures(tmp_path):
     assert held.take([3])[0, 0, 0, 0] == 3
 
 
-def test_a_damaged_picture_on_the_disk_is_named_once_and_its_neighbour_stands_for_it(tmp_path, capsys):
+def test_a_damaged_picture_on_disk_is_named_once_and_the_next_one_replaces_it(tmp_path, capsys):
     path = write_zip(tmp_path / "a.zip", {"0.png": picture_of(0), "1.png": b"oops", "2.png": picture_of(2)})
     data = ImageDataset(path, hold=False)
     assert data.read(1)[0, 0, 0] == 2 and data.read(1)[0, 0, 0] == 2

@@ -26,11 +26,11 @@ def cut_out(path, side=32):
     return path
 
 
-def test_alpha_is_kept_or_laid_over_a_colour(tmp_path):
+def test_alpha_is_kept_or_composited_on_a_color(tmp_path):
     path = cut_out(tmp_path / "in" / "a.png")
     kept, _ = fit_picture(path, Fit(32, alpha="keep"))
     assert kept.mode == "RGBA" and kept.getpixel((0, 0)) == (200, 0, 0, 255)
-    assert kept.getpixel((31, 0)) == (0, 0, 0, 0)  # what nobody sees is black
+    assert kept.getpixel((31, 0)) == (0, 0, 0, 0)  # invisible pixels are black
     assert fit_picture(path, Fit(32))[0].getpixel((31, 0)) == (255, 255, 255)
     assert fit_picture(path, Fit(32, alpha="#102030"))[0].getpixel((31, 0)) == (16, 32, 48)
     small, _ = fit_picture(path, Fit(16, alpha="keep"))
@@ -49,7 +49,7 @@ def test_small_pictures_are_enlarged_by_lanczos_a_command_or_not_at_all(tmp_path
     blocks, times = fit_picture(path, Fit(64, upscale=DOUBLE))
     assert times == 4 and np.array_equal(np.asarray(blocks)[::4, ::4], np.asarray(Image.open(path)))
     assert fit_picture(path, Fit(32, upscale=DOUBLE))[0].size == (32, 32)
-    assert fit_picture(path, Fit(16, upscale="false {in} {out}"))[1] == 0  # large enough: not asked
+    assert fit_picture(path, Fit(16, upscale="false {in} {out}"))[1] == 0  # large enough: the command is not run
     with pytest.raises(UnreadableImage, match="16 pixels, smaller than 64"):
         fit_picture(path, Fit(64, upscale="none"))
 
@@ -73,15 +73,15 @@ def test_a_failing_command_leaves_the_head_out_with_its_reason(tmp_path, command
         fit_picture(tmp_path / "in" / "a.png", Fit(32, upscale=command))
 
 
-def test_what_was_enlarged_is_told(tmp_path):
+def test_enlarged_pictures_are_listed(tmp_path):
     write_png(tmp_path / "in" / "a.png", np.zeros((20, 20, 3), np.uint8))
     write_png(tmp_path / "in" / "b.png", np.zeros((32, 32, 3), np.uint8))
     assert pack(tmp_path / "in", tmp_path / "a.zip", resolution=32, workers=1).enlarged == 1
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         assert json.loads(archive.read("dataset.json"))["enlarged"] == [["00000/img00000000.png", "a.png", 1.6]]
     pack(tmp_path / "in", tmp_path / "set", resolution=32, form="tfrecord", workers=1)
-    told = json.loads((tmp_path / "set" / "dataset.json").read_text())["enlarged"]
-    assert [row[1:] for row in told] == [["a.png", 1.6]]
+    listed = json.loads((tmp_path / "set" / "dataset.json").read_text())["enlarged"]
+    assert [row[1:] for row in listed] == [["a.png", 1.6]]
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ def test_folders_are_classes_in_the_order_of_their_names():
     crops = find_labels("folders", [Item(Path("h/1.png"), "1.png", "hero/1.jpg")])
     assert crops.classes == ["hero"]
     some = find_labels("folders", [*ITEMS, Item(Path("h/1.png"), "1.png")])
-    assert some.items == ITEMS and some.missing == ["1.png: lies in no sub-folder"] and some.values == labels.values
-    with pytest.raises(FigmentError, match=r"no picture has a label; 1\.png: lies in no sub-folder"):
+    assert some.items == ITEMS and some.missing == ["1.png: not in a sub-folder"] and some.values == labels.values
+    with pytest.raises(FigmentError, match=r"no picture has a label; 1\.png: not in a sub-folder"):
         find_labels("folders", [Item(Path("h/1.png"), "1.png")])
 
 

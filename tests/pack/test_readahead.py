@@ -1,4 +1,4 @@
-"""Pictures read ahead by workers are the pictures that memory holds."""
+"""Check that images read ahead from disk equal images held in memory."""
 
 import numpy as np
 import pytest

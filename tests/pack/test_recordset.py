@@ -29,7 +29,7 @@ def test_shuffled_as_the_original_shuffles_with_labels_in_the_same_order(tmp_pat
         write_png(tmp_path / "in" / f"{'ab'[i % 2]}" / f"{i}.png", np.full((16, 16, 3), i, np.uint8))
     pack(tmp_path / "in", tmp_path / "set", resolution=16, form="tfrecord", labels="folders", workers=1)
     data = ImageDataset(tmp_path / "set")
-    files = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9]  # by path: a/0, a/2 ... b/9
+    files = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9]  # sorted by path: a/0, a/2, ..., b/9
     assert data.held[:, 0, 0, 0].tolist() == [files[place] for place in original_order(10)]
     assert data.labels.tolist() == [value % 2 for value in data.held[:, 0, 0, 0]]
     rows = np.load(tmp_path / "set" / "set-rxx.labels")

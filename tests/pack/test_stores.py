@@ -87,7 +87,7 @@ def test_labels_come_with_the_pictures(tmp_path):
         ("[]", "must hold an object"),
         ({"labels": [["0.png", 1]]}, "no label for 1.png"),
         ({"labels": [5]}, "pairs of name and label"),
-        ({"labels": [["0.png", 1], ["1.png", [1.0]]]}, "whole numbers, or rows"),
+        ({"labels": [["0.png", 1], ["1.png", [1.0]]]}, "whole numbers, or all rows"),
     ],
 )
 def test_wrong_labels_are_one_line_and_the_pictures_are_read(tmp_path, about, says):

@@ -30,7 +30,7 @@ def picture(side=8, seed=0):
     return np.random.RandomState(seed).randint(0, 256, (3, side, side), np.uint8)
 
 
-# A second reader, from the specifications alone: a bit at a time, nothing shared with figment's.
+# A second reader, written from the specifications alone; it processes single bits and shares no code with figment.
 
 
 def slow_crc32c(data):
@@ -56,7 +56,7 @@ def slow_records(data):
 
 
 def slow_message(data):
-    """{field: [value, ...]} of a protocol buffer that holds fields of bytes alone."""
+    """Return {field: [value, ...]} of a protocol buffer that has only length-delimited fields."""
     found, stream = {}, io.BytesIO(data)
 
     def number():
@@ -80,11 +80,11 @@ def slow_picture(body):
     for entry in slow_message(slow_message(body)[1][0])[1]:
         fields = slow_message(entry)
         features[fields[1][0].decode()] = slow_message(fields[2][0])
-    shape = list(slow_message(features["shape"][3][0])[1][0])  # sides below 128: a byte each
+    shape = list(slow_message(features["shape"][3][0])[1][0])  # sides below 128 take one byte each
     return np.frombuffer(slow_message(features["data"][1][0])[1][0], np.uint8).reshape(shape)
 
 
-# ---------------------------------------------------------------------- figment's own
+# ---------------------------------------------------------------------- figment's reader and writer
 
 
 def read_all(data, name="x"):
@@ -93,7 +93,7 @@ def read_all(data, name="x"):
 
 
 def test_the_checksum_is_castagnoli_s_masked():
-    assert slow_crc32c(b"123456789") == 0xE3069283  # the catalogue's check value
+    assert slow_crc32c(b"123456789") == 0xE3069283  # the check value in catalogs of CRCs
     assert masked_crc(b"123456789") == ((0xE3069283 >> 15 | 0xE3069283 << 17) + 0xA282EAD8) % 2**32
 
 
@@ -123,8 +123,8 @@ def test_pictures_make_the_bytes_that_the_original_program_made():
 
 def test_a_sum_is_halved_to_even():
     flat = np.zeros((1, 8, 8), np.uint8)
-    flat[0, 0, :2] = 1  # a mean of 0.5
-    flat[0, 0, 2:4] = 3  # of 1.5
+    flat[0, 0, :2] = 1  # mean 0.5
+    flat[0, 0, 2:4] = 3  # mean 1.5
     small = levels(flat)[1]
     assert (small[0, 0, 0], small[0, 0, 1]) == (0, 2)
 
@@ -149,7 +149,7 @@ def test_damage_is_named():
 
 @pytest.mark.parametrize("body", [b"", b"\x0a\x05", b"\xff" * 30, b"\x0a\x02\x0a\x00", b"\x0b"])
 def test_what_is_no_picture_is_named(body):
-    with pytest.raises(DamagedRecord, match="no picture"):
+    with pytest.raises(DamagedRecord, match="not a picture"):
         decode_picture(memoryview(body), "x")
 
 

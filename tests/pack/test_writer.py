@@ -53,7 +53,7 @@ def test_what_is_done_is_not_done_again(folder, tmp_path, monkeypatch):
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
-def test_other_pictures_or_settings_begin_anew(folder, tmp_path, monkeypatch):
+def test_other_pictures_or_settings_start_over(folder, tmp_path, monkeypatch):
     files = sorted(folder.iterdir())
     fit = writer.Fit(16)
     made = []
@@ -83,7 +83,7 @@ zips.pack(Path(sys.argv[1]), Path(sys.argv[2]), resolution=16, form=sys.argv[3],
 
 
 @pytest.mark.parametrize("form", ["zip", "tfrecord"])
-def test_killed_it_goes_on_and_ends_with_the_same_bytes(folder, tmp_path, form):
+def test_a_killed_run_continues_and_ends_with_the_same_bytes(folder, tmp_path, form):
     name = "set.zip" if form == "zip" else "set"
     out, whole = tmp_path / "cut" / name, tmp_path / "whole" / name
     pack(folder, whole, resolution=16, form=form, shuffle=False, workers=1)
