@@ -1,4 +1,4 @@
-"""A folder of pictures to practise on, with everything that goes wrong in real collections, and the truth about it.
+"""Generate a folder of practice images with the faults of real collections, and list what is in them.
 
 figment demo-art pictures --pictures 400 --seed 0
 """
@@ -19,12 +19,12 @@ from figment.demo.scenes import Cast, Scene, compose
 from figment.demo.styles import HEADS, THINGS, TILES, credit_lines
 
 TOO_SMALL = 32.0
-"""Heads of fewer pixels in height are of no use to anybody."""
+"""Heads below this height, in pixels, are marked as too small."""
 
 MIX = {"avataaars": 45.0, "adventurer": 20.0, "toon-head": 12.0, "micah": 8.0} | {
     name: 1.7 for name in HEADS if name not in ("avataaars", "adventurer", "toon-head", "micah")
 }
-"""A collection leans towards what its collector loves."""
+"""Weight of each style. It is uneven, as in real collections."""
 
 PEOPLE = Cast(MIX, heads=(1, 4), head_px=(72.0, 300.0), mirror=0.1)
 NOBODY = Cast(MIX, heads=(0, 0))
@@ -48,21 +48,23 @@ SHARES = {
     "exif-rotated": 0.02,
     "animated": 0.01,
 }
-"""The share of each kind among the pictures; the rest are good scenes. There is at least one of each."""
+"""Share of each special kind among the images, at least one image each; all other images are plain scenes."""
 
 FOLDERS = ("fan-art", "screens", "wallpapers")
 
 
 def make_demo_art(out: Path, *, pictures: int = 400, seed: int = 0) -> None:
-    """Fill `out` with pictures, truth.json and CREDITS.md; the same seed draws the same bytes.
+    """Write `pictures` images, truth.json and CREDITS.md to the folder `out`; equal seeds give equal bytes.
 
-    A call that was cut off is finished by the next one; a finished folder is left alone.
+    truth.json lists kind, head boxes and styles of each image. After an interruption, the same call completes the
+    folder; a complete folder is not changed. Raises FigmentError if `pictures` is too small, or if `out` is a file or
+    holds another collection.
     """
     fewest = 2 * len(SHARES)
     if pictures < fewest:
-        raise FigmentError(f"--pictures {pictures}: must be {fewest} or more, so that every fault has a place")
+        raise FigmentError(f"--pictures {pictures}: must be {fewest} or more, so that every kind of fault occurs")
     if out.exists() and not out.is_dir():
-        raise FigmentError(f"OUT {out}: must be a folder, but this is a file")
+        raise FigmentError(f"OUT {out}: must be a folder, but is a file")
     if _is_done(out, pictures, seed):
         return
 
@@ -71,18 +73,18 @@ def make_demo_art(out: Path, *, pictures: int = 400, seed: int = 0) -> None:
         name, entry = _write_one(out, index, kind, np.random.default_rng([seed, index]), truth)
         truth[name] = {"kind": kind, **entry}
 
-    # The truth comes last: its presence means that all pictures are there.
+    # truth.json is written last: if it exists, all images are complete.
     used = [*HEADS, *TILES, *THINGS]
     write_text(
         out / "CREDITS.md",
-        "# Who drew this\n\nThe pictures are composed of drawings from DiceBear's styles, "
-        "each under its own licence:\n\n" + "\n".join(credit_lines(used)) + "\n",
+        "# Credits\n\nThe pictures are composed of drawings in DiceBear's styles, "
+        "each under its own license:\n\n" + "\n".join(credit_lines(used)) + "\n",
     )
     write_json(out / "truth.json", {"seed": seed, "count": pictures, "pictures": truth})
 
 
 def _is_done(out: Path, pictures: int, seed: int) -> bool:
-    """Whether `out` holds exactly this collection; raises FigmentError where it holds another one."""
+    """Return whether `out` holds exactly this collection. Raises FigmentError if it holds another one."""
     if not (out / "truth.json").exists():
         return False
     truth = read_json(out / "truth.json")
@@ -95,7 +97,7 @@ def _is_done(out: Path, pictures: int, seed: int) -> bool:
 
 
 def _kinds(pictures: int) -> list[str]:
-    """The kind of each picture: good scenes first, so that copies find their originals."""
+    """Return the kind of each image. Plain scenes come first, since copies need an original."""
     special = [kind for kind, share in SHARES.items() for _ in range(max(1, round(share * pictures)))]
     return ["scene"] * (pictures - len(special)) + special
 
@@ -104,10 +106,10 @@ def _write_one(
     out: Path,
     index: int,
     kind: str,
-    rng: np.random.Generator,  # of this picture alone
-    truth: dict[str, dict[str, Any]],  # of the pictures before it
+    rng: np.random.Generator,  # used for this image only
+    truth: dict[str, dict[str, Any]],  # entries of the previous images
 ) -> tuple[str, dict[str, Any]]:
-    """Write picture `index`; returns its path below `out` and its truth."""
+    """Write image `index`; return its path relative to `out` and its entry in truth.json."""
     stem = f"{FOLDERS[int(rng.integers(len(FOLDERS)))]}/{index:05d}"
     if kind in COPIES:
         originals = [name for name, entry in truth.items() if entry["kind"] == "scene"]
@@ -132,13 +134,13 @@ def _write_one(
 
 
 def _entry(
-    boxes: tuple[Box, ...],
-    styles: tuple[str, ...] | list[str],
+    boxes: tuple[Box, ...],  # of the heads, in pixels
+    styles: tuple[str, ...] | list[str],  # of the heads
     *,
-    usable: bool = True,
-    of: str | None = None,
+    usable: bool = True,  # False: the file is damaged
+    of: str | None = None,  # name of the original; None: not a copy
 ) -> dict[str, Any]:
-    """What truth.json says of one picture."""
+    """Return the entry of one image in truth.json."""
     return {
         "usable": usable,
         "of": of,

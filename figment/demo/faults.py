@@ -1,4 +1,4 @@
-"""What a real collection holds beside good pictures: odd formats, damaged files, copies. Each writes one file."""
+"""Write the odd formats, damaged files and copies that real collections contain."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from figment.base.files import write_bytes
 from figment.base.records import Box
 
 ORIENTATION = 0x0112
-"""The EXIF tag that says how to turn a picture upright."""
+"""EXIF tag of the rotation that makes an image upright."""
 
 Boxes = tuple[Box, ...]
 
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:
-    """`image` as the bytes of a file of format `kind`."""
+    """Return `image` as the content of a file in Pillow's format `kind`, saved with `options`."""
     buffer = io.BytesIO()
     image.save(buffer, format=kind, **options)
     return buffer.getvalue()
@@ -28,36 +28,36 @@ def encode(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def cmyk(image: Image.Image) -> bytes:
-    """A JPEG for print."""
+    """Return a CMYK JPEG, as used for print."""
     return encode(image.convert("CMYK"), "JPEG", quality=92)
 
 
 def sixteen_bit(image: Image.Image) -> bytes:
-    """A grey PNG of 16 bits."""
+    """Return a 16-bit gray PNG."""
     values = np.asarray(image.convert("L")).astype(np.uint16) * 257
     return encode(Image.fromarray(values), "PNG")
 
 
 def palette(image: Image.Image) -> bytes:
-    """A PNG of 64 colours."""
+    """Return a palette PNG of 64 colors."""
     return encode(image.quantize(64), "PNG")
 
 
 def exif_rotated(image: Image.Image) -> bytes:
-    """A JPEG that lies on its side and says so, as phones write them."""
+    """Return a JPEG stored sideways with its EXIF orientation, as phones write it."""
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     return encode(image.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=92, exif=exif)
 
 
 def animated(image: Image.Image) -> bytes:
-    """A GIF of three frames; the first is the picture."""
+    """Return a GIF of three frames; the first one is the image."""
     frames = [image.quantize(128)] + [image.rotate(angle).quantize(128) for angle in (90, 180)]
     return encode(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=100)
 
 
 def plain(image: Image.Image) -> bytes:
-    """A PNG as it is, alpha included."""
+    """Return a PNG, with alpha if the image has it."""
     return encode(image, "PNG")
 
 
@@ -69,37 +69,43 @@ ODD = {
     "animated": (animated, "gif"),
     "alpha": (plain, "png"),
 }
-"""Kind -> how to write it, and its suffix."""
+"""Kind -> function that encodes an image, and file suffix."""
 
 
 # ---------------------------------------------------------------------- damaged
 
 
 def truncated(image: Image.Image) -> bytes:
-    """A JPEG whose second half never arrived."""
+    """Return the first half of a JPEG."""
     data = encode(image, "JPEG", quality=92)
     return data[: len(data) // 2]
 
 
 def text(image: Image.Image) -> bytes:
-    """A web server's answer, saved under a picture's name."""
+    """Return an HTML error page, as a failed download leaves it."""
     return b"<html><body><h1>404 Not Found</h1></body></html>\n"
 
 
 def empty(image: Image.Image) -> bytes:
-    """A download that never began."""
+    """Return no bytes, as a download that never started leaves it."""
     return b""
 
 
 DAMAGED = {"truncated": (truncated, "jpg"), "text": (text, "png"), "empty": (empty, "png")}
-"""Kind -> how to write it, and its suffix."""
+"""Kind -> function that encodes an image, and file suffix."""
 
 
 # ---------------------------------------------------------------------- copies of another file
 
 
-def copy_file(original: Path, target: Path, kind: str, boxes: Boxes, strength: float) -> Boxes:
-    """Write a copy of `original`; returns where its heads are now. `strength` is 0 to 1, for sizes and qualities."""
+def copy_file(
+    original: Path,  # an undamaged image file
+    target: Path,
+    kind: str,  # a key of COPIES
+    boxes: Boxes,  # the heads in the original, in pixels
+    strength: float,  # 0 to 1; sets the JPEG quality or the size
+) -> Boxes:
+    """Write a copy of `original` and return the boxes of its heads, in pixels of the copy."""
     data = original.read_bytes()
     if kind == "copy":
         write_bytes(target, data)
@@ -119,4 +125,4 @@ def copy_file(original: Path, target: Path, kind: str, boxes: Boxes, strength: f
 
 
 COPIES = {"copy": None, "reencoded": "jpg", "resized": "png", "mirrored": "png"}
-"""Kind -> suffix; an exact copy keeps its original's."""
+"""Kind -> file suffix; None keeps the suffix of the original."""

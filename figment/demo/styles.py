@@ -1,4 +1,7 @@
-"""DiceBear's drawn heads: which styles show one, where in the drawing it lies, who drew it."""
+"""Draw heads, backgrounds and objects in DiceBear's styles, and find the head in a drawing.
+
+DiceBear generates drawings from a seed in the styles of several artists; `credit_lines` names them.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,6 @@ from PIL import Image
 from figment.base.errors import FigmentError
 from figment.base.records import Box
 
-# How far down the drawing the head reaches, as a share of its height; below lie neck and shoulders.
-# Read off 40 drawings a style.
 HEADS = {
     "adventurer": 0.84,
     "avataaars": 0.69,
@@ -31,20 +32,22 @@ HEADS = {
     "croodles": 1.0,
     "pixel-art": 0.78,
 }
+"""Style -> chin height, as a share of the drawing's height from the top; measured on 40 drawings per style."""
 
-# Drawn without neck and shoulders.
 BARE = ("adventurer", "big-ears", "big-smile", "croodles")
+"""Styles of HEADS without neck and shoulders."""
 
-# Drawings without anything that could pass for a head: backgrounds and clutter.
-# Tiles that are smooth or slow to render are rendered small.
 TILE_PX = {"glass": 32, "waves": 128, "disco": 128, "stripes": 128}
+"""Size in pixels of tiles that are smooth or slow to render; all others are rendered at 256."""
 TILES = ("landscape", "waves", "triangles", "stripes", "loops", "patchwork", "shapes", "weave", "disco", "glass")
+"""Styles of backgrounds, without anything like a head."""
 THINGS = ("icons", "planets", "squircles", "stack", "slice", "rings", "shape-grid", "constellation", "blobs")
+"""Styles of clutter, without anything like a head."""
 
 
 @functools.cache
 def definition(style: str) -> dict[str, Any]:
-    """The style's definition as its package ships it; raises FigmentError where the `demo` extra is missing."""
+    """Return the definition of a style from its package. Raises FigmentError if the extra `demo` is not installed."""
     try:
         text = files("dicebear_styles").joinpath(f"{style}.json").read_text("utf-8")
     except ModuleNotFoundError:
@@ -55,7 +58,7 @@ def definition(style: str) -> dict[str, Any]:
 
 @functools.cache
 def _style(name: str) -> Any:
-    """The style, made without checking its definition: the package's own were checked, and it takes a second each."""
+    """Return a DiceBear style; skip the validation of its definition, which takes a second and is not needed here."""
     from dicebear import Style
     from dicebear.validator import StyleValidator
 
@@ -69,19 +72,19 @@ def _style(name: str) -> Any:
 
 @functools.cache
 def drawing_options(name: str) -> dict[str, Any]:
-    """What to leave out: hands raised beside the face, and icons that are faces themselves."""
+    """Return the options of a style that exclude hands raised next to the face, and icons of faces."""
     if name == "notionists":
         return {"gestureProbability": 0}
     if name == "icons":
         variants = definition(name)["components"]["icon"]["variants"]
         plain = [variant for variant in variants if not variant.startswith("emoji")]
-        return {"iconVariant": plain[:128]}  # the option takes no more
+        return {"iconVariant": plain[:128]}  # the option accepts at most 128 values
     return {}
 
 
 @functools.lru_cache(maxsize=2000)
 def draw(style: str, seed: int, size: int) -> Image.Image:
-    """The drawing of `style` with `seed`: RGBA, size x size; treat it as read-only."""
+    """Return the drawing of `style` with `seed`, RGBA of `size` x `size` pixels. It is cached: do not modify it."""
     import resvg_py
     from dicebear import Avatar
 
@@ -90,7 +93,7 @@ def draw(style: str, seed: int, size: int) -> Image.Image:
 
 
 def parts(style: str, seed: int) -> dict[str, Any]:
-    """What DiceBear chose for `seed`: `{"hairVariant": "long03", "skinColor": ["#9e5622"], ...}`."""
+    """Return the options that DiceBear chose for `seed`: `{"hairVariant": "long03", "skinColor": ["#9e5622"], ...}`."""
     from dicebear import Avatar
 
     chosen: dict[str, Any] = Avatar(_style(style), {"seed": str(seed), **drawing_options(style)}).to_json()["options"]
@@ -98,32 +101,32 @@ def parts(style: str, seed: int) -> dict[str, Any]:
 
 
 def head_mask(style: str, drawing: Image.Image) -> Image.Image:
-    """Where the head is in a drawing of `style`: its alpha above the chin line, mode L."""
+    """Return the mask of the head in a drawing of `style`: its alpha above the chin, mode L."""
     alpha = np.asarray(drawing.getchannel("A")).copy()
     alpha[round(HEADS[style] * drawing.height) :] = 0
     return Image.fromarray(alpha)
 
 
 def mask_box(mask: Image.Image) -> Box:
-    """The box around a mask's pixels that are more than half opaque."""
+    """Return the box around the pixels of a mask above 127, or an empty box at the origin without any."""
     box = mask.point([0] * 128 + [255] * 128).getbbox()
     return Box(*map(float, box)) if box else Box(0, 0, 0, 0)
 
 
 def draw_head(style: str, seed: int, size: int) -> tuple[Image.Image, Box]:
-    """The drawing of `style` with `seed` (RGBA, size x size) and the box of its head, hair included."""
+    """Return the drawing of `style` with `seed`, RGBA of `size` x `size` pixels, and its head's box, hair included."""
     drawing = draw(style, seed, size)
     return drawing, mask_box(head_mask(style, drawing))
 
 
 def credit_lines(styles: list[str]) -> list[str]:
-    """One Markdown line a style: its author, source and licence."""
+    """Return one Markdown line per style with its author, source and license."""
     lines = []
     for style in sorted(styles):
         meta = definition(style)["meta"]
-        licence, creator = meta.get("license", {}), meta.get("creator", {})
+        license_, creator = meta.get("license", {}), meta.get("creator", {})
         source = meta.get("source", {})
-        terms = f"{licence.get('name', 'unknown licence')} (<{licence.get('url', '')}>)"
+        terms = f"{license_.get('name', 'unknown license')} (<{license_.get('url', '')}>)"
         lines.append(
             f"- **{style}**: {source.get('name', style)} by {creator.get('name', 'unknown')}, {terms}, "
             f"from <{source.get('url', '')}>"
