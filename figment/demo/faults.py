@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from figment.base.files import write_bytes
+from figment.base.pixels import decode_image
 from figment.base.records import Box
 
 ORIENTATION = 0x0112
@@ -110,7 +111,7 @@ def copy_file(
     if kind == "copy":
         write_bytes(target, data)
         return boxes
-    image = Image.open(io.BytesIO(data)).convert("RGB")
+    image = decode_image(data, str(original))
     if kind == "reencoded":
         write_bytes(target, encode(image, "JPEG", quality=round(50 + 35 * strength)))
         return boxes

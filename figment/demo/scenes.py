@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from figment.base.pixels import decode_image
 from figment.base.records import Box
 from figment.demo.styles import BARE, HEADS, THINGS, TILE_PX, TILES, draw, head_mask, mask_box
 
@@ -221,7 +222,7 @@ def wear(rng: Generator, image: Image.Image) -> Image.Image:
     if kind < 0.7:
         buffer = io.BytesIO()
         image.save(buffer, format="JPEG", quality=int(rng.integers(25, 90)))
-        return Image.open(buffer).convert("RGB")
+        return decode_image(buffer.getvalue(), "a compressed image")
     if kind < 0.8:
         return image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.5, 1.6))))
     if kind < 0.87:

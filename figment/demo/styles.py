@@ -6,7 +6,6 @@ DiceBear generates drawings from a seed in the styles of several artists; `credi
 from __future__ import annotations
 
 import functools
-import io
 import json
 from importlib.resources import files
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from figment.base.errors import FigmentError
+from figment.base.pixels import decode_image
 from figment.base.records import Box
 
 HEADS = {
@@ -89,7 +89,8 @@ def draw(style: str, seed: int, size: int) -> Image.Image:
     from dicebear import Avatar
 
     svg = Avatar(_style(style), {"seed": str(seed), "size": size, **drawing_options(style)}).to_string()
-    return Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg)))).convert("RGBA")
+    png = bytes(resvg_py.svg_to_bytes(svg_string=svg))
+    return decode_image(png, f"the drawing of {style}", keep_alpha=True)
 
 
 def parts(style: str, seed: int) -> dict[str, Any]:
