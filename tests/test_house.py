@@ -54,6 +54,7 @@ MAX_TYPE_IGNORES = 5
 NETWORK_NAMES = {"g", "d", "g_ema", "generator", "discriminator", "network"}
 """Parameters, attributes and variables of these names are typed as networks."""
 PLAIN_ENGLISH = ("nets", "train", "base", "legacy", "http", "cli", "heads", "draw", "score", "web")
+PLAIN_ENGLISH += ("pack", "demo")
 PLAIN_ENGLISH += ("models.py", "info.py", "make.py")
 BANNED = re.compile(
     r"\b(so many|manieth|anew|thereby|(?<!there )(is|are|was|were) none|as it were|has no say|a core"
@@ -288,6 +289,17 @@ def test_unsafe_loads_are_seen():
     source = "pickle.load(f)\ntorch.load(f)\ntorch.load(f, weights_only=False)\nnp.load(f, allow_pickle=True)\neval(x)"
     assert [line for line, _ in unsafe_loads(ast.parse(source))] == [1, 2, 3, 4, 5]
     assert not list(unsafe_loads(ast.parse("torch.load(f, weights_only=True)\nnp.load(f)\nnet.eval()")))
+
+
+def test_one_module_reads_image_files():
+    wrong = [
+        f"{name_of(path)}:{node.lineno}: use figment.base.pixels"
+        for path in modules()
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Image.open", "PIL.Image.open")
+        if path != PACKAGE / "base" / "pixels.py"
+    ]
+    expect_none(wrong)
 
 
 def test_no_file_is_too_long():
