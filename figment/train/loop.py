@@ -16,7 +16,7 @@ from types import FrameType
 import numpy as np
 import torch
 
-from figment.base.device import World
+from figment.base.device import ThreadGovernor, World
 from figment.base.errors import FigmentError
 from figment.base.files import write_json
 from figment.base.parse import seeds_to_z
@@ -110,11 +110,15 @@ class Loop:
         reporter.begin(state.nimg)
         utilization = Utilization(self.config, world)
         meter, stopped = Meter(state.nimg), False
+        governor = ThreadGovernor() if world.device.type == "cpu" else None
         while state.nimg < end and not stopped:
             with utilization.counting(self.trainer):
                 stats = self.trainer.step()
             meter.add(state, stats)
             reporter.progress(state.nimg, meter.sec_per_kimg(state.nimg))
+            if governor is not None and (line := governor.check()):
+                reporter.pause()
+                reporter.warn(line)
             if state.step % STOP_CHECK_STEPS == 0 or world.size == 1:
                 stopped = world.any(stop.asked)
             if state.nimg < end and state.nimg < self._next_tick():

@@ -4,7 +4,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from figment.base.device import World, cpu_has, is_out_of_memory, join_world, peak_memory
+from figment.base.device import (
+    ThreadGovernor,
+    World,
+    cpu_has,
+    is_out_of_memory,
+    join_world,
+    load_average,
+    peak_memory,
+    waited_for_cores,
+)
 from figment.base.errors import FigmentError
 
 CPU = torch.device("cpu")
@@ -58,3 +67,31 @@ def test_the_cpus_own_complaint_is_understood_too():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(10**14)
     assert is_out_of_memory(caught.value) and not is_out_of_memory(RuntimeError("shapes do not match"))
+
+
+def test_threads_follow_what_other_programs_need():
+    """Threads that wait for a core halve the team; free cores bring it back."""
+    now, waited, load = [0.0], [0.0], [4.0]
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        governor = ThreadGovernor(lambda: waited[0], lambda: load[0], lambda: now[0])
+
+        def after(sec, delay):
+            now[0] += sec
+            waited[0] += delay
+            return governor.check(), torch.get_num_threads()
+
+        assert after(1, 3.0) == (None, 4)  # too early to tell
+        assert after(5, 0.5) == (None, 4)  # 3.5 of 24 seconds
+        assert after(6, 12.0) == ("other programs need the cores: computing on 2 of 4 threads", 2)
+        assert after(6, 6.0)[1] == 1
+        assert after(6, 0.0) == (None, 1)  # no waiting, but the machine is still busy
+        load[0] = 1.2
+        assert after(6, 0.0) == ("the cores are free again: computing on 4 threads", 4)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_waiting_and_load_are_numbers():
+    assert waited_for_cores() >= 0 and load_average() >= 0
