@@ -201,14 +201,14 @@ class ThreadGovernor:
     """Computes on fewer threads while other programs need the cores, and on all of them again afterwards.
 
     PyTorch's threads wait for one another thousands of times per step, and a thread that waits keeps its core. If a
-    thread of the team has no core, all others wait for it: two trainings with two threads each on two cores take ten
+    thread of the team has none, all others wait for it: two trainings with two threads each on two cores take ten
     times as long as one, with one thread each 1.4 times.
     """
 
     def __init__(
         self,
-        waited: Callable[[], float] | None = None,  # seconds that threads waited for a core so far; None asks Linux
-        load: Callable[[], float] | None = None,  # programs that want a core, averaged; None asks the system
+        waited: Callable[[], float] | None = None,  # seconds that threads waited for a CPU core so far; None asks Linux
+        load: Callable[[], float] | None = None,  # programs that want a CPU core, averaged; None asks the system
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.waited, self.load, self.clock = waited or waited_for_cores, load or load_average, clock
@@ -235,11 +235,11 @@ class ThreadGovernor:
 CHECK_SEC = 5.0
 """Seconds between checks of the governor."""
 MAX_WAITING = 0.25
-"""Share of the time that threads may wait for a core before there are too many of them."""
+"""Share of the time that threads may wait for a CPU core before there are too many of them."""
 
 
 def waited_for_cores() -> float:
-    """Return the seconds that this process's threads were ready but had no core; 0 where the system does not say.
+    """Return the seconds that this process's threads were ready but had no CPU core; 0 where the system does not say.
 
     Linux counts them in /proc/self/task/*/schedstat, in nanoseconds.
     """
@@ -251,7 +251,7 @@ def waited_for_cores() -> float:
 
 
 def load_average() -> float:
-    """Return how many programs wanted a core in the last minute; infinity where the system does not say."""
+    """Return how many programs wanted a CPU core in the last minute; infinity where the system does not say."""
     try:
         return os.getloadavg()[0]
     except (AttributeError, OSError):
