@@ -6,6 +6,18 @@ import os
 import pytest
 import torch
 
+TINY_GENERATOR = {
+    "family": "stylegan2",
+    "resolution": 16,
+    "channels": 3,
+    "channel_base": 128,
+    "channel_max": 16,
+    "z_dim": 8,
+    "w_dim": 8,
+    "map_depth": 2,
+}
+"""Settings of a generator that draws in a millisecond."""
+
 torch.set_num_threads(1)
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # run Triton kernels in its interpreter; read when Triton is imported

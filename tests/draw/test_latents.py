@@ -8,11 +8,11 @@ from figment.base.errors import FigmentError
 from figment.draw.latents import bands_of, closed_spline, mix_styles, parse_layers, seeds_to_w
 from figment.draw.render import load_generator
 from figment.nets.registry import build_generator
-from tests.draw.conftest import CONFIG
+from tests.conftest import TINY_GENERATOR
 
 
 def generator(resolution):
-    return build_generator({**CONFIG, "resolution": resolution})
+    return build_generator({**TINY_GENERATOR, "resolution": resolution})
 
 
 def test_a_seed_does_not_depend_on_its_company(model):

@@ -11,17 +11,7 @@ from figment.base.pixels import write_png
 from figment.nets.checkpoint import Model, save
 from figment.nets.registry import build_generator
 from figment.pack.zips import pack
-
-CONFIG = {
-    "family": "stylegan2",
-    "resolution": 16,
-    "channels": 3,
-    "channel_base": 128,
-    "channel_max": 16,
-    "z_dim": 8,
-    "w_dim": 8,
-    "map_depth": 2,
-}
+from tests.conftest import TINY_GENERATOR
 
 
 def blobs(seed, side=16):
@@ -45,7 +35,7 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope="session")
 def generator():
     torch.manual_seed(0)
-    return build_generator(CONFIG).eval()
+    return build_generator(TINY_GENERATOR).eval()
 
 
 @pytest.fixture(scope="session")

@@ -5,23 +5,13 @@ import torch
 
 from figment.nets.checkpoint import Model, save
 from figment.nets.registry import build_generator
-
-TINY = {
-    "family": "stylegan2",
-    "resolution": 16,
-    "channels": 3,
-    "channel_base": 128,
-    "channel_max": 16,
-    "z_dim": 8,
-    "w_dim": 8,
-    "map_depth": 2,
-}
+from tests.conftest import TINY_GENERATOR
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     torch.manual_seed(0)
-    g = build_generator(TINY).eval()
+    g = build_generator(TINY_GENERATOR).eval()
     g.w_avg.normal_()
     path = tmp_path_factory.mktemp("studio") / "tiny.safetensors"
     save(path, Model(g_ema=g, config={"kimg": 1.5, "data": {"pictures": 12}, "licence": "CC0"}))
