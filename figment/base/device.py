@@ -197,8 +197,16 @@ def is_out_of_memory(error: BaseException) -> bool:
 # --- Sharing the cores of a CPU
 
 
+CHECK_SEC = 5.0
+"""Seconds between checks of the governor."""
+MAX_WAITING = 0.25
+"""Share of the time that threads may wait for a CPU core before there are too many of them."""
+
+
 class ThreadGovernor:
-    """Computes on fewer threads while other programs need the cores, and on all of them again afterwards.
+    """Computes on fewer threads while other programs need the cores, and on all of them again when they are free.
+
+    A context, which leaves the number of threads as it found it.
 
     PyTorch's threads wait for one another thousands of times per step, and a thread that waits keeps its core. If a
     thread of the team has none, all others wait for it: two trainings with two threads each on two cores take ten
@@ -215,27 +223,28 @@ class ThreadGovernor:
         self.most = torch.get_num_threads()
         self._since, self._before = clock(), self.waited()
 
+    def __enter__(self) -> ThreadGovernor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_num_threads(self.most)
+
     def check(self) -> str | None:
         """Adapt the number of threads every few seconds; return a line if it changed."""
-        elapsed = self.clock() - self._since
+        now = self.clock()
+        elapsed = now - self._since
         if elapsed < CHECK_SEC or self.most == 1:
             return None
         threads, waited = torch.get_num_threads(), self.waited()
         share = (waited - self._before) / (elapsed * threads)
-        self._since, self._before = self.clock(), waited
+        self._since, self._before = now, waited
         if threads > 1 and share > MAX_WAITING:
-            torch.set_num_threads(max(threads // 2, 1))
-            return f"other programs need the cores: computing on {max(threads // 2, 1)} of {self.most} threads"
+            torch.set_num_threads(threads // 2)
+            return f"other programs need the cores: computing on {threads // 2} of {self.most} threads"
         if threads < self.most and share < MAX_WAITING / 2 and self.load() < threads + 0.5:
             torch.set_num_threads(self.most)
             return f"the cores are free again: computing on {self.most} threads"
         return None
-
-
-CHECK_SEC = 5.0
-"""Seconds between checks of the governor."""
-MAX_WAITING = 0.25
-"""Share of the time that threads may wait for a CPU core before there are too many of them."""
 
 
 def waited_for_cores() -> float:

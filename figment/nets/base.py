@@ -309,18 +309,25 @@ class Family:
 
     def build_generator(self, settings: Mapping[str, Any]) -> Generator:
         """Return a generator with fresh random weights; raises FigmentError for settings that don't fit."""
-        return self._build(self.generator, self.generator_config, settings)
+        return self.build(self.generator, self.generator_config, settings, self.name)
 
     def build_discriminator(self, settings: Mapping[str, Any]) -> Discriminator:
         """Return a discriminator with fresh random weights; raises FigmentError for settings that don't fit."""
-        return self._build(self.discriminator, self.discriminator_config, settings)
+        return self.build(self.discriminator, self.discriminator_config, settings, self.name)
 
-    def _build(self, kind: type[AnyNetwork], config: type[NetworkConfig], settings: Mapping[str, Any]) -> AnyNetwork:
-        given = {name: value for name, value in settings.items() if name != "family"}
+    def build(
+        self,
+        kind: type[AnyNetwork],
+        config: type[NetworkConfig],
+        settings: Mapping[str, Any],  # fields of the configuration; `family` is ignored
+        name: str,  # what messages call the network
+    ) -> AnyNetwork:
+        """Return a network of any kind as one of this family; raises FigmentError for settings that don't fit."""
+        given = {key: value for key, value in settings.items() if key != "family"}
         try:
             network = kind(config(**given))
         except (TypeError, ValueError) as error:
-            raise FigmentError(f"{self.name} {kind.KIND}: {error}") from None
+            raise FigmentError(f"{name} {kind.KIND}: {error}") from None
         network.family = self
         return network
 

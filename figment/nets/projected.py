@@ -214,10 +214,5 @@ def build(family: Family, settings: Mapping[str, Any]) -> ProjectedDiscriminator
 
     Raises FigmentError for settings that don't fit.
     """
-    given = {name: value for name, value in settings.items() if name not in ("family", "kind")}
-    try:
-        network = ProjectedDiscriminator(ProjectedConfig(**given))
-    except (TypeError, ValueError) as error:
-        raise FigmentError(f"projected discriminator: {error}") from None
-    network.family = family
-    return network
+    given = {name: value for name, value in settings.items() if name != "kind"}
+    return family.build(ProjectedDiscriminator, ProjectedConfig, given, KIND)

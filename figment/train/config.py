@@ -231,7 +231,7 @@ COLUMNS = (
 )
 
 PROJECTED = {"loss": "hinge", "gamma": 0.0, "d_lr": 0.5}
-"""What the projected discriminator changes in every preset: it needs no gradient penalty (Sauer 2021, section 4)."""
+"""What the projected discriminator changes in every preset: it needs no gradient penalty (Sauer 2021)."""
 
 MANY_IMAGES = 50_000
 """Data sets of this size and larger are not augmented (Karras 2020, figure 7: no gain with 70,000 mirrored images)."""
@@ -349,6 +349,10 @@ def network_settings(
     )
     # A model without a discriminator of the wanted kind gets one that fits its generator, with random weights.
     if discriminator is not None and discriminator.get("kind", "family") == values["discriminator"]:
+        if values["backbone"] is not None:
+            raise FigmentError(
+                f"--backbone {values['backbone']}: the discriminator of --init has a backbone of its own"
+            )
         return generator, discriminator
     if values["discriminator"] == "projected":
         return generator, projected_settings(generator, values["backbone"])
@@ -433,6 +437,10 @@ def problems(values: Mapping[str, Any], world: int) -> list[str]:
         "discriminator": Rule(
             "family unless images are a multiple of 32 pixels and the networks do not grow",
             lambda value: value == "family" or (values["resolution"] % 32 == 0 and not grows),
+        ),
+        "backbone": Rule(
+            "unset without --discriminator projected",
+            lambda value: value is None or values["discriminator"] == "projected",
         ),
         "freeze_d": Rule(
             "0 or more, and 0 for the projected discriminator, whose first layers are frozen anyway",

@@ -82,8 +82,8 @@ def train(
     """Train until `kimg`; return False if a signal ended it early, with a checkpoint written."""
     with Reporter(run, config.schedule, world) as reporter:
         loop = Loop(config, run, dataset, world, reporter)
-        with Stop() as stop:
-            return loop.run(stop, on_tick)
+        with Stop() as stop, ThreadGovernor() as governor:
+            return loop.run(stop, governor, on_tick)
 
 
 class Loop:
@@ -104,19 +104,18 @@ class Loop:
         self.trainer = Trainer(config, self.state, images, world, log=reporter.warn)
         self.rollbacks = 0
 
-    def run(self, stop: Stop, on_tick: OnTick) -> bool:
+    def run(self, stop: Stop, governor: ThreadGovernor, on_tick: OnTick) -> bool:
         """Train until the end; return False if a signal ended it early."""
         state, world, reporter, end = self.state, self.world, self.reporter, self.config.schedule.end
         reporter.begin(state.nimg)
         utilization = Utilization(self.config, world)
         meter, stopped = Meter(state.nimg), False
-        governor = ThreadGovernor() if world.device.type == "cpu" else None
         while state.nimg < end and not stopped:
             with utilization.counting(self.trainer):
                 stats = self.trainer.step()
             meter.add(state, stats)
             reporter.progress(state.nimg, meter.sec_per_kimg(state.nimg))
-            if governor is not None and (line := governor.check()):
+            if world.device.type == "cpu" and (line := governor.check()):
                 reporter.pause()
                 reporter.warn(line)
             if state.step % STOP_CHECK_STEPS == 0 or world.size == 1:

@@ -95,8 +95,8 @@ def configure(
         memory_gb=world.memory_gb(),
         **given,
     )
-    kinds = {(like[1] or {}).get("kind", "family") if like and like[1] else None, config.networks.discriminator}
-    if len(kinds - {None}) > 1 and world.is_main:
+    found = like[1] if like else None
+    if found is not None and found.get("kind", "family") != config.networks.discriminator and world.is_main:
         say(f"--init {given['init']}: has another kind of discriminator, so a new one starts from random weights")
     if sec is None:
         return config

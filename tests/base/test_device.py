@@ -89,6 +89,9 @@ def test_threads_follow_what_other_programs_need():
         assert after(6, 0.0) == (None, 1)  # no waiting, but the machine is still busy
         load[0] = 1.2
         assert after(6, 0.0) == ("the cores are free again: computing on 4 threads", 4)
+        with governor:
+            assert after(6, 20.0)[1] == 2
+        assert torch.get_num_threads() == 4
     finally:
         torch.set_num_threads(before)
 

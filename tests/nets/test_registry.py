@@ -31,3 +31,8 @@ def test_freezing_starts_at_the_image(name, group, first):
     assert d.minibatch_group == group
     if name != "lucidrains":
         assert build_discriminator({"family": name, "resolution": 16, "mbstd_channels": 0}).minibatch_group == 1
+
+
+def test_an_unknown_kind_of_discriminator_is_one_line():
+    with pytest.raises(FigmentError, match="stylegan2 discriminator: .*kind"):
+        build_discriminator({"family": "stylegan2", "kind": "unheard-of", "resolution": 16})

@@ -46,6 +46,8 @@ def test_its_defaults():
     assert resolve(Path("a.zip"), "d", 64, 3).recipe.loss == "logistic"
     like = config.generator, config.discriminator
     assert resolve(Path("a.zip"), "d", 64, 3, like=like).discriminator == config.discriminator
+    with pytest.raises(FigmentError, match="--backbone x: the discriminator of --init has a backbone of its own"):
+        resolve(Path("a.zip"), "d", 64, 3, like=like, backbone="x")
     assert "kind" not in resolve(Path("a.zip"), "d", 64, 3, like=like, discriminator="family").discriminator
 
 
@@ -54,13 +56,14 @@ def test_its_defaults():
     [
         ({"resolution": 16}, "--discriminator projected: must be family unless"),
         ({"resolution": 64, "family": "stylegan1"}, "--discriminator projected: must be family unless"),
+        ({"resolution": 64, "discriminator": "family", "backbone": "x"}, "--backbone x: must be unset without"),
         ({"resolution": 64, "freeze_d": 2}, "--freeze-d 2: must be 0 or more, and 0 for the projected"),
     ],
 )
 def test_what_does_not_fit_is_one_line(given, message):
     given = dict(given)
     with pytest.raises(FigmentError, match=message):
-        resolve(Path("a.zip"), "d", given.pop("resolution"), 3, discriminator="projected", **given)
+        resolve(Path("a.zip"), "d", given.pop("resolution"), 3, **{"discriminator": "projected"} | given)
 
 
 @pytest.mark.parametrize("augment", ["none", "ada"])
