@@ -199,6 +199,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 CHECK_SEC = 5.0
 """Seconds between checks of the governor."""
+RECOVER_SEC = 60.0
+"""Seconds on fewer threads before the governor tries more: the load is an average over a minute."""
 MAX_WAITING = 0.25
 """Share of the time that threads may wait for a CPU core before there are too many of them."""
 
@@ -222,6 +224,7 @@ class ThreadGovernor:
         self.waited, self.load, self.clock = waited or waited_for_cores, load or load_average, clock
         self.most = torch.get_num_threads()
         self._since, self._before = clock(), self.waited()
+        self._reduced = self._since
 
     def __enter__(self) -> ThreadGovernor:
         return self
@@ -239,9 +242,11 @@ class ThreadGovernor:
         share = (waited - self._before) / (elapsed * threads)
         self._since, self._before = now, waited
         if threads > 1 and share > MAX_WAITING:
+            self._reduced = now
             torch.set_num_threads(threads // 2)
             return f"other programs need the cores: computing on {threads // 2} of {self.most} threads"
-        if threads < self.most and share < MAX_WAITING / 2 and self.load() < threads + 0.5:
+        recovers = now - self._reduced >= RECOVER_SEC and share < MAX_WAITING / 2
+        if threads < self.most and recovers and self.load() < threads + 0.5:
             torch.set_num_threads(self.most)
             return f"the cores are free again: computing on {self.most} threads"
         return None
