@@ -1,6 +1,7 @@
 """Runs written by commit 898d8a0 (checkpoints without a format) resume as they would have there.
 
-On the same kind of CPU they do so bit for bit.
+On CPUs with AVX-512, where the data were made, every weight agrees within rounding. Other CPUs sum in another order,
+and Adam divides small gradients by their own size, so there the ten steps are compared as a whole.
 
 Each folder of data_898d8a0 has the run, the weights that 898d8a0 itself reached after ten more steps
 (resumed.safetensors), and its images of seeds 0 to 3 (pictures.npz).
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 import figment
@@ -24,21 +26,33 @@ DATA = Path(__file__).parent / "data_898d8a0"
 FAMILIES = ("stylegan2", "stylegan1")
 
 
+def weights_of(run):
+    """Return copies of the run's weights by name."""
+    model = figment.load(str(run))
+    weights = {f"g_ema.{name}": value.clone() for name, value in model.g_ema.state_dict().items()}
+    return weights | {f"d.{name}": value.clone() for name, value in model.d.state_dict().items()}
+
+
+def distance(one, two):
+    """Return the Euclidean distance between two sets of weights."""
+    return sum((one[name].double() - two[name].double()).square().sum().item() for name in two) ** 0.5
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_older_run_goes_on_exactly_as_it_would_have(tmp_path, family):
     run = tmp_path / family
     shutil.copytree(DATA / family, run, ignore=shutil.ignore_patterns("resumed.safetensors", "pictures.npz"))
     before = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    start = weights_of(run)
     assert resume_training(run, data=DATA / "heads.zip", kimg=0.080, device="cpu") == run
 
-    model, wanted = figment.load(str(run)), load_file(DATA / family / "resumed.safetensors")
-    found = {f"g_ema.{name}": value for name, value in model.g_ema.state_dict().items()}
-    found |= {f"d.{name}": value for name, value in model.d.state_dict().items()}
+    found, wanted = weights_of(run), load_file(DATA / family / "resumed.safetensors")
     assert found.keys() == wanted.keys()
-    for name, value in wanted.items():
-        # Equal on the same kind of processor; another one rounds differently.
-        scale = value.abs().max().item()
-        np.testing.assert_allclose(found[name].numpy(), value.numpy(), rtol=1e-3, atol=1e-4 * scale, err_msg=name)
+    if "AVX512" in torch.backends.cpu.get_cpu_capability():
+        for name, value in wanted.items():
+            scale = value.abs().max().item()
+            np.testing.assert_allclose(found[name].numpy(), value.numpy(), rtol=1e-3, atol=1e-4 * scale, err_msg=name)
+    assert distance(found, wanted) < 0.05 * distance(start, wanted)
     rows = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
     assert rows[: len(before)] == before
     assert len(rows) == len(before) + 3
