@@ -109,17 +109,18 @@ def plan(
     device: Device = None,
     **settings: Any,
 ) -> None:
-    """Estimate time and cost of a training run.
+    """Estimate time and cost of a training run, and what it may give.
 
-    Measures a short trial on this machine and compares it with published times of other GPUs.
+    Measures a short trial on this machine, compares it with published times of other GPUs, and shows what the most
+    similar measured runs gave.
     """
     from figment.train.cost.plan import parse_rent, print_plan
     from figment.train.cost.plan import plan as run_plan
 
     kimg = settings.pop("kimg", Schedule.kimg)
     prices = parse_rent(rent) if rent else {}
-    rows = run_plan(data, kimg=kimg, watts=watts, kwh=kwh, rent=prices, device=device, preset=preset, **settings)
-    print_plan(rows, kimg)
+    found = run_plan(data, kimg=kimg, watts=watts, kwh=kwh, rent=prices, device=device, preset=preset, **settings)
+    print_plan(found)
 
 
 @app.command(epilog=example("bench --resolution 256", "bench --resolution 512 --preset auto --device cuda"))

@@ -1,4 +1,4 @@
-"""Time and money that a run will take: a trial on this machine, and published figures of other GPUs.
+"""Time and money that a run will take, and what it may give: a trial, published figures of GPUs, measured runs.
 
 figment plan heads-512.zip --kimg 2500 --watts 350 --kwh 0.35 --rent A100=1.9,V100=0.8
 """
@@ -14,6 +14,7 @@ from figment.base.device import describe_device, join_world
 from figment.base.errors import FigmentError
 from figment.base.parse import clock
 from figment.pack.dataset import ImageDataset
+from figment.train.cost.measured import Measured, nearest, read_measured
 from figment.train.cost.throughput import measure_sec_per_kimg
 from figment.train.run import configure
 
@@ -42,6 +43,22 @@ class Row:
     """Money in the user's currency; None without a price."""
     source: str
     """Where `sec_per_kimg` is from."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would take, and what it can be expected to give."""
+
+    rows: list[Row]
+    """This machine first, then cards with published figures at this resolution."""
+    kimg: float
+    """Length of the run."""
+    pictures: int
+    """Pictures in the data set."""
+    resolution: int
+    """Side of the images in pixels."""
+    measured: list[Measured]
+    """The measured runs that are most like this one, the nearest first."""
 
 
 def parse_rent(text: str) -> dict[str, float]:
@@ -74,8 +91,8 @@ def plan(
     rent: dict[str, float] | None = None,  # price of an hour of rented cards, by the beginning of their names
     device: str | None = None,  # cpu, cuda or cuda:1; None takes the GPU if there is one
     **given: Any,  # settings of train/config.py; None means unset
-) -> list[Row]:
-    """Return a row for this machine, from a short trial, and one per card with published figures at this resolution."""
+) -> Plan:
+    """Return the plan of a run: a short trial on this machine, published figures of cards, and measured runs."""
     world = join_world(device)
     dataset = ImageDataset(data)
     config = configure(dataset, world, None, kimg=kimg, **given)
@@ -91,21 +108,31 @@ def plan(
             named = max((name for name in rent or {} if card.startswith(name)), key=len, default=None)
             cost = theirs * length / 3600 * rent[named] if rent and named is not None else None
             rows.append(Row(card, theirs, theirs * length, cost, source))
-    return rows
+    resolution, pictures = config.networks.resolution, len(dataset)
+    return Plan(rows, length, pictures, resolution, nearest(read_measured(), resolution, pictures, length))
 
 
-def print_plan(rows: list[Row], kimg: float) -> None:
-    """Print the rows as a table."""
+def print_plan(found: Plan) -> None:
+    """Print time and cost as a table, then what measured runs gave."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{kimg:g} kimg, {kimg / 1000:g} million images")
+    table = Table(title=f"{found.kimg:g} kimg, {found.kimg / 1000:g} million images")
     for column in ("machine", "s/kimg", "time", "cost", "figure from"):
         table.add_column(column, justify="right" if column in ("s/kimg", "time", "cost") else "left")
-    for row in rows:
+    for row in found.rows:
         cost = "" if row.cost is None else f"{row.cost:.2f}"
         table.add_row(row.name, f"{row.sec_per_kimg:.2f}", clock(row.sec), cost, row.source)
     console = Console()
     console.print(table)
-    if len(rows) == 1:
+    if len(found.rows) == 1:
         console.print("No figures of other cards are published for this resolution.", highlight=False)
+    console.print(
+        f"\nWhat {found.pictures:,} pictures can be expected to give after {found.kimg:g} kimg: see the measured runs "
+        "that are most like it, the nearest first.",
+        highlight=False,
+    )
+    if all(run.resolution != found.resolution for run in found.measured):
+        console.print(f"None was measured at {found.resolution} px; larger images need more kimg.", highlight=False)
+    for run in found.measured:
+        console.print(f"- {run.line()}", highlight=False, markup=False)

@@ -1,4 +1,4 @@
-"""The plan: this machine's trial beside published figures."""
+"""The plan: this machine's trial beside published figures, and the measured runs that are most like it."""
 
 import pytest
 
@@ -13,12 +13,15 @@ def test_time_and_money(zip_path, monkeypatch, capsys):
     monkeypatch.setitem(planning.CARDS, "a card", ("a page", {16: 7.2}))
     given = {name: value for name, value in TINY.items() if name != "kimg"}
     rent = {"": 9.0, "a": 3.0, "another": 9.0}
-    rows = plan(zip_path, kimg=1000, watts=500, kwh=0.4, rent=rent, device="cpu", **given)
+    found = plan(zip_path, kimg=1000, watts=500, kwh=0.4, rent=rent, device="cpu", **given)
+    rows = found.rows
     assert [row.sec for row in rows] == [36000, 7200]
     assert rows[0].cost == pytest.approx(10 * 0.5 * 0.4) and rows[1].cost == pytest.approx(2 * 3.0)
-    print_plan(rows, 1000)
+    print_plan(found)
     out = capsys.readouterr().out
     assert "this machine" in out and "a card" in out and "10h" in out
+    assert "What 10 pictures can be expected to give after 1000 kimg" in out and "None was measured at 16 px" in out
+    assert out.count("- Measured: ") == 3
 
 
 def test_the_cards_figures_are_the_published_ones():
