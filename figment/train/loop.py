@@ -25,11 +25,13 @@ from figment.draw.grid import make_grid, on_squares
 from figment.nets.checkpoint import Model, save
 from figment.pack.dataset import ImageDataset
 from figment.pack.readahead import hold_images
-from figment.score.monitor import best_kimg
+from figment.score.monitor import SCORES, best_kimg, read_rows
+from figment.score.sources import evenly_spread
+from figment.train.adviser import advise, diversity
 from figment.train.config import TrainConfig
 from figment.train.cost.throughput import Utilization
 from figment.train.reporters import Meter, Reporter
-from figment.train.state import State, checkpoints, load_newest, new_state, save_checkpoint
+from figment.train.state import Row, State, checkpoints, load_newest, new_state, save_checkpoint
 from figment.train.trainer import Trainer
 
 STOP_CHECK_STEPS = 4
@@ -102,6 +104,8 @@ class Loop:
         self._begin()
         images = hold_images(dataset, world.device)
         self.trainer = Trainer(config, self.state, images, world, log=reporter.warn)
+        count = grid_columns(dataset.resolution) ** 2
+        self.reals = on_squares(dataset.take(evenly_spread(len(dataset), count)))  # to compare the fakes with
         self.rollbacks = 0
 
     def run(self, stop: Stop, governor: ThreadGovernor, on_tick: OnTick) -> bool:
@@ -123,7 +127,7 @@ class Loop:
             if state.nimg < end and state.nimg < self._next_tick():
                 continue
 
-            # A tick: statistics, a grid of fakes, a checkpoint, one line. A broken state goes back to a good one.
+            # A tick: statistics, a grid of fakes, a checkpoint, lines. A broken state goes back to a good one.
             reporter.pause()
             row = meter.row(state, world)
             broken = diagnose(row, state)
@@ -131,9 +135,11 @@ class Loop:
                 self._roll_back(broken)
             else:
                 state.history.append(row)
-                fakes = self._publish()
+                fakes = self._draw()
+                self._advise(fakes)
+                grid = self._publish(fakes)
                 share = utilization.share(row["sec_per_kimg"]) if world.is_main else None
-                reporter.tick(row, fakes, share)
+                reporter.tick(row, grid, share)
                 collapsed = stop.interrupting(lambda: on_tick(state))
                 stopped = stopped or world.any(stop.asked)
                 if world.any(bool(collapsed)):
@@ -194,25 +200,46 @@ class Loop:
         reals = dataset.take(range(min(columns**2, len(dataset))))
         write_png(folder / "reals.png", make_grid(on_squares(reals), columns))
         if state.nimg == round(self._last_tick_kimg() * 1000):  # at a tick: write what a crash may have prevented
-            self._publish()
+            self._publish(self._draw())
 
-    def _publish(self) -> np.ndarray:
-        """Write this tick's grid of fakes, checkpoint, model file and statistics; return the grid, uint8 [H, W, C]."""
+    def _draw(self) -> np.ndarray:
+        """Return this tick's fakes, always of the same seeds, uint8 [N, C, H, W]; none on other ranks than the main."""
+        if not self.world.is_main:
+            return np.empty(0)
+        return on_squares(draw_fakes(self.state, grid_columns(self.dataset.resolution) ** 2))
+
+    def _advise(
+        self,
+        fakes: np.ndarray,  # this tick's, uint8 [N, C, H, W]
+    ) -> None:
+        """Add the diversity of the fakes, and advice if a sign of trouble shows, to the newest row of statistics."""
+        if not self.world.is_main:
+            return
+        history = self.state.history
+        found = diversity(fakes, self.reals)
+        history[-1] |= {} if found is None else {"diversity": round(found, 3)}
+        advice = advise(history, read_rows(self.folder / SCORES), self.config, len(self.dataset))
+        history[-1] |= {"advice": advice} if advice else {}
+
+    def _publish(
+        self,
+        fakes: np.ndarray,  # this tick's, uint8 [N, C, H, W]
+    ) -> np.ndarray:
+        """Write the grid of fakes, checkpoint, model file and statistics; return the grid, uint8 [H, W, C]."""
         folder, dataset, state = self.folder, self.dataset, self.state
         if not self.world.is_main:
             return np.empty(0)
-        columns = grid_columns(dataset.resolution)
-        fakes = make_grid(on_squares(draw_fakes(state, columns**2)), columns)
-        write_png(folder / "fakes" / f"img{state.nimg:09d}.png", fakes)
+        grid = make_grid(fakes, grid_columns(dataset.resolution))
+        write_png(folder / "fakes" / f"img{state.nimg:09d}.png", grid)
         save_checkpoint(folder, state, self.config.schedule.keep, best_kimg(folder))
         data = {"name": dataset.name, "pictures": len(dataset), "digest": dataset.digest}
         about = {"data": data, "kimg": state.nimg / 1000}
         save(folder / "model.safetensors", Model(g_ema=state.g_ema, g=None, d=state.d, origin="figment", config=about))
         self.reporter.write_history(state.history)
-        return np.asarray(fakes)
+        return np.asarray(grid)
 
 
-def diagnose(row: dict[str, float], state: State) -> str | None:
+def diagnose(row: Row, state: State) -> str | None:
     """Return what is broken after a tick: numbers that are not finite, or a D that G can't fool; else None."""
     broken = [name for name, value in row.items() if not math.isfinite(value)]
     if broken:

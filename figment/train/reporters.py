@@ -22,7 +22,7 @@ from figment.base.progress import LiveBar, say
 from figment.score.monitor import SCORES, read_rows
 from figment.train.config import Schedule
 from figment.train.execution import Stats
-from figment.train.state import State
+from figment.train.state import Row, State
 
 TENSORBOARD = "tensorboard"
 """Folder of a run's TensorBoard files."""
@@ -44,7 +44,7 @@ class Meter:
         """Return the seconds per 1,000 images so far."""
         return (time.perf_counter() - self.start) / max(nimg - self.first, 1) * 1000
 
-    def row(self, state: State, world: World) -> dict[str, float]:
+    def row(self, state: State, world: World) -> Row:
         """Return the tick's row of stats.jsonl, means over the tick and all ranks, and reset the sums."""
         means = {name: float(world.mean(total / state.counts[name])) for name, total in sorted(state.sums.items())}
         state.sums, state.counts = {}, {}
@@ -112,18 +112,18 @@ class Reporter:
         """Hide the progress bar, so that lines can be printed."""
         self._bar.clear()
 
-    def write_history(self, history: list[dict[str, float]]) -> None:
+    def write_history(self, history: list[Row]) -> None:
         """Write stats.jsonl."""
         if self.enabled:
             write_text(self.run / "stats.jsonl", "".join(json.dumps(row) + "\n" for row in history))
 
     def tick(
         self,
-        row: dict[str, float],  # the tick's statistics
+        row: Row,  # the tick's statistics
         fakes: np.ndarray,  # the grid of fakes, uint8 [H, W] or [H, W, C]
         utilization: float | None,  # share of the device's peak matmul speed; None if it is not known
     ) -> None:
-        """Report a tick: its status line, and its curves and fakes in TensorBoard."""
+        """Report a tick: its status line and advice, and its curves and fakes in TensorBoard."""
         if not self.enabled:
             return
         if self.board is not None:
@@ -139,10 +139,12 @@ class Reporter:
                 memory=peak_memory(self.world.device),
             )
         )
+        for line in row.get("advice", {}).values():
+            say(f"advice: {line}")
 
 
 def status_line(
-    row: Mapping[str, float],  # a tick's statistics
+    row: Row,  # a tick's statistics
     *,
     total_kimg: float,  # at the end of the run
     utilization: float | None = None,  # share of the device's peak matmul speed; None if it is not known
@@ -184,13 +186,13 @@ class TensorBoard:
 
     def tick(
         self,
-        row: Mapping[str, float],  # the tick's statistics
+        row: Row,  # the tick's statistics
         fakes: np.ndarray,  # the grid of fakes, uint8 [H, W] or [H, W, C]
     ) -> None:
         """Write one tick."""
         nimg = round(row["kimg"] * 1000)
         for name, value in row.items():
-            if name not in ("tick", "kimg", "sec"):
+            if name not in ("tick", "kimg", "sec", "advice"):
                 self.writer.add_scalar(name, value, nimg)
         self.writer.add_image("fakes", np.atleast_3d(fakes), nimg, dataformats="HWC")
         self.writer.flush()

@@ -32,6 +32,9 @@ START = Path(__file__).parent / "weights" / "start-64.safetensors"
 BETAS = (0.0, 0.99)
 """Adam's betas, as in StyleGAN2."""
 
+Row = dict[str, Any]
+"""A tick's row of stats.jsonl: numbers by name, and `advice` (lines by the name of the sign) if there is any."""
+
 CHECKPOINT_FORMAT = 2
 """Version of the checkpoints that this version writes; `upgrade` reads older ones."""
 
@@ -60,7 +63,7 @@ class State:
     """Images shown to the discriminator so far; also the sampler's position."""
     step: int = field(default=0, metadata=VALUE)
     """Steps taken so far."""
-    history: list[dict[str, float]] = field(default_factory=list, metadata=VALUE)
+    history: list[Row] = field(default_factory=list, metadata=VALUE)
     """One row of statistics per tick."""
     ada: AdaState | None = field(default=None, metadata=NAMED_TUPLE)
     """Strength of the adaptive augmentation; None without it."""

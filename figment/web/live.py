@@ -16,7 +16,7 @@ NOT_CURVES = ("tick", "kimg")
 
 
 def read_live(run: Path) -> dict[str, Any]:
-    """Return the progress of a run, its curves by name (lists of [kimg, value]) and the names of its grids in order."""
+    """Return the progress of a run: curves by name (lists of [kimg, value]), advice as [kimg, line], names of grids."""
     stats, scores = _rows(run / "stats.jsonl"), _rows(run / "scores.jsonl")
     goal = _plan(run)
     last = stats[-1] if stats else {}
@@ -28,6 +28,7 @@ def read_live(run: Path) -> dict[str, Any]:
         "sec_per_kimg": last.get("sec_per_kimg"),
         "stats": _curves(stats),
         "scores": _curves(scores),
+        "advice": [[row["kimg"], line] for row in stats for line in _advice(row)],
         "fakes": sorted(path.name for path in (run / "fakes").glob("img*.png") if FAKES.fullmatch(path.name)),
     }
 
@@ -62,6 +63,12 @@ def _curves(rows: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
     names = dict.fromkeys(name for row in kept for name in row if name not in NOT_CURVES)
     curves = {name: [[row["kimg"], row[name]] for row in kept if _finite(row.get(name))] for name in names}
     return {name: points for name, points in curves.items() if points}
+
+
+def _advice(row: dict[str, Any]) -> list[str]:
+    """Return the lines of advice that a tick gave."""
+    found = row.get("advice")
+    return [line for line in found.values() if isinstance(line, str)] if isinstance(found, dict) else []
 
 
 def _finite(value: Any) -> bool:

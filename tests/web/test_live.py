@@ -24,6 +24,12 @@ def test_curves_and_grids(tmp_path):
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
+def test_advice_is_shown_with_the_tick_that_gave_it(tmp_path):
+    rows = [{"kimg": 1}, {"kimg": 2, "advice": {"leak": "look for tilted fakes"}}, {"kimg": 3, "advice": "damaged"}]
+    write_text(tmp_path / "stats.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert read_live(tmp_path)["advice"] == [[2, "look for tilted fakes"]]
+
+
 def test_long_runs_are_thinned_and_keep_their_end(tmp_path):
     write_text(tmp_path / "stats.jsonl", "".join(f'{{"kimg": {i}, "loss_d": 1}}\n' for i in range(5001)))
     points = read_live(tmp_path)["stats"]["loss_d"]

@@ -127,11 +127,8 @@ def print_plan(found: Plan) -> None:
     console.print(table)
     if len(found.rows) == 1:
         console.print("No figures of other cards are published for this resolution.", highlight=False)
-    console.print(
-        f"\nWhat {found.pictures:,} pictures can be expected to give after {found.kimg:g} kimg: see the measured runs "
-        "that are most like it, the nearest first.",
-        highlight=False,
-    )
+    what = f"{found.pictures:,} pictures can be expected to give after {found.kimg:g} kimg"
+    console.print(f"\nWhat {what}: the most similar measured runs, the nearest first.", highlight=False)
     if all(run.resolution != found.resolution for run in found.measured):
         console.print(f"None was measured at {found.resolution} px; larger images need more kimg.", highlight=False)
     for run in found.measured:

@@ -1,4 +1,4 @@
-// A run while it trains: its grids of fakes over time, its curves as SVG, how far it is.
+// A run while it trains: its grids of fakes over time, its curves as SVG, how far it is, advice.
 
 import { $, ask, make } from "./studio-parts.js";
 import { renew } from "./studio.js";
@@ -36,6 +36,7 @@ async function look() {
   const left = run.sec_per_kimg && run.goal_kimg ? (run.goal_kimg - run.kimg) * run.sec_per_kimg : 0;
   if (left > 1) facts.push(`about ${duration(left)} to go`);
   $("run-facts").textContent = run.sec || run.kimg ? facts.join(" · ") : "It has just begun: the first figures come with its first tick.";
+  $("run-advice").replaceChildren(...run.advice.slice(-3).map(([at, line]) => make("li", {}, `At ${kimg(at)}: ${line}`)));
   showBanner();
 
   const at = $("grid-at"), top = Math.max(run.fakes.length - 1, 0);
