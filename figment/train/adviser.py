@@ -54,20 +54,20 @@ SIGNED = ("logistic", "hinge")
 """Losses that put the border between pictures and fakes at 0. A Wasserstein critic's scores have no such border."""
 SIDE = 16
 """Side that images are reduced to before they are compared, so that sharpness and speckle don't count."""
-LEAST_PICTURES = 25
-"""Pictures without which diversity is not measured."""
+LEAST_IMAGES = 16
+"""Images of each kind without which diversity is not measured; grids hold 16 or more."""
 
 
 def diversity(
     fakes: np.ndarray,  # uint8 [N, C, H, W]
-    reals: np.ndarray,  # uint8 [M, C, H, W]
+    reals: np.ndarray,  # uint8 [M, C, H, W]: at most half of the pictures, else memorized ones look like a collapse
 ) -> float | None:
     """Return how far fakes are from their nearest neighbors, as a multiple of what it is for as many real images.
 
     It is near 0 if all fakes are alike, and also if there are a few kinds only. None if there are too few images.
     """
     count = min(len(fakes), len(reals))
-    distance = spacing(reals[:count]) if count >= LEAST_PICTURES else 0.0
+    distance = spacing(reals[:count]) if count >= LEAST_IMAGES else 0.0
     return spacing(fakes[:count]) / distance if distance else None
 
 

@@ -104,7 +104,7 @@ class Loop:
         self._begin()
         images = hold_images(dataset, world.device)
         self.trainer = Trainer(config, self.state, images, world, log=reporter.warn)
-        count = grid_columns(dataset.resolution) ** 2
+        count = max(min(grid_columns(dataset.resolution) ** 2, len(dataset) // 2), 1)
         self.reals = on_squares(dataset.take(evenly_spread(len(dataset), count)))  # to compare the fakes with
         self.rollbacks = 0
 

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from figment.train.adviser import FIRST, HOLD, LEAST_PICTURES, LEAST_SCORES, RISING_TICKS, advise, diversity
+from figment.train.adviser import FIRST, HOLD, LEAST_IMAGES, LEAST_SCORES, RISING_TICKS, advise, diversity
 from figment.train.config import resolve
 from figment.train.loop import train
 from tests.train.conftest import TINY, changed
@@ -78,11 +78,11 @@ def test_speckle_is_no_diversity():
 
 def test_diversity_needs_enough_images_that_differ():
     rng = np.random.default_rng(0)
-    few = kinds(LEAST_PICTURES - 1, 30, rng)
+    few = kinds(LEAST_IMAGES - 1, 30, rng)
     many = kinds(100, 100, rng)
     assert diversity(many, few) is None and diversity(few, many) is None
     assert diversity(many, np.zeros((100, 3, 32, 32), np.uint8)) is None
-    assert diversity(many, many[:LEAST_PICTURES]) is not None
+    assert diversity(many, many[:LEAST_IMAGES]) is not None
 
 
 # --- Signs

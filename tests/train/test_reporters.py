@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -46,6 +47,15 @@ def test_only_the_main_rank_reports(tiny, tmp_path, capsys):
         out = capsys.readouterr().out.splitlines()
         assert (len(out), (tmp_path / "stats.jsonl").exists()) == ((0, False) if rank else (2, True))
     assert json.loads((tmp_path / "stats.jsonl").read_text()) == ROW
+
+
+def test_advice_follows_the_status_line(tiny, world, tmp_path, capsys):
+    schedule = dataclasses.replace(tiny.schedule, tensorboard=find_spec("tensorboard") is not None)
+    with Reporter(tmp_path, schedule, world) as reporter:
+        reporter.begin(0)
+        reporter.tick(ROW | {"advice": {"leak": "look for tilted fakes"}}, np.zeros((4, 4), np.uint8), None)
+    status, advice = capsys.readouterr().out.splitlines()
+    assert status.startswith("tick 3") and advice == "advice: look for tilted fakes"
 
 
 def test_every_tick_is_there_and_a_resumed_run_goes_on(tiny, dataset, world, tmp_path):
