@@ -109,7 +109,7 @@ def plan(
     device: Device = None,
     **settings: Any,
 ) -> None:
-    """Estimate time and cost of a training run, and what it may give.
+    """Estimate time, cost and result of a training run.
 
     Measures a short trial on this machine, compares it with published times of other GPUs, and shows what the most
     similar measured runs gave.
