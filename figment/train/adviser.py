@@ -35,8 +35,6 @@ MEMORIZED = 0.8
 """A gap of D's signs above this after MANY_VIEWS means that D knows the pictures by heart; ADA aims at about 0.6."""
 WINNING = 0.9
 """A gap of D's signs above this before MANY_VIEWS means that D is too strong, if G's loss rises as well."""
-LOSS_RISE = 1.0
-"""Rise of G's loss that counts: of its mean over HOLD ticks above the lowest such mean, in units of D's logits."""
 IGNORANCE = {"logistic": 2 * math.log(2), "hinge": 2.0}
 """Loss of a D that gives all images the logit 0, by the name of the loss."""
 WEAK = 0.97
