@@ -39,7 +39,7 @@ IGNORANCE = {"logistic": 2 * math.log(2), "hinge": 2.0}
 """Loss of a D that gives all images the logit 0, by the name of the loss."""
 WEAK = 0.97
 """D's loss above this times that of ignorance means that D learns next to nothing."""
-LOSS_RISE = 0.5
+LOSS_RISE = 1.0
 """Rise of G's loss, a mean of HOLD ticks, above its lowest that counts, in units of D's logits."""
 LEAK = 0.8
 """Probability of the augmentation above which it may leak into the fakes (Karras et al. 2020, arXiv 2006.06676)."""
