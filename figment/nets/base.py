@@ -244,6 +244,11 @@ class Discriminator(Network):
         """Return all logits that the loss averages: a tensor [N, K] per scale, here one for whole images."""
         return [self(x, c)]
 
+    @property
+    def penalized(self) -> slice:
+        """Which of `logits` R1 keeps smooth: all."""
+        return slice(None)
+
     def start_step(self) -> None:
         """Do what is due once before each training step; nothing for most discriminators."""
 

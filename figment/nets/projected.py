@@ -2,11 +2,13 @@
 
 Sauer et al. 2021, arXiv 2111.01007: features of several scales, mixed by fixed random convolutions across channels and
 scales, each scored by a small head of its own. A further head scores the image itself, because the features miss
-speckle and flat colors. It works beside the generator of any family that does not grow.
+speckle and flat colors; it counts as much as all others together, as the usual discriminator does beside the frozen ones
+of Kumari et al. 2022, arXiv 2112.09130. It works beside the generator of any family that does not grow.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ from torch import Tensor, nn
 from figment.base.errors import FigmentError
 from figment.nets.backbone import Backbone
 from figment.nets.base import Discriminator, DiscriminatorConfig, Network, typed
+from figment.nets.layers import SQRT2, Conv2d, minibatch_stddev
+from figment.nets.ops import conv2d_lrelu, full_precision, to_layout
 from figment.nets.surgery import Parts, Surgery, change_inputs, parts_of
 
 if TYPE_CHECKING:
@@ -30,6 +34,8 @@ STRIDES = (4, 8, 16, 32)
 """Strides of the backbone's feature maps."""
 HEAD_STRIDE = 16
 """Heads reduce their features to this stride: each logit judges a patch, not the whole image."""
+STDDEV_GROUP = 4
+"""Samples per group of the image head's minibatch stddev."""
 
 
 class SpectralConv2d(nn.Module):
@@ -80,14 +86,41 @@ class Head(nn.Sequential):
         super().__init__(*layers, SpectralConv2d(width, 1, 1))
 
 
-class ImageHead(nn.Sequential):
-    """Scores patches of the image itself, at full size: lines, flat colors and speckle, which features don't show."""
+class StridedConv2d(nn.Module):
+    """A 4x4 convolution that halves the resolution, with equalized learning rate and leaky ReLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 4, 4))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.gain = SQRT2 / math.sqrt(inputs * 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, inputs, H, W] to [N, outputs, H/2, W/2]."""
+        return conv2d_lrelu(x, self.weight * self.gain, self.bias * SQRT2, stride=2, padding=1)
+
+
+class ImageHead(nn.Module):
+    """Scores patches of the image itself: lines, flat colors and speckle, which features don't show.
+
+    Its layers have an equalized learning rate and no spectral norm: R1 keeps them smooth. The minibatch stddev shows it
+    fakes that are all alike.
+    """
 
     def __init__(self, channels: int, width: int) -> None:
-        layers: list[nn.Module] = [SpectralConv2d(channels, width // 2, 3), nn.LeakyReLU(0.2)]
-        for inputs in (width // 2, width, width, width):
-            layers += [SpectralConv2d(inputs, width, 4, 2), nn.LeakyReLU(0.2)]
-        super().__init__(*layers, SpectralConv2d(width, 1, 3))
+        super().__init__()
+        widths = [channels, width // 2, width, width, width]  # at strides 1, 2, 4, 8 and 16
+        self.down = nn.Sequential(*(StridedConv2d(*pair) for pair in itertools.pairwise(widths)))
+        self.conv = Conv2d(width + 1, width, 3)
+        self.out = Conv2d(width, 1, 1, activate=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images [N, channels, H, W] to logits [N, 1, H/16, W/16]."""
+        x = self.down(to_layout(x))
+        with full_precision(x):
+            x = minibatch_stddev(x.to(self.out.weight.dtype), STDDEV_GROUP)
+            logits: Tensor = self.out(self.conv(x))
+        return logits
 
 
 @dataclass(frozen=True)
@@ -161,19 +194,30 @@ class ProjectedDiscriminator(Discriminator):
         return self.backbone.features(rgb)
 
     def logits(self, x: Tensor, c: Tensor | None = None) -> list[Tensor]:
-        """Return the logits of patches, [N, K] for each scale and for the image itself."""
+        """Return the logits of patches, float32: [N, 4 K] for the scales, which weigh the same, and [N, K] for the image."""
         features = self.features(x)
         mixed = [mix(each) for mix, each in zip(self.across_channels, features, strict=True)]
         for scale in reversed(range(len(mixed) - 1)):
             coarser = F.interpolate(mixed[scale + 1], size=mixed[scale].shape[2:], mode="bilinear")
             mixed[scale] = (mixed[scale] + coarser) * math.sqrt(0.5)
         mixed = [mix(each) for mix, each in zip(self.across_scales, mixed, strict=True)]
-        maps = [head(each) for head, each in zip(self.heads, mixed, strict=True)] + [self.image_head(x)]
-        return [each.float().flatten(1) for each in maps]  # [N, 1, h, w] -> [N, h w]
+        maps = [head(each) for head, each in zip(self.heads, mixed, strict=True)]  # [N, 1, h, w] each
+        patches = torch.cat([F.interpolate(each, size=maps[0].shape[2:]) for each in maps], 1)
+        return [each.float().flatten(1) for each in (patches, self.image_head(x))]
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """Return the mean logit of images over all scales, [N, 1]."""
+        """Return the mean logit of images, [N, 1]."""
         return torch.stack([each.mean(1) for each in self.logits(x, c)], 1).mean(1, keepdim=True)
+
+    @property
+    def penalized(self) -> slice:
+        """R1 keeps the image head smooth; the others have spectral norm."""
+        return slice(1, None)
+
+    @property
+    def minibatch_group(self) -> int:
+        """Samples that the image head compares with one another."""
+        return STDDEV_GROUP
 
     def freeze_order(self) -> list[nn.Module]:
         """Return nothing: what comes first is frozen anyway."""
@@ -205,8 +249,9 @@ class ProjectedSurgery(Surgery):
     def recolor(self, network: Network, channels: int) -> Parts:
         """Return parts for other color channels; new ones start without effect."""
         settings, tensors = parts_of(network)
-        name = "image_head.0.weight"
-        return settings | {"channels": channels}, tensors | {name: change_inputs(tensors[name], channels)}
+        name = "image_head.down.0.weight"
+        gain = math.sqrt(channels / settings["channels"])  # equalized weights are divided by the root of their inputs
+        return settings | {"channels": channels}, tensors | {name: change_inputs(tensors[name], channels) * gain}
 
 
 def build(family: Family, settings: Mapping[str, Any]) -> ProjectedDiscriminator:

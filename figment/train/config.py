@@ -230,8 +230,8 @@ COLUMNS = (
     "family",
 )
 
-PROJECTED = {"loss": "hinge", "gamma": 0.0, "d_lr": 0.5}
-"""What the projected discriminator changes in every preset: it needs no gradient penalty (Sauer 2021)."""
+PROJECTED = {"loss": "hinge", "d_lr": 0.5}
+"""What the projected discriminator changes in every preset (Sauer 2021)."""
 
 MANY_IMAGES = 50_000
 """Data sets of this size and larger are not augmented (Karras 2020, figure 7: no gain with 70,000 mirrored images)."""

@@ -187,7 +187,7 @@ class DPhase:
         stats = {"loss_d": loss, "sign_real": mean_sign(real_logits), "sign_fake": mean_sign(fake_logits)}
 
         if r1:
-            penalty = losses.r1_penalty(real, image_logits(real_logits)).mean()
+            penalty = losses.r1_penalty(real, image_logits(real_logits[d.penalized])).mean()
             loss = loss + penalty * self.r1_weight
             stats["r1"] = penalty
         if self.gp_weight:

@@ -67,11 +67,25 @@ def test_only_the_heads_learn():
     assert not any(parameter.requires_grad for parameter in d.parameters())
 
 
-def test_every_scale_scores_patches_and_the_score_is_their_mean():
+def test_features_and_image_score_patches_and_the_score_is_their_mean():
     d, x = build(), torch.rand(3, 3, 64, 64)
     logits = d.logits(x)
-    assert [each.shape for each in logits] == [(3, 16), (3, 16), (3, 16), (3, 4), (3, 16)]
+    assert [each.shape for each in logits] == [(3, 4 * 16), (3, 16)]
     torch.testing.assert_close(d(x), torch.stack([each.mean(1) for each in logits], 1).mean(1, keepdim=True))
+
+
+def test_the_image_head_sees_a_batch_of_fakes_that_are_all_alike():
+    d, x = build(), torch.rand(1, 3, 64, 64)
+    alike, alone = d.image_head(x.repeat(4, 1, 1, 1)), d.image_head(x)
+    torch.testing.assert_close(alike[:1], alone)  # one image has no deviation either
+    varied = d.image_head(torch.cat([x, torch.rand(3, 3, 64, 64)]))
+    assert d.minibatch_group == 4 and not torch.allclose(varied[:1], alone)
+
+
+def test_r1_penalizes_the_image_head_alone():
+    d, x = build(), torch.rand(4, 3, 64, 64)
+    (logits,) = d.logits(x)[d.penalized]
+    torch.testing.assert_close(logits, d.image_head(x).flatten(1))
 
 
 @pytest.mark.parametrize("channels", [1, 4])
