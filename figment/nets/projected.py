@@ -2,8 +2,8 @@
 
 Sauer et al. 2021, arXiv 2111.01007: features of several scales, mixed by fixed random convolutions across channels and
 scales, each scored by a small head of its own. A further head scores the image itself, because the features miss
-speckle and flat colors; it counts as much as all others together, as the usual discriminator does beside the frozen ones
-of Kumari et al. 2022, arXiv 2112.09130. It works beside the generator of any family that does not grow.
+speckle and flat colors (Kumari et al. 2022, arXiv 2112.09130, also keep a usual discriminator beside frozen ones); it
+counts as much as all others together. It works beside the generator of any family that does not grow.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from figment.base.errors import FigmentError
 from figment.nets.backbone import Backbone
 from figment.nets.base import Discriminator, DiscriminatorConfig, Network, typed
-from figment.nets.layers import SQRT2, Conv2d, minibatch_stddev
+from figment.nets.layers import SQRT2, Conv2d, Linear, minibatch_stddev
 from figment.nets.ops import conv2d_lrelu, full_precision, to_layout
 from figment.nets.surgery import Parts, Surgery, change_inputs, parts_of
 
@@ -101,26 +101,32 @@ class StridedConv2d(nn.Module):
 
 
 class ImageHead(nn.Module):
-    """Scores patches of the image itself: lines, flat colors and speckle, which features don't show.
+    """Scores the image itself, as a whole: lines, flat colors and speckle, which features don't show.
 
-    Its layers have an equalized learning rate and no spectral norm: R1 keeps them smooth. The minibatch stddev shows it
-    fakes that are all alike.
+    Strided convolutions, then the last layers of StyleGAN2's discriminator. They have an equalized learning rate and no
+    spectral norm: R1 keeps them smooth. The minibatch stddev shows fakes that are all alike.
     """
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, resolution: int) -> None:
         super().__init__()
-        widths = [channels, width // 2, width, width, width]  # at strides 1, 2, 4, 8 and 16
+        widths = [channels, width // 2] + [width] * (halvings(resolution) - 1)
         self.down = nn.Sequential(*(StridedConv2d(*pair) for pair in itertools.pairwise(widths)))
         self.conv = Conv2d(width + 1, width, 3)
-        self.out = Conv2d(width, 1, 1, activate=False)
+        self.dense = Linear(width * (resolution >> halvings(resolution)) ** 2, width, activate=True)
+        self.out = Linear(width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images [N, channels, H, W] to logits [N, 1, H/16, W/16]."""
+        """Map images [N, channels, H, W] to logits [N, 1]."""
         x = self.down(to_layout(x))
         with full_precision(x):
-            x = minibatch_stddev(x.to(self.out.weight.dtype), STDDEV_GROUP)
-            logits: Tensor = self.out(self.conv(x))
+            x = self.conv(minibatch_stddev(x.to(self.out.weight.dtype), STDDEV_GROUP))
+            logits: Tensor = self.out(self.dense(x.flatten(1)))
         return logits
+
+
+def halvings(resolution: int) -> int:
+    """Return how often the image head halves an image: until its side is 4 to 7 pixels."""
+    return resolution.bit_length() - 3
 
 
 @dataclass(frozen=True)
@@ -165,7 +171,7 @@ class ProjectedDiscriminator(Discriminator):
         self.heads = nn.ModuleList(
             Head(width, width, max(HEAD_STRIDE // stride, 1).bit_length() - 1) for stride in STRIDES
         )
-        self.image_head = ImageHead(config.channels, width)
+        self.image_head = ImageHead(config.channels, width, config.resolution)
         self.requires_grad_(True)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
@@ -194,7 +200,7 @@ class ProjectedDiscriminator(Discriminator):
         return self.backbone.features(rgb)
 
     def logits(self, x: Tensor, c: Tensor | None = None) -> list[Tensor]:
-        """Return the logits of patches, float32: [N, 4 K] for the scales, which weigh the same, and [N, K] for the image."""
+        """Return float32 logits: [N, 4 K] of patches, all scales weigh the same, and [N, 1] of the whole image."""
         features = self.features(x)
         mixed = [mix(each) for mix, each in zip(self.across_channels, features, strict=True)]
         for scale in reversed(range(len(mixed) - 1)):
@@ -203,7 +209,7 @@ class ProjectedDiscriminator(Discriminator):
         mixed = [mix(each) for mix, each in zip(self.across_scales, mixed, strict=True)]
         maps = [head(each) for head, each in zip(self.heads, mixed, strict=True)]  # [N, 1, h, w] each
         patches = torch.cat([F.interpolate(each, size=maps[0].shape[2:]) for each in maps], 1)
-        return [each.float().flatten(1) for each in (patches, self.image_head(x))]
+        return [patches.float().flatten(1), self.image_head(x).float()]
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """Return the mean logit of images, [N, 1]."""
@@ -234,7 +240,7 @@ class ProjectedDiscriminator(Discriminator):
 
 
 class ProjectedSurgery(Surgery):
-    """A projected discriminator fits any size; only the image head sees the color channels."""
+    """Heads on features fit any size; the image head gets or loses layers, and it alone sees the color channels."""
 
     def check_resolution(self, network: Network, resolution: int) -> None:
         """Raise FigmentError unless the backbone can see images of this size."""
@@ -242,8 +248,22 @@ class ProjectedSurgery(Surgery):
             raise FigmentError(f"resolution {resolution}: must be a multiple of {STRIDES[-1]}")
 
     def resize(self, network: Network, steps: int) -> Parts:
-        """Return the same tensors for images of another size."""
+        """Return parts for another size: new layers of the image head pass its features on at half the size."""
         settings, tensors = parts_of(network)
+        down = "image_head.down."
+        layers = {name: value for name, value in tensors.items() if name.startswith(down)}
+        tensors = {name: value for name, value in tensors.items() if name not in layers}
+        width = int(settings["width"])
+        half = torch.zeros(width, width, 4, 4)
+        half[range(width), range(width), 1:3, 1:3] = 0.25 / (SQRT2 / math.sqrt(width * 16))
+        for name, value in layers.items():
+            place, _, parameter = name.removeprefix(down).partition(".")
+            if int(place) < 2:
+                tensors[name] = value
+            elif int(place) + steps >= 2:
+                tensors[f"{down}{int(place) + steps}.{parameter}"] = value
+        for new in range(2, 2 + steps):
+            tensors |= {f"{down}{new}.weight": half.clone(), f"{down}{new}.bias": torch.zeros(width)}
         return settings | {"resolution": int(network.resolution * 2.0**steps)}, tensors
 
     def recolor(self, network: Network, channels: int) -> Parts:

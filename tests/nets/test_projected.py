@@ -67,10 +67,10 @@ def test_only_the_heads_learn():
     assert not any(parameter.requires_grad for parameter in d.parameters())
 
 
-def test_features_and_image_score_patches_and_the_score_is_their_mean():
+def test_features_score_patches_the_image_head_the_whole_and_the_score_is_their_mean():
     d, x = build(), torch.rand(3, 3, 64, 64)
     logits = d.logits(x)
-    assert [each.shape for each in logits] == [(3, 4 * 16), (3, 16)]
+    assert [each.shape for each in logits] == [(3, 4 * 16), (3, 1)]
     torch.testing.assert_close(d(x), torch.stack([each.mean(1) for each in logits], 1).mean(1, keepdim=True))
 
 
@@ -85,7 +85,7 @@ def test_the_image_head_sees_a_batch_of_fakes_that_are_all_alike():
 def test_r1_penalizes_the_image_head_alone():
     d, x = build(), torch.rand(4, 3, 64, 64)
     (logits,) = d.logits(x)[d.penalized]
-    torch.testing.assert_close(logits, d.image_head(x).flatten(1))
+    torch.testing.assert_close(logits, d.image_head(x))
 
 
 @pytest.mark.parametrize("channels", [1, 4])

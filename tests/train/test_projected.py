@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import figment.train.config
 from figment.base.device import World
 from figment.base.errors import FigmentError
 from figment.base.pixels import write_png
@@ -39,16 +40,28 @@ def test_its_defaults():
     recipe = config.recipe
     assert (recipe.loss, recipe.gamma, recipe.d_lr) == ("hinge", 1.0, 0.5)
     assert config.discriminator["kind"] == "projected" and config.discriminator["deep"] > 0
-    assert (
-        resolve(Path("a.zip"), "d", 64, 3, discriminator="projected", loss="logistic", gamma=1).recipe.loss
-        == "logistic"
-    )
-    assert resolve(Path("a.zip"), "d", 64, 3).recipe.loss == "logistic"
+    chosen = resolve(Path("a.zip"), "d", 64, 3, discriminator="projected", loss="logistic", gamma=2)
+    assert (chosen.recipe.loss, chosen.recipe.gamma) == ("logistic", 2)
     like = config.generator, config.discriminator
     assert resolve(Path("a.zip"), "d", 64, 3, like=like).discriminator == config.discriminator
     with pytest.raises(FigmentError, match="--backbone x: the discriminator of --init has a backbone of its own"):
         resolve(Path("a.zip"), "d", 64, 3, like=like, backbone="x")
     assert "kind" not in resolve(Path("a.zip"), "d", 64, 3, like=like, discriminator="family").discriminator
+
+
+def test_the_preset_cpu_takes_it_from_random_weights_where_it_fits(monkeypatch):
+    def picked(resolution=64, **given):
+        networks = resolve(Path("a.zip"), "d", resolution, 3, **given).networks
+        return networks.discriminator, networks.channel_base
+
+    for precision, width in (("fp32", 1024), ("bf16", 2048)):
+        monkeypatch.setattr(figment.train.config, "_precision", lambda device, precision=precision: precision)
+        assert picked() == picked(96, channel_base=width) == ("projected", width)
+    assert picked(channel_base=256) == ("projected", 256)
+    assert picked(16)[0] == picked(family="progan")[0] == picked(preset="auto")[0] == "family"
+    assert picked(discriminator="family") == ("family", 512)
+    like = resolve(Path("a.zip"), "d", 64, 3, discriminator="family")
+    assert picked(like=(like.generator, like.discriminator))[0] == "family"
 
 
 @pytest.mark.parametrize(
