@@ -83,12 +83,18 @@ def drawing_options(name: str) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=2000)
-def draw(style: str, seed: int, size: int) -> Image.Image:
+def draw(
+    style: str,
+    seed: int,
+    size: int,
+    without: str = "",  # component to leave out: "eyes", "mouth", ...
+) -> Image.Image:
     """Return the drawing of `style` with `seed`, RGBA of `size` x `size` pixels. It is cached: do not modify it."""
     import resvg_py
     from dicebear import Avatar
 
-    svg = Avatar(_style(style), {"seed": str(seed), "size": size, **drawing_options(style)}).to_string()
+    left_out = {f"{without}Probability": 0} if without else {}
+    svg = Avatar(_style(style), {"seed": str(seed), "size": size, **drawing_options(style), **left_out}).to_string()
     png = bytes(resvg_py.svg_to_bytes(svg_string=svg))
     return decode_image(png, f"the drawing of {style}", keep_alpha=True)
 
