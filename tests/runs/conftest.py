@@ -1,6 +1,7 @@
-"""Make the scripts of runs/detector importable, as they are for each other."""
+"""Make the scripts of runs/detector and runs/parts importable, as they are for each other."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "runs" / "detector"))
+for name in ("detector", "parts"):
+    sys.path.insert(0, str(Path(__file__).parents[2] / "runs" / name))
