@@ -2,9 +2,14 @@
 
     python benchmarks/score_sanity.py
     python benchmarks/score_sanity.py --count 400 --reals 800 -o sanity
+    python benchmarks/score_sanity.py --features heads --ladders
+    python benchmarks/score_sanity.py --features parts --ladders --pictures portraits/
 
 Draws 64x64 heads in four DiceBear styles as the data set, and scores equally many images of each kind: a new sample,
 noise, blur, JPEG, fewer styles, a collapse to 50 images, other styles, and planted copies.
+
+`--ladders` scores each change in growing strengths instead and says whether the distance rises with every step.
+`--pictures` takes the images of a folder instead of drawings: one half, mirrored too, as data, the other as fakes.
 """
 
 from __future__ import annotations
@@ -17,14 +22,16 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from figment.base.pixels import write_png
 from figment.demo.styles import draw_head
 from figment.score.backbones import open_features
+from figment.score.features import FeatureNetwork, resize_clean
 from figment.score.metrics import kernel_distance
-from figment.score.reference import measure_reference
+from figment.score.reference import Reference, measure_reference
 from figment.score.score import compare_statistics, floor_of, score_source
-from figment.score.sources import ArraySource
+from figment.score.sources import ArraySource, open_source
 
 FRANCHISE = ("avataaars", "adventurer", "toon-head", "lorelei")
 OTHER = ("personas", "micah", "big-ears", "open-peeps")
@@ -95,18 +102,78 @@ def worsened(fresh: np.ndarray, real: np.ndarray, count: int) -> dict[str, np.nd
     }
 
 
+def colored(images: np.ndarray, strength: float) -> np.ndarray:
+    """Return images whose red and blue are scaled in opposite directions."""
+    gain = np.array([1 - strength, 1, 1 - strength / 4])[:, None, None]
+    return (images * gain).astype(np.uint8)
+
+
+def warped(images: np.ndarray, pixels: float) -> np.ndarray:
+    """Return images warped smoothly, each in its own way, by up to `pixels`."""
+    rng, found = np.random.default_rng(0), []
+    for image in images:
+        field = np.stack([gaussian_filter(rng.standard_normal((SIZE, SIZE)), 3) for _ in range(2)])
+        where = np.mgrid[:SIZE, :SIZE] + field * pixels / np.abs(field).max()
+        found.append(np.stack([map_coordinates(plane, where, order=1, mode="nearest") for plane in image]))
+    return np.stack(found)
+
+
+def ladders(fresh: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """Return sets of fakes by kind of change and strength, weakest first; all but "modes" keep every image."""
+
+    def blurred(radius: float) -> np.ndarray:
+        return changed(fresh, lambda image: image.filter(ImageFilter.GaussianBlur(radius)))
+
+    def collapsed(share: float) -> np.ndarray:
+        return fresh[np.arange(len(fresh)) % max(round(len(fresh) * share), 2)]
+
+    return {
+        "blur": {f"{radius:g} px": blurred(radius) for radius in (0.3, 0.5, 1, 2, 4)},
+        "noise": {f"{deviation:g}": noisy(fresh, deviation) for deviation in (2, 4, 8, 16, 32)},
+        "color": {f"{strength:.0%}": colored(fresh, strength) for strength in (0.05, 0.1, 0.2, 0.4)},
+        "warp": {f"{pixels:g} px": warped(fresh, pixels) for pixels in (1, 2, 4, 8)},
+        "modes": {f"{share:.0%} left": collapsed(share) for share in (0.5, 0.25, 0.1, 0.04)},
+    }
+
+
+def climb(fresh: np.ndarray, reference: Reference, network: FeatureNetwork) -> None:
+    """Print the distance of every step of every ladder, relative to undamaged fakes, and whether it always rises."""
+
+    def distance(images: np.ndarray, name: str) -> float:
+        statistics, _ = score_source(ArraySource(images, name, name), reference, network)
+        return float(compare_statistics(statistics, reference.all)["distance"])
+
+    start = distance(fresh, "fresh")
+    print(f"{len(fresh)} fakes, {network.labels[0]} {start:.4f}; each step as a multiple of it:")
+    for kind, steps in ladders(fresh).items():
+        found = [distance(images, f"{kind} {name}") / start for name, images in steps.items()]
+        rises = all(after > before for before, after in zip([1.0, *found], found, strict=False))
+        rungs = ", ".join(f"{name} {value:.2f}" for name, value in zip(steps, found, strict=True))
+        print(f"{kind:<6} {'rises' if rises else 'DOES NOT RISE'}: {rungs}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--reals", type=int, default=3000)
     parser.add_argument("--features", default="heads")
+    parser.add_argument("--ladders", action="store_true", help="changes in growing strengths")
+    parser.add_argument("--pictures", type=Path, help="a folder of images instead of drawings, with --ladders")
     parser.add_argument("-o", "--output", type=Path, help="write a strip of each kind to this folder")
     options = parser.parse_args()
 
     network = open_features(options.features)
-    real = collection(FRANCHISE, 0, options.reals)
+    if options.pictures:
+        pictures = [resize_clean(image, SIZE) for _, image in open_source(options.pictures, "--pictures")]
+        images = np.stack(pictures).round().astype(np.uint8)
+        real, fresh_images = np.concatenate([images[::2], images[::2, :, :, ::-1]]), images[1::2]
+    else:
+        real, fresh_images = collection(FRANCHISE, 0, options.reals), collection(FRANCHISE, 1_000_000, options.count)
     with tempfile.TemporaryDirectory() as folder:
         reference = measure_reference(ArraySource(real, "real", "real"), network, cache=Path(folder, "cache"))
+    if options.ladders or options.pictures:
+        climb(fresh_images, reference, network)
+        return
     one, two = reference.all.sample[::2], reference.all.sample[1::2]
     kernel = kernel_distance(one, two)
     fd, kd = network.labels
@@ -118,7 +185,7 @@ def main() -> None:
     print(f"| fakes | {fd} | / fresh | {kd} x1000 | precision | recall | density | coverage | copies | close |")
     print("|---" * 10 + "|")
     fresh = 0.0
-    for name, images in worsened(collection(FRANCHISE, 1_000_000, options.count), real, options.count).items():
+    for name, images in worsened(fresh_images, real, options.count).items():
         statistics, check = score_source(ArraySource(images, name, name), reference, network)
         found, copies = compare_statistics(statistics, reference.all), check.result()
         fresh = fresh or found["distance"]

@@ -32,12 +32,13 @@ def score(
         output_option("Folder for a report and the fakes closest to training images. Unset: only print the scores."),
     ] = None,
     features: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Network that turns images into features: heads (shipped), inception (downloaded), inception=FILE, "
-            "or FILE.onnx:OUTPUT[:unit|byte|imagenet] with the output and the input range of an ONNX model."
+            help="Network that turns images into features: heads or parts (both shipped), inception (downloaded), "
+            "inception=FILE, or FILE.onnx:OUTPUT[:unit|byte|imagenet] with the output and the input range of an ONNX "
+            "model. Unset: heads, or parts for a model whose discriminator looked through heads."
         ),
-    ] = "heads",
+    ] = None,
     images: Annotated[int | None, typer.Option(help="Number of fakes to draw from a model. Unset: 5000.")] = None,
     sample: Annotated[
         int,
@@ -68,8 +69,8 @@ def compare(
         Path | None, typer.Option(help="Data set to score all runs against. Unset: the first run's.")
     ] = None,
     features: Annotated[
-        str, typer.Option(help="Network that turns images into features; see `figment score --help`.")
-    ] = "heads",
+        str | None, typer.Option(help="Network that turns images into features; see `figment score --help`.")
+    ] = None,
     images: Annotated[int, typer.Option(help="Number of fakes to draw from each model.")] = 2000,
     device: Device = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Feature networks by name: the head detector's backbone, the published Inception, ONNX files."""
+"""Feature networks by name: the head detector's backbone, the judge of parts, the published Inception, ONNX files."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from figment.base.pixels import to_unit
 from figment.base.progress import say
 from figment.heads.network import SHIPPED, HeadNet, channels_last, fold_norms, load_net
 from figment.score.features import FeatureNetwork
+from figment.score.parts import SHIPPED as PARTS_FILE
+from figment.score.parts import SIZE, load_parts
 
 INCEPTION_URL = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt"
 INCEPTION_BYTES = 95_607_719
@@ -28,6 +30,9 @@ GPU_BLOCK = 32
 
 SPREAD = (0.81, 1.09, 1.24, 2.09)
 """Square root of the summed variances of each level's channel means, over 1,000 heads of four art styles at 128 px."""
+
+PARTS_SPREAD = (1.01, 1.40, 1.44, 2.16)
+"""The same for the levels of the network of parts, at 64 px."""
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation by which most photo classifiers normalize RGB."""
@@ -59,6 +64,29 @@ class Heads(FeatureNetwork):
         levels = self.levels(to_unit(pixels.to(self.device)))
         parts = [level.mean((2, 3)) / spread for level, spread in zip(levels, SPREAD, strict=True)]
         features: np.ndarray = torch.cat(parts, 1).cpu().numpy()  # [N, 32 + 64 + 96 + 128]
+        return features
+
+
+class Parts(FeatureNetwork):
+    """The network that judges the parts of a head (`figment.score.parts`): no discriminator looks through it.
+
+    The mean of each channel at strides 2, 4, 8 and 16; each level is divided by its spread, so that all weigh the same.
+    The vector from which it reads its answers made scores less sensitive, and so did standard deviations.
+    """
+
+    name, label, size, dim, scale = "parts", "parts", SIZE, 268, 1.0
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.block = GPU_BLOCK if self.device.type == "cuda" else self.block
+        self.net = load_parts(PARTS_FILE)[0].to(self.device)
+        self.name = f"parts-{_sha256(PARTS_FILE)[:8]}"  # other weights must not use these cached statistics
+
+    @torch.inference_mode()
+    def compute(self, pixels: Tensor) -> np.ndarray:
+        levels = self.net.features(to_unit(pixels.to(self.device)).contiguous(memory_format=torch.channels_last))
+        parts = [level.mean((2, 3)) / spread for level, spread in zip(levels, PARTS_SPREAD, strict=True)]
+        features: np.ndarray = torch.cat(parts, 1).cpu().numpy()  # [N, 20 + 40 + 80 + 128]
         return features
 
 
@@ -190,13 +218,15 @@ class Onnx(FeatureNetwork):
 
 
 def open_features(
-    text: str = "heads",  # heads, inception, inception=FILE, or FILE.onnx:OUTPUT[:unit|byte|imagenet]
+    text: str = "heads",  # heads, parts, inception, inception=FILE, or FILE.onnx:OUTPUT[:unit|byte|imagenet]
     device: str = "cpu",
 ) -> FeatureNetwork:
     """Return the feature network that `text` names; raises FigmentError if there is none."""
     name, _, rest = text.partition("=")
     if text == "heads":
         return Heads(device)
+    if text == "parts":
+        return Parts(device)
     if name == "inception":
         return Inception(Path(rest) if rest else None, device)
     stem, dot, tail = text.partition(".onnx:")
@@ -207,4 +237,4 @@ def open_features(
                 f"--features {text}: the range of the input is {values!r}; must be unit, byte or imagenet"
             )
         return Onnx(Path(stem + ".onnx"), output, values or "unit", device)
-    raise FigmentError(f"--features {text}: must be heads, inception, inception=FILE or FILE.onnx:OUTPUT")
+    raise FigmentError(f"--features {text}: must be heads, parts, inception, inception=FILE or FILE.onnx:OUTPUT")

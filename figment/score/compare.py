@@ -18,7 +18,7 @@ from figment.score.backbones import open_features
 from figment.score.chart import draw_curves
 from figment.score.monitor import BEST, SCORES, read_rows
 from figment.score.reference import SAMPLE, measure_reference
-from figment.score.score import compare_statistics, floor_of, score_source
+from figment.score.score import MARK, compare_statistics, floor_of, looks_through, score_source, usual_features
 from figment.score.sources import open_source
 
 COLUMNS = (
@@ -43,7 +43,7 @@ def compare(
     out: Path,  # folder for compare.png, compare.md and compare.json
     *,
     data: Path | None = None,  # data to score against; None means that of the first run
-    features: str = "heads",  # heads, inception, inception=FILE or FILE.onnx:OUTPUT
+    features: str | None = None,  # heads, parts, inception, inception=FILE or FILE.onnx:OUTPUT; None: `usual_features`
     images: int = 2000,  # fakes of each model
     device: str | None = None,  # None means the GPU if there is one
 ) -> list[dict[str, Any]]:
@@ -59,20 +59,32 @@ def compare(
     if not data.exists() or str(data) == ".":
         raise FigmentError(f"--data: {found[0]} was trained on {data}, which is gone; give the data to compare with")
     place = str(find_device(device))
-    network = open_features(features, place)
+    models = [
+        (name, model, kimg, open_source(model, "RUN", count=images, device=place))
+        for run, name in zip(found, names, strict=True)
+        for model, kimg in _models(run)
+    ]
+    network = open_features(features or usual_features([fakes for *_, fakes in models]), place)
     reference = measure_reference(open_source(data, "--data"), network)
 
     rows = []
-    for run, name in zip(found, names, strict=True):
-        for model, kimg in _models(run):
-            fakes = open_source(model, "RUN", count=images, device=place)
-            statistics, check = score_source(fakes, reference, network, sample=SAMPLE)
-            scores = compare_statistics(statistics, reference.all)
-            rows.append(
-                {"run": name, "model": model.name, "kimg": kimg, **scores, "copies": len(check.result().copies)}
-            )
+    for name, model, kimg, fakes in models:
+        statistics, check = score_source(fakes, reference, network, sample=SAMPLE)
+        rows.append(
+            {
+                "run": name,
+                "model": model.name,
+                "kimg": kimg,
+                "labels": network.labels,
+                "looked_through": looks_through(fakes, network),
+                **compare_statistics(statistics, reference.all),
+                "copies": len(check.result().copies),
+            }
+        )
 
-    curves, left_out = same_terms({name: read_rows(run / SCORES) for run, name in zip(found, names, strict=True)})
+    curves, left_out, label = same_terms(
+        {name: read_rows(run / SCORES) for run, name in zip(found, names, strict=True)}
+    )
     terms = {
         "features": network.name,
         "images": images,
@@ -81,9 +93,8 @@ def compare(
         "floor": floor_of(reference),
         "left_out": left_out,
     }
-    label = network.labels[0]
     write_png(out / "compare.png", draw_curves(curves, f"{label} during training (smoothed)", "kimg"))
-    write_text(out / "compare.md", _report(rows, terms, network.labels))
+    write_text(out / "compare.md", _report(rows, terms))
     write_json(out / "compare.json", {"terms": terms, "rows": rows})
     return rows
 
@@ -107,8 +118,9 @@ def _models(run: Path) -> list[tuple[Path, float | None]]:
     return found
 
 
-def same_terms(tables: dict[str, list[dict[str, Any]]]) -> tuple[Curves, list[str]]:
-    """Return the smoothed curves that were measured under the same conditions, and a line for each run without one.
+def same_terms(tables: dict[str, list[dict[str, Any]]]) -> tuple[Curves, list[str], str]:
+    """Return the smoothed curves that were measured under the same conditions, a line for each run without one, and
+    the name of the distance.
 
     The conditions are the features, the number of fakes and the reference; those that most runs share are used.
     """
@@ -132,39 +144,51 @@ def same_terms(tables: dict[str, list[dict[str, Any]]]) -> tuple[Curves, list[st
                     else "scored during training under other conditions than the others"
                 )
             )
-    return curves, left_out
+    return curves, left_out, str(common[0][0][0]) if common else "score"
 
 
-def _report(rows: list[dict[str, Any]], terms: dict[str, Any], labels: tuple[str, str]) -> str:
+def _report(rows: list[dict[str, Any]], terms: dict[str, Any]) -> str:
     """Return the table and the chart as Markdown."""
-    heads = [
-        {"distance": labels[0], "kernel": labels[1] + " x1000", "kernel_error": "+-"}.get(name, name)
-        for name in COLUMNS
-    ]
+    heads = _headings(rows)
     lines = [" | ".join(cells) for cells in (heads, ["---"] * len(heads), *_cells(rows))]
     lines = [f"| {line} |" for line in lines]
     floor = (
         f"; the distance between the data's two halves is {terms['floor']:.4f}" if terms["floor"] is not None else ""
     )
+    mark = f"\n\n{MARK}" if any(row["looked_through"] for row in rows) else ""
     notes = "".join(f"- not in the chart: {line}\n" for line in terms["left_out"])
     return (
         f"# Comparison\n\n{terms['images']} fakes of each model (seeds 0 to {terms['images'] - 1}) against all "
         f"{terms['reference_images']} images of {terms['reference']}{floor}.\n\n"
         + "\n".join(lines)
-        + f"\n\n![curves](compare.png)\n\n{notes}"
+        + f"{mark}\n\n![curves](compare.png)\n\n{notes}"
     )
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
     """Return the lines of a table for a terminal."""
-    heads = [f"{name} x1000" if name.startswith("kernel") else name for name in COLUMNS]
-    cells = [heads, *_cells(rows)]
+    cells = [_headings(rows), *_cells(rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS))]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return [*lines, MARK] if any(row["looked_through"] for row in rows) else lines
+
+
+def _headings(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the names of the columns; those of the distances name the features."""
+    distance, kernel = rows[0]["labels"]
+    named = {"distance": distance, "kernel": f"{kernel} x1000", "kernel_error": "+-"}
+    return [named.get(name, name) for name in COLUMNS]
 
 
 def _cells(rows: list[dict[str, Any]]) -> list[list[str]]:
-    return [[_cell(name, row[name]) for name in COLUMNS] for row in rows]
+    """Return the rows as texts; distances with features that the discriminator looked through carry a mark."""
+    return [
+        [
+            _cell(name, row[name]) + ("*" if row["looked_through"] and name in ("distance", "kernel") else "")
+            for name in COLUMNS
+        ]
+        for row in rows
+    ]
 
 
 def _cell(name: str, value: Any) -> str:

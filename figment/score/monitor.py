@@ -68,7 +68,7 @@ class QuickScore:
         cache: Path,  # folder for the statistics of the data
         count: int = IMAGES,  # fakes
         reals: int = REALS,  # images of the data
-        features: str = "heads",
+        features: str = "heads",  # see `open_features`
         device: str = "cpu",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -183,16 +183,21 @@ class Monitor:
             return None
         # Rows of a later time belong to a run that was cut off and continued from an earlier checkpoint.
         self.rows = [row for row in self.rows if row["kimg"] < kimg]
-        distance = found["distance"]
-        recent = [row["distance"] for row in self.rows[1 - MEDIAN :]]
+        distance, label = found["distance"], found["label"]
+        if self.rows and self.rows[-1].get("label") != label:
+            self.tell(
+                f"scores so far are {self.rows[-1].get('label')} and don't compare with {label}: {BEST} starts over"
+            )
+        recent = [row["distance"] for row in self.rows if row.get("label") == label][1 - MEDIAN :]
         return {"kimg": kimg, "distance": distance, "smooth": float(np.median([*recent, distance]))} | found
 
     @property
     def collapsed(self) -> str | None:
         """Why the generator counts as collapsed since its best score; None if it doesn't."""
-        if len(self.rows) < MEDIAN:
+        rows = comparable(self.rows)
+        if len(rows) < MEDIAN:
             return None
-        last, least = self.rows[-1], min(map(worth_of, self.rows))
+        last, least = rows[-1], min(map(worth_of, rows))
         if last["smooth"] <= COLLAPSED * least:
             return None
         return f"{last['label']} {last['smooth']:.3f} is over {COLLAPSED:g} times the best, {least:.3f}"
@@ -201,7 +206,8 @@ class Monitor:
         """Write the row, keep the model if it is the best so far, and report when scores get worse."""
         self.rows.append(row)
         label, kimg = row["label"], row["kimg"]
-        worth = [worth_of(old) for old in self.rows]
+        rows = comparable(self.rows)
+        worth = [worth_of(old) for old in rows]
         best = int(np.argmin(worth))
         row["best"] = best == len(worth) - 1
         model = self.run / "model.safetensors"
@@ -213,8 +219,8 @@ class Monitor:
             f"{label} {row['distance']:.4f} (smoothed {row['smooth']:.4f}) of {row['images']} fakes at kimg {kimg:g}"
             f" in {row['cost']:.1f} s{', the best so far' if row['best'] else ''}"
         )
-        if row["smooth"] > WORSE * worth[best] and self.reported != self.rows[best]["kimg"]:
-            self.reported = self.rows[best]["kimg"]
+        if row["smooth"] > WORSE * worth[best] and self.reported != rows[best]["kimg"]:
+            self.reported = rows[best]["kimg"]
             self.tell(
                 f"{label} has been rising since kimg {self.reported:g}; {self.run / BEST} is the model of that time"
             )
@@ -225,9 +231,14 @@ def worth_of(row: dict[str, Any]) -> float:
     return float(max(row["distance"], row["smooth"]))
 
 
+def comparable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows with the features of the last one: distances of other features don't compare."""
+    return [row for row in rows if row.get("label") == rows[-1].get("label")]
+
+
 def best_kimg(run: Path) -> float | None:
-    """Return the kimg of a run's best score; None if it has no scores."""
-    rows = read_rows(run / SCORES)
+    """Return the kimg of a run's best score with its latest features; None if it has no scores."""
+    rows = comparable(read_rows(run / SCORES))
     return float(min(rows, key=worth_of)["kimg"]) if rows else None
 
 

@@ -22,6 +22,8 @@ from figment.score.path_length import path_length
 from figment.score.reference import BATCH, SAMPLE, Gathering, Reference, Statistics, batches, measure_reference
 from figment.score.sources import ModelSource, Source, open_source
 
+MARK = "* the discriminator of this model looked through these features, which flatters it; FD-parts is independent"
+"""Line below scores that carry a mark."""
 FEWEST = 8
 """Images that each side needs, for nearest neighbors to mean anything."""
 
@@ -59,6 +61,8 @@ class Scores:
     path_length_error: float | None
     copies: int
     """Fakes that are copies of training images."""
+    looked_through: bool
+    """Whether the model's discriminator looked through these features in training, so that they flatter the model."""
     share_close: float
     """Share of fakes nearer to a training image than the 1st percentile of the distance between training images."""
 
@@ -67,7 +71,7 @@ def score(
     what: Path,  # a model, a run, or a folder or zip of images
     data: Path,  # a zip or folder of real images
     *,
-    features: str = "heads",  # heads, inception, inception=FILE or FILE.onnx:OUTPUT
+    features: str | None = None,  # heads, parts, inception, inception=FILE or FILE.onnx:OUTPUT; None: `usual_features`
     images: int | None = None,  # fakes of a model; None means 5000
     sample: int = SAMPLE,  # most images of each side for scores that compare pairs
     out: Path | None = None,  # folder for scores.json, report.md, pairs.png and nearest.json; None for no files
@@ -86,7 +90,7 @@ def score(
     real, fake = open_source(data, "DATA"), open_source(what, "MODEL", count=images, device=place)
     if isinstance(real, ModelSource):
         raise FigmentError(f"DATA {data}: must be a zip or folder of images, but this is a model")
-    network = open_features(features, place)
+    network = open_features(features or usual_features([fake]), place)
     reference = measure_reference(real, network, sample=sample)
     found, check = score_source(fake, reference, network, sample=sample)
     if found.count < FEWEST or reference.all.count < FEWEST:
@@ -107,6 +111,7 @@ def score(
         path_length=length.value if length else None,
         path_length_error=length.error if length else None,
         copies=len(copies.copies),
+        looked_through=looks_through(fake, network),
         share_close=copies.share_close,
     )
     if out:
@@ -129,6 +134,16 @@ def score_source(
         gathering.add(images)
         check.add(names, images)
     return gathering.result()[0], check
+
+
+def usual_features(fakes: list[Source]) -> str:
+    """Return the features to score with unless others are named: such that no discriminator looked through them."""
+    return "parts" if any(isinstance(fake, ModelSource) and fake.projected for fake in fakes) else "heads"
+
+
+def looks_through(fake: Source, network: FeatureNetwork) -> bool:
+    """Return whether the discriminator of the model that draws the fakes looked through these features."""
+    return isinstance(network, Heads) and isinstance(fake, ModelSource) and fake.projected
 
 
 def compare_statistics(fake: Statistics, real: Statistics) -> dict[str, Any]:
@@ -156,7 +171,7 @@ def floor_of(reference: Reference) -> float | None:
 
 def describe(scores: Scores) -> list[tuple[str, str]]:
     """Return the scores as rows of a name and a text."""
-    fd, kd = scores.labels
+    fd, kd = (label + "*" if scores.looked_through else label for label in scores.labels)
     pairs = f"{scores.sample[0]} fakes, {scores.sample[1]} reals"
     sizes = f"{scores.images} fakes against {scores.reference_images} of {scores.reference}"
     rows = [(fd, f"{scores.distance:.4f}   {sizes}")]
@@ -173,7 +188,8 @@ def describe(scores: Scores) -> list[tuple[str, str]]:
     ]
     if scores.path_length is not None:
         rows.append(("path length", f"{scores.path_length:.2f} +- {scores.path_length_error:.2f}   heads features, w"))
-    return [*rows, ("copies", f"{scores.copies} of {scores.images}; {scores.share_close:.1%} close (expected: 1%)")]
+    rows.append(("copies", f"{scores.copies} of {scores.images}; {scores.share_close:.1%} close (expected: 1%)"))
+    return [*rows, ("*", MARK.removeprefix("* "))] if scores.looked_through else rows
 
 
 def write_report(

@@ -20,6 +20,7 @@ from figment.base.parse import seeds_to_z
 from figment.base.pixels import decode_image, open_image, to_uint8
 from figment.models import load
 from figment.nets.base import Generator
+from figment.nets.projected import KIND
 from figment.pack.dataset import ImageDataset
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".avif", ".tif", ".tiff")
@@ -196,8 +197,10 @@ class ModelSource(Source):
         name: str = "model",
         first: int = 0,  # first seed
         psi: float = 1.0,  # truncation; 1 for none
+        projected: bool = False,  # whether its discriminator looked through a head detector's features
     ) -> None:
         super().__init__()
+        self.projected = projected
         self.g, self.count, self.name, self.first, self.psi = g, count, name, first, psi
         self.block = BLOCK
         self._drawn: dict[int, np.ndarray] = {}
@@ -258,5 +261,7 @@ def open_source(
         return RecordSource(path)
     if path.is_dir() and not is_run(path):
         return FolderSource(path)
-    g = load(path).generator.to(device).eval().requires_grad_(False)
-    return ModelSource(g, count or DEFAULT_IMAGES, path.name)
+    model = load(path)
+    g = model.generator.to(device).eval().requires_grad_(False)
+    projected = model.d is not None and model.d.settings().get("kind") == KIND
+    return ModelSource(g, count or DEFAULT_IMAGES, path.name, projected=projected)

@@ -128,7 +128,9 @@ def _scorer(config: TrainConfig, run: Path, dataset: ImageDataset, world: World)
     if not config.schedule.score_ticks or not world.is_main:
         return lambda state: None
     reals = dataset.take(evenly_spread(len(dataset), REALS))
-    scorer = QuickScore(reals, dataset.digest, cache=run, device=str(world.device))
+    # Features that the discriminator looks through would flatter the run.
+    features = "parts" if config.networks.discriminator == "projected" else "heads"
+    scorer = QuickScore(reals, dataset.digest, cache=run, features=features, device=str(world.device))
     monitor = Monitor(run, scorer, every=config.schedule.score_ticks)
 
     def score(state: State) -> str | None:
@@ -144,7 +146,7 @@ def _launch(config: TrainConfig, run: Path, dataset: ImageDataset, world: World)
         if dataset.labelled:
             say(f"DATA {dataset.path}: training ignores its labels; they stay in the data set")
         if networks.discriminator == "projected" and config.schedule.score_ticks:
-            say("scores see with the features that the discriminator looks through, so they flatter this run")
+            say("scores are FD-parts: the discriminator looks through the features of FD-heads, which would flatter it")
         say(
             f"{run}: {networks.family} {networks.resolution}px, {len(dataset)} pictures, batch {recipe.batch}, "
             f"channel base {networks.channel_base}, gamma {recipe.gamma:g}, {config.schedule.kimg:g} kimg on "

@@ -27,7 +27,7 @@ def read_live(run: Path) -> dict[str, Any]:
         "sec": last.get("sec", 0),
         "sec_per_kimg": last.get("sec_per_kimg"),
         "stats": _curves(stats),
-        "scores": _curves(scores),
+        "scores": _curves([row for row in scores if row.get("label") == scores[-1].get("label")]),
         "advice": [[row["kimg"], line] for row in stats for line in _advice(row)],
         "fakes": sorted(path.name for path in (run / "fakes").glob("img*.png") if FAKES.fullmatch(path.name)),
     }

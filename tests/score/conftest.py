@@ -9,8 +9,9 @@ from PIL import Image
 
 from figment.base.pixels import write_png
 from figment.nets.checkpoint import Model, save
-from figment.nets.registry import build_generator
+from figment.nets.registry import build_discriminator, build_generator
 from figment.pack.zips import pack
+from figment.train.config import projected_settings
 from tests.conftest import TINY_GENERATOR
 
 
@@ -42,6 +43,17 @@ def generator():
 def model(tmp_path_factory, generator):
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     save(path, Model(g_ema=generator, config={"kimg": 1.5}))
+    return path
+
+
+@pytest.fixture(scope="session")
+def projected_model(tmp_path_factory):
+    """A model whose discriminator looked through the head detector's features."""
+    torch.manual_seed(0)
+    settings = TINY_GENERATOR | {"resolution": 32}
+    d = build_discriminator(projected_settings(settings, None))
+    path = tmp_path_factory.mktemp("projected") / "model.safetensors"
+    save(path, Model(g_ema=build_generator(settings).eval(), d=d, config={"kimg": 3.0}))
     return path
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from figment.base.errors import FigmentError
-from figment.score.backbones import Heads, Inception, fetch_inception, open_features
+from figment.score.backbones import Heads, Inception, Parts, fetch_inception, open_features
 
 ONNX = Path(__file__).parents[1] / "data" / "features_tiny.onnx"
 
@@ -34,6 +34,14 @@ def test_a_pictures_features_do_not_depend_on_its_company(heads, images):
     order = [7, 2, 9, 0, 1, 3, 8, 4, 6, 5]
     assert np.array_equal(heads([images[i] for i in order]), found[order])
     assert np.array_equal(heads(images[3:4])[0], found[3])
+
+
+def test_parts_gives_features_of_its_own(images):
+    parts = Parts()
+    found = parts(images)
+    assert found.shape == (10, 268) and found.dtype == np.float32 and parts.labels == ("FD-parts", "KD-parts")
+    assert parts.name.startswith("parts-") and np.isfinite(found).all() and (found >= 0).all()
+    assert np.array_equal(parts(images[3:4])[0], found[3])
 
 
 class FakeInception(torch.nn.Module):
@@ -99,7 +107,7 @@ def test_fetching_says_size_and_checksum_first_and_checks_it(tmp_path, capsys):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("clip", "must be heads, inception"),
+        ("clip", "must be heads, parts, inception"),
         ("inception=none.pt", "no such file"),
         ("none.onnx:out:grey", "must be unit, byte or imagenet"),
     ],

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from figment.models import load
-from figment.score.monitor import Monitor, QuickScore
+from figment.score.monitor import Monitor, QuickScore, best_kimg
 from tests.score.conftest import blobs
 
 IMAGES = np.stack([blobs(i).transpose(2, 0, 1) for i in range(20)])
@@ -25,13 +25,13 @@ class Clock:
 class Fixed:
     """A scorer that finds these distances one after the other; each takes `cost` seconds of the clock."""
 
-    def __init__(self, distances, clock=None, cost=0.0):
-        self.left, self.clock, self.estimate = list(distances), clock, cost
+    def __init__(self, distances, clock=None, cost=0.0, label="FD-heads"):
+        self.left, self.clock, self.estimate, self.label = list(distances), clock, cost, label
 
     def __call__(self, g, has_time):
         if self.clock:
             self.clock.now += self.estimate
-        return {"distance": self.left.pop(0), "label": "FD-heads", "images": 10}
+        return {"distance": self.left.pop(0), "label": self.label, "images": 10}
 
 
 class OutOfMemory:
@@ -124,6 +124,22 @@ def test_a_run_that_went_back_in_time_forgets_what_came_after(make_run, generato
     second(generator, 1.0)
     rows = [json.loads(line) for line in (run / "scores.jsonl").read_text().splitlines()]
     assert [(row["kimg"], row["distance"]) for row in rows] == [(0.0, 3.0), (1.0, 2.5)]
+
+
+def test_scores_of_other_features_are_not_compared(make_run, generator):
+    run, told = make_run("00000-a"), []
+    before = monitor(run, scorer=Fixed([0.3, 0.2, 0.1]))
+    for i in range(3):
+        before(generator, float(i))
+    after = monitor(run, told, scorer=Fixed([9.0, 8.0, 8.5, 60.0, 60.0], label="FD-parts"))
+    rows = [after(generator, 3.0 + i) for i in range(3)]
+    assert [row["best"] for row in rows] == [True, True, False] and rows[0]["smooth"] == 9.0
+    assert after.collapsed is None and best_kimg(run) == 4.0
+    assert [line for line in told if "don't compare" in line] == told[:1] and "FD-heads" in told[0]
+    assert len((run / "scores.jsonl").read_text().splitlines()) == 6  # the old scores stay
+    for i in range(2):
+        after(generator, 6.0 + i)
+    assert after.collapsed is not None and after.collapsed.startswith("FD-parts 60.000")
 
 
 @pytest.mark.parametrize("reals, used", [(5, 5), (100, 20)])

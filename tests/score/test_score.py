@@ -45,6 +45,20 @@ def test_a_model_is_scored_with_its_path_length(model, pictures):
     assert "10 fakes against 24 of real.zip" in table["FD-heads"]
 
 
+def test_features_that_the_discriminator_looked_through_carry_a_mark(projected_model, pictures):
+    flattered = score(projected_model, pictures / "real.zip", features="heads", images=8, steps=0, device="cpu")
+    table = dict(describe(flattered))
+    assert flattered.looked_through and flattered.labels == ("FD-heads", "KD-heads")
+    assert next(iter(table)) == "FD-heads*" and "KD-heads* x1000" in table
+    assert list(table)[-1] == "*" and "FD-parts is independent" in table["*"]
+    independent = score(projected_model, pictures / "real.zip", images=8, steps=0, device="cpu")
+    assert (
+        independent.labels[0] == "FD-parts"
+        and not independent.looked_through
+        and "*" not in dict(describe(independent))
+    )
+
+
 def test_pictures_against_themselves_are_perfect_and_all_copies(pictures):
     found = score(pictures / "real", pictures / "real.zip", device="cpu")
     assert found.distance == pytest.approx(0, abs=1e-9) and found.copies == 24

@@ -121,8 +121,7 @@ class Noted:
     """Stands in for the monitor of scores; its scorer is what the scorer was made of."""
 
     def __init__(self, run, scorer, *, every):
-        images, device = scorer
-        self.seen = [(images, every, device)]
+        self.seen = [(*scorer[:1], every, *scorer[1:])]
         Noted.last = self
 
     def watch(self, g, kimg):
@@ -130,14 +129,26 @@ class Noted:
 
 
 def test_the_averaged_generator_is_scored_after_each_tick(tmp_path, zip_path, monkeypatch):
-    scorer = lambda images, digest, *, cache, device: (len(images), device)  # noqa: E731
+    scorer = lambda images, digest, *, cache, features, device: (len(images), device, features)  # noqa: E731
     monkeypatch.setattr("figment.train.run.QuickScore", scorer)
     monkeypatch.setattr("figment.train.run.Monitor", Noted)
     start_training(zip_path, tmp_path, device="cpu", **TINY | {"kimg": 0.032, "score_ticks": 2})
-    assert Noted.last.seen == [(10, 2, "cpu"), (16, 0.016), (16, 0.032)]
+    assert Noted.last.seen == [(10, 2, "cpu", "heads"), (16, 0.016), (16, 0.032)]
     del Noted.last
     start_training(zip_path, tmp_path, device="cpu", **TINY | {"kimg": 0.016, "score_ticks": 0})
     assert not hasattr(Noted, "last")
+
+
+def test_a_projected_discriminator_is_not_scored_with_its_own_features(tmp_path, monkeypatch, capsys):
+    for i in range(10):
+        write_png(tmp_path / "in" / f"{i}.png", np.random.default_rng(i).integers(0, 256, (32, 32, 3), np.uint8))
+    pack(tmp_path / "in", tmp_path / "heads.zip", resolution=32)
+    scorer = lambda images, digest, *, cache, features, device: (len(images), device, features)  # noqa: E731
+    monkeypatch.setattr("figment.train.run.QuickScore", scorer)
+    monkeypatch.setattr("figment.train.run.Monitor", Noted)
+    given = TINY | {"kimg": 0.016, "discriminator": "projected"}
+    start_training(tmp_path / "heads.zip", tmp_path, device="cpu", **given)
+    assert Noted.last.seen[0] == (10, 1, "cpu", "parts") and "scores are FD-parts" in capsys.readouterr().out
 
 
 @pytest.mark.slow

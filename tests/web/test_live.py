@@ -43,3 +43,9 @@ def test_only_grids_are_served(tmp_path):
     assert fakes_path(tmp_path, "img000000000.png") is not None
     for name in ("../config.json", "img000000001.png", "img000000000.png/..", "/etc/passwd", "..", ""):
         assert fakes_path(tmp_path, name) is None
+
+
+def test_scores_of_earlier_features_are_not_drawn(tmp_path):
+    rows = [{"kimg": 1.0, "distance": 0.1, "label": "FD-heads"}, {"kimg": 2.0, "distance": 9.0, "label": "FD-parts"}]
+    (tmp_path / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert read_live(tmp_path)["scores"]["distance"] == [[2.0, 9.0]]
