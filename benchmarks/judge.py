@@ -8,7 +8,7 @@
 FAKES and REAL are folders of heads like those of DiceBear's `adventurer`, on white. The judge is the network of
 `figment.score.parts`, trained on drawings alone. A head is well formed if its eyes, eyebrows, mouth and hair are.
 For each attribute two numbers: the share of the data's kinds that well-formed heads show, and the effective number of
-kinds (the exponential of the entropy). `--labels` names a file of a person's verdicts on some of the fakes.
+kinds (the exponential of the entropy). `--labels` names a file of verdicts by eye on some of the fakes.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def sheet(judged: Judged) -> np.ndarray:
 
 
 def agreement(judged: Judged, labels: dict[str, dict[str, bool]]) -> dict[str, dict[str, float]]:
-    """Return how often the judge agrees with a person's verdicts, with Cohen's kappa (1960), for each thing labeled.
+    """Return how often the judge agrees with verdicts by eye, with Cohen's kappa (1960), for each thing labeled.
 
     `labels` maps a file's name to verdicts on one of PARTS, or on "all".
     """
@@ -112,7 +112,7 @@ def agreement(judged: Judged, labels: dict[str, dict[str, bool]]) -> dict[str, d
         chance = float(mine.mean() * theirs.mean() + (1 - mine.mean()) * (1 - theirs.mean()))
         found[what] = {
             "heads": len(names),
-            "person": float(theirs.mean()),
+            "by_eye": float(theirs.mean()),
             "judge": float(mine.mean()),
             "accuracy": observed,
             "kappa": (observed - chance) / max(1 - chance, 1e-9),
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("real", type=Path)
     parser.add_argument("--sheet", type=Path, help="write the first 100 fakes with the verdict as a frame")
     parser.add_argument("--json", type=Path, help="write the figures")
-    parser.add_argument("--labels", type=Path, help="JSON of a person's verdicts to compare")
+    parser.add_argument("--labels", type=Path, help="JSON of verdicts by eye to compare")
     options = parser.parse_args()
 
     judge = PartsJudge()
