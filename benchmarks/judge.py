@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from figment.base.errors import FigmentError
 from figment.base.pixels import write_png
 from figment.score.features import to_rgb
 from figment.score.parts import PARTS, PartsJudge, Verdicts, effective_kinds, kinds_covered
@@ -101,6 +102,9 @@ def agreement(judged: Judged, labels: dict[str, dict[str, bool]]) -> dict[str, d
     `labels` maps a file's name to verdicts on one of PARTS, or on "all".
     """
     at = {name: row for row, name in enumerate(judged.names)}
+    missing = sorted(labels.keys() - at.keys())
+    if missing:
+        raise FigmentError(f"--labels: no fake is called {missing[0]}, nor {len(missing) - 1} more of its names")
     found = {}
     for what in dict.fromkeys(what for row in labels.values() for what in row):
         names = [name for name in labels if what in labels[name]]

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from judge import figures, judge_folder, table
 from PIL import Image
 from theirs import PATH_EVERY, R1_EVERY, Theirs
 
@@ -35,6 +36,7 @@ from figment.base.device import join_world, keep_freed_memory
 from figment.base.pixels import to_uint8, write_png
 from figment.demo.styles import draw
 from figment.draw.grid import make_grid
+from figment.score.parts import PartsJudge
 from figment.score.score import score
 from figment.train.config import resolve
 from figment.train.state import new_state
@@ -184,19 +186,24 @@ def main() -> None:
             if process.exitcode:
                 sys.exit(f"{name}, seed {seed}: ended with {process.exitcode}")
 
+    judge = PartsJudge()
+    data = judge_folder(judge, real, "REAL")
+    verdicts = {"data": figures(data, data)}
     for name in PROGRAMS:
         rows = []
-        for done in sorted(options.output.glob(f"{name}-*.json")):
-            result = score(done.with_suffix(""), real, images=FAKES)
+        for done in sorted(options.output.glob(f"{name}-[0-9]*.json")):
+            result = score(done.with_suffix(""), real, features="parts", images=FAKES)
             rows.append(result.distance)
+            verdicts[done.stem] = figures(judge_folder(judge, done.with_suffix(""), "FAKES"), data)
             summary = json.loads(done.read_text())
             print(
-                f"{done.stem:<18} {summary['kimg']:7.1f} kimg   FD-heads {result.distance:8.3f}   precision "
-                f"{result.precision:.3f}   recall {result.recall:.3f}",
+                f"{done.stem:<18} {summary['kimg']:7.1f} kimg   FD-parts {result.distance:8.3f}   precision "
+                f"{result.precision:.3f}   recall {result.recall:.3f}   coverage {result.coverage:.3f}",
                 flush=True,
             )
         if rows:
-            print(f"{name:<18} FD-heads {statistics.mean(rows):.3f}, from {min(rows):.3f} to {max(rows):.3f}")
+            print(f"{name:<18} FD-parts {statistics.mean(rows):.3f}, from {min(rows):.3f} to {max(rows):.3f}")
+    print(table(verdicts))
 
 
 if __name__ == "__main__":

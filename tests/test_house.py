@@ -192,7 +192,7 @@ def test_the_command_line_imports_nothing_heavy():
 def without_presets(path: Path) -> str:
     """Return the text of a file without the PRESETS table and the comments right above it."""
     lines = path.read_text().splitlines()
-    if path == PACKAGE / "train" / "config.py":
+    if path == PACKAGE / "train" / "presets.py":
         for node in tree_of(path).body:
             if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "PRESETS":
                 start = node.lineno - 1

@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 from figment.cli import app
-from figment.train.config import PRESETS
+from figment.train.presets import PRESETS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "training.md").read_text()
 

@@ -18,7 +18,8 @@ from figment.base.parse import parse_duration
 from figment.base.progress import say
 from figment.cli.app import Device, app, example, given, output_option
 from figment.cli.settings import settings_of
-from figment.train.config import PRESETS, Networks, Recipe, Schedule
+from figment.train.config import Networks, Recipe, Schedule
+from figment.train.presets import PRESETS
 
 Preset = Annotated[
     str | None,

@@ -245,9 +245,12 @@ class Discriminator(Network):
         return [self(x, c)]
 
     @property
-    def penalized(self) -> slice:
-        """Which of `logits` R1 keeps smooth: all."""
-        return slice(None)
+    def usual(self) -> slice | None:
+        """Which of `logits` take the logistic loss and R1, whatever loss the others take.
+
+        None: all take the loss of the recipe, and R1.
+        """
+        return None
 
     def start_step(self) -> None:
         """Do what is due once before each training step; nothing for most discriminators."""

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from figment.base.errors import FigmentError
 from figment.base.files import atomic
+from figment.base.progress import say
 from figment.nets.base import AnyNetwork, Discriminator, Generator, Network
+from figment.nets.projected import is_outdated
 from figment.nets.registry import build_discriminator, build_generator
 from figment.nets.surgery import Parts
 
@@ -166,6 +168,9 @@ def load_model_file(path: Path) -> Model:
     for name, kind in (("g_ema", "generator"), ("g", "generator"), ("d", "discriminator")):
         found = settings_and_tensors(name, kind)
         if found is None:
+            continue
+        if kind == "discriminator" and is_outdated(found[0]):
+            say(f"{path}: its projected discriminator is of an older version and left out")
             continue
         try:
             networks[name] = (fill_generator if kind == "generator" else fill_discriminator)(*found)

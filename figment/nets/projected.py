@@ -21,21 +21,21 @@ from torch import Tensor, nn
 from figment.base.errors import FigmentError
 from figment.nets.backbone import Backbone
 from figment.nets.base import Discriminator, DiscriminatorConfig, Network, typed
-from figment.nets.layers import SQRT2, Conv2d, Linear, minibatch_stddev
+from figment.nets.layers import SQRT2, Linear
 from figment.nets.ops import conv2d_lrelu, full_precision, to_layout
-from figment.nets.surgery import Parts, Surgery, change_inputs, parts_of
+from figment.nets.surgery import RECOLORINGS, Parts, Surgery, change_inputs, parts_of
 
 if TYPE_CHECKING:
     from figment.nets.base import Family
 
 KIND = "projected"
 """What the settings of such a discriminator say as their `kind`."""
+VERSION = 2
+"""What they say as their `version`; those of version 1, which say none, had another image head."""
 STRIDES = (4, 8, 16, 32)
 """Strides of the backbone's feature maps."""
 HEAD_STRIDE = 16
 """Heads reduce their features to this stride: each logit judges a patch, not the whole image."""
-STDDEV_GROUP = 4
-"""Samples per group of the image head's minibatch stddev."""
 
 
 class SpectralConv2d(nn.Module):
@@ -103,15 +103,14 @@ class StridedConv2d(nn.Module):
 class ImageHead(nn.Module):
     """Scores the image itself, as a whole: lines, flat colors and speckle, which features don't show.
 
-    Strided convolutions, then the last layers of StyleGAN2's discriminator. They have an equalized learning rate and no
-    spectral norm: R1 keeps them smooth. The minibatch stddev shows fakes that are all alike.
+    Strided convolutions and two dense layers with equalized learning rate. They have no spectral norm: R1 keeps them
+    smooth. After 24 kimg faces were further from done with a minibatch stddev, and with the hinge loss for this head.
     """
 
     def __init__(self, channels: int, width: int, resolution: int) -> None:
         super().__init__()
         widths = [channels, width // 2] + [width] * (halvings(resolution) - 1)
         self.down = nn.Sequential(*(StridedConv2d(*pair) for pair in itertools.pairwise(widths)))
-        self.conv = Conv2d(width + 1, width, 3)
         self.dense = Linear(width * (resolution >> halvings(resolution)) ** 2, width, activate=True)
         self.out = Linear(width, 1)
 
@@ -119,7 +118,6 @@ class ImageHead(nn.Module):
         """Map images [N, channels, H, W] to logits [N, 1]."""
         x = self.down(to_layout(x))
         with full_precision(x):
-            x = self.conv(minibatch_stddev(x.to(self.out.weight.dtype), STDDEV_GROUP))
             logits: Tensor = self.out(self.dense(x.flatten(1)))
         return logits
 
@@ -216,14 +214,9 @@ class ProjectedDiscriminator(Discriminator):
         return torch.stack([each.mean(1) for each in self.logits(x, c)], 1).mean(1, keepdim=True)
 
     @property
-    def penalized(self) -> slice:
-        """R1 keeps the image head smooth; the others have spectral norm."""
+    def usual(self) -> slice:
+        """The image head takes the logistic loss and R1, as usual discriminators do; the others have spectral norm."""
         return slice(1, None)
-
-    @property
-    def minibatch_group(self) -> int:
-        """Samples that the image head compares with one another."""
-        return STDDEV_GROUP
 
     def freeze_order(self) -> list[nn.Module]:
         """Return nothing: what comes first is frozen anyway."""
@@ -235,8 +228,8 @@ class ProjectedDiscriminator(Discriminator):
         return ProjectedSurgery()
 
     def settings(self) -> dict[str, Any]:
-        """Return the configuration as plain values, with its kind and the name of the generator's family."""
-        return {**super().settings(), "kind": KIND}
+        """Return the configuration as plain values, with its kind and version and the generator's family."""
+        return {**super().settings(), "kind": KIND, "version": VERSION}
 
 
 class ProjectedSurgery(Surgery):
@@ -248,7 +241,10 @@ class ProjectedSurgery(Surgery):
             raise FigmentError(f"resolution {resolution}: must be a multiple of {STRIDES[-1]}")
 
     def resize(self, network: Network, steps: int) -> Parts:
-        """Return parts for another size: new layers of the image head pass its features on at half the size."""
+        """Return parts for another size. New layers of the image head pass its features on, halved.
+
+        Scores change a little: the first layers see finer images, and the new ones shrink negative features once more.
+        """
         settings, tensors = parts_of(network)
         down = "image_head.down."
         layers = {name: value for name, value in tensors.items() if name.startswith(down)}
@@ -269,15 +265,27 @@ class ProjectedSurgery(Surgery):
     def recolor(self, network: Network, channels: int) -> Parts:
         """Return parts for other color channels; new ones start without effect."""
         settings, tensors = parts_of(network)
+        if (settings["channels"], channels) not in RECOLORINGS:
+            raise FigmentError(f"channels {channels}: {settings['channels']} channels can't become {channels}")
         name = "image_head.down.0.weight"
         gain = math.sqrt(channels / settings["channels"])  # equalized weights are divided by the root of their inputs
         return settings | {"channels": channels}, tensors | {name: change_inputs(tensors[name], channels) * gain}
 
 
+def is_outdated(settings: Mapping[str, Any]) -> bool:
+    """Return whether these are settings of a projected discriminator of another version."""
+    return settings.get("kind") == KIND and settings.get("version") != VERSION
+
+
 def build(family: Family, settings: Mapping[str, Any]) -> ProjectedDiscriminator:
     """Return a projected discriminator for a family's images; its backbone's weights are random, see `load_backbone`.
 
-    Raises FigmentError for settings that don't fit.
+    Raises FigmentError for settings that don't fit, and for those of another version.
     """
-    given = {name: value for name, value in settings.items() if name != "kind"}
+    if is_outdated(settings):
+        raise FigmentError(
+            "the projected discriminator is of an older version, which this figment can't continue; start a new run "
+            "from its generator with --init RUN --discriminator projected"
+        )
+    given = {name: value for name, value in settings.items() if name not in ("kind", "version")}
     return family.build(ProjectedDiscriminator, ProjectedConfig, given, KIND)

@@ -34,6 +34,10 @@ def parts_of(network: Network) -> Parts:
     return network.settings(), dict(network.state_dict())
 
 
+RECOLORINGS = ((3, 4), (4, 3), (1, 3), (1, 4))
+"""Color channels that networks can change from and to."""
+
+
 class Surgery:
     """Changes of networks made of blocks, for families that follow its names.
 
@@ -93,7 +97,7 @@ class Surgery:
         """Return parts for other color channels: new alpha is opaque, and RGB made from gray is gray."""
         settings, tensors = parts_of(network)
         old = int(settings["channels"])
-        if (old, channels) not in ((3, 4), (4, 3), (1, 3), (1, 4)):
+        if (old, channels) not in RECOLORINGS:
             raise FigmentError(f"channels {channels}: {name_colors(old)} can't become {name_colors(channels)}")
         settings["channels"] = channels
         if network.KIND == "generator":

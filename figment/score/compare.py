@@ -59,16 +59,14 @@ def compare(
     if not data.exists() or str(data) == ".":
         raise FigmentError(f"--data: {found[0]} was trained on {data}, which is gone; give the data to compare with")
     place = str(find_device(device))
-    models = [
-        (name, model, kimg, open_source(model, "RUN", count=images, device=place))
-        for run, name in zip(found, names, strict=True)
-        for model, kimg in _models(run)
-    ]
-    network = open_features(features or usual_features([fakes for *_, fakes in models]), place)
+    models = [(name, *each) for run, name in zip(found, names, strict=True) for each in _models(run)]
+    features = features or usual_features(open_source(model, "RUN", count=images) for _, model, _ in models)
+    network = open_features(features, place)
     reference = measure_reference(open_source(data, "--data"), network)
 
     rows = []
-    for name, model, kimg, fakes in models:
+    for name, model, kimg in models:
+        fakes = open_source(model, "RUN", count=images, device=place)
         statistics, check = score_source(fakes, reference, network, sample=SAMPLE)
         rows.append(
             {

@@ -6,6 +6,7 @@ figment score fakes/ heads-64.zip -o report --images 2000
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ def score_source(
     return gathering.result()[0], check
 
 
-def usual_features(fakes: list[Source]) -> str:
+def usual_features(fakes: Iterable[Source]) -> str:
     """Return the features to score with unless others are named: such that no discriminator looked through them."""
     return "parts" if any(isinstance(fake, ModelSource) and fake.projected for fake in fakes) else "heads"
 

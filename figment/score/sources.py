@@ -263,5 +263,7 @@ def open_source(
         return FolderSource(path)
     model = load(path)
     g = model.generator.to(device).eval().requires_grad_(False)
-    projected = model.d is not None and model.d.settings().get("kind") == KIND
+    # A file without a discriminator still says which one its generator was trained with.
+    trained_with = model.d.settings() if model.d is not None else model.config.get("discriminator")
+    projected = isinstance(trained_with, dict) and trained_with.get("kind") == KIND
     return ModelSource(g, count or DEFAULT_IMAGES, path.name, projected=projected)

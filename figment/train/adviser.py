@@ -26,6 +26,8 @@ FIRST = 4
 """Ticks at the start of a run that never show a sign: both networks are far from any balance."""
 HOLD = 4
 """Ticks in a row that must show a sign before there is advice; as many without it end the sign."""
+AGAIN = 100
+"""Ticks after which advice is repeated while its sign lasts."""
 
 DIVERSITY_LOW = 0.3
 """Diversity below this is a collapse."""
@@ -110,13 +112,16 @@ class Progress:
 
     @property
     def right(self) -> str:
-        """Share of images that D is right about, for people."""
+        """Share of images that D is right about, as a text."""
         return f"{(1 + self.gap) / 2:.0%}"
 
     @property
     def gap(self) -> float:
-        """How often D is right about an image: 0 for chance, 1 for always; NaN if its loss has no border at 0."""
-        signed = self.config.recipe.loss in SIGNED
+        """How often D is right about an image: 0 for chance, 1 for always.
+
+        NaN if its loss has no border at 0, and for the projected discriminator, whose limits were not measured yet.
+        """
+        signed = self.config.recipe.loss in SIGNED and self.config.networks.discriminator == "family"
         return (self.value("sign_real") - self.value("sign_fake")) / 2 if signed else math.nan
 
 
@@ -143,10 +148,11 @@ def overfitting(run: Progress) -> str | None:
 
 def strong_d(run: Progress) -> str | None:
     """Return advice if G loses ground to a D that can't have memorized the pictures yet."""
-    losses = [float(row["loss_g"]) for row in run.rows[FIRST:]]
+    if not (run.gap > WINNING and run.views < MANY_VIEWS):
+        return None
+    losses = [float(row.get("loss_g", math.nan)) for row in run.rows[FIRST:]]
     means = [sum(losses[end - HOLD : end]) / HOLD for end in range(HOLD, len(losses) + 1)]
-    rises = bool(means) and means[-1] - min(means) > LOSS_RISE
-    if not (run.gap > WINNING and run.views < MANY_VIEWS and rises):
+    if not means or not means[-1] - min(means) > LOSS_RISE:
         return None
     return (
         f"D is too strong: it is right about {run.right} of all images, and G's loss rises. Try "
@@ -155,7 +161,7 @@ def strong_d(run: Progress) -> str | None:
 
 
 def weak_d(run: Progress) -> str | None:
-    """Return advice if D knows next to nothing. Its signs don't show that: they are right by a hair's breadth."""
+    """Return advice if D knows next to nothing. Its signs don't show it: logits near 0 have the right sign too."""
     loss, ignorance = run.value("loss_d"), IGNORANCE.get(run.config.recipe.loss, math.nan)
     if not loss > WEAK * ignorance:
         return None
@@ -171,10 +177,11 @@ def leak(run: Progress) -> str | None:
     rises = len(p) > RISING_TICKS and p[-1] > RISING and all(a < b for a, b in pairwise(p))
     if not (p[-1] > LEAK or rises):
         return None
-    target = min(run.config.recipe.ada_target + 0.2, 0.9)
+    now = run.config.recipe.ada_target
+    target = f"--ada-target {min(now + 0.2, 0.9):g}, " if now < 0.9 else ""
     return (
         f"the augmentation may leak: ada_p is {p[-1]:.2f}{' and rises all the time' if rises else ''}. Look for tilted "
-        f"or recolored fakes; what helps is --ada-target {target:g}, {more_data(run.config)}"
+        f"or recolored fakes; what helps is {target}{more_data(run.config)}"
     )
 
 
@@ -216,7 +223,8 @@ def advise(
 ) -> dict[str, str]:
     """Return one line per sign that is due at the newest tick, by the sign's name.
 
-    It is due once the last HOLD ticks all show the sign, and only once until HOLD ticks in a row did not show it.
+    It is due once the last HOLD ticks all show the sign; then not again until HOLD ticks in a row did not show it, or
+    AGAIN ticks have passed.
     Networks that still grow show no sign, because their statistics change with every new block.
     """
 
@@ -235,9 +243,9 @@ def advise(
 
 
 def _given(name: str, rows: Rows, look: Callable[[str, int], str | None]) -> bool:
-    """Return whether a sign's advice was given since the sign last was away for HOLD ticks."""
+    """Return whether a sign's advice was given in the last AGAIN ticks, and the sign was not away for HOLD since."""
     away = 0
-    for tick in reversed(range(len(rows) - 1)):
+    for tick in reversed(range(max(len(rows) - 1 - AGAIN, 0), len(rows) - 1)):
         away = 0 if look(name, tick) else away + 1
         if away == HOLD:
             return False

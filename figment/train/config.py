@@ -1,4 +1,4 @@
-"""Configuration of a training run: three frozen dataclasses, presets as one table, and what `auto` picks.
+"""Configuration of a training run: three frozen dataclasses, and what is picked for what the user left unset.
 
     figment train heads.zip -o runs --preset auto --kimg 2500 --dry-run
 
@@ -28,6 +28,7 @@ from figment.base.settings import (
     rules,
 )
 from figment.nets.registry import DISCRIMINATORS, NAMES, families, get_family
+from figment.train.presets import COLUMNS, CPU_WIDTHS, PRESETS, PROJECTED
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -71,8 +72,8 @@ class Networks:
     """Largest number of channels of a block."""
     discriminator: Annotated[str, one_of(*DISCRIMINATORS)]
     """The family's own discriminator, or one that looks through frozen features of a head detector (projected, Sauer
-    2021): faces appear sooner. Unset: projected for --preset cpu from random weights, if the images' size is a multiple
-    of 32."""
+    2021): faces appear sooner. Unset: that of --init; from random weights, projected for --preset cpu with StyleGAN2,
+    hinge loss and no --freeze-d, if the images' size is a multiple of 32; else the family's."""
     backbone: str | None = field(default=None, metadata=PATH)
     """Detector whose features the projected discriminator uses, made by `figment heads train`. Unset: the shipped
     one."""
@@ -191,52 +192,6 @@ def settings() -> dict[str, Field[Any]]:
     return {each.name: each for kind in GROUPS.values() for each in fields(kind)}
 
 
-# Presets ---------------------------------------------------------------------------------------------------------
-
-# Presets fill only what the user left unset. `auto` follows the heuristics of StyleGAN2-ADA (Karras 2020, its
-# train.py); `paper` is configuration F of StyleGAN2; `cpu` is a small network for two cores, at a high learning rate
-# since its runs are short; presets named after a family are as its authors trained it; `story` fine-tunes a StyleGAN
-# on one GPU from a network of anime faces, at 512 pixels.
-# None leaves a value to the heuristics, 0 to the growing schedule.
-#
-# fmt: off
-#              z_dim w_dim depth base   max  batch lr      gamma r1 path mix  noise  augment ema   tick start family
-PRESETS: dict[str, tuple[float | bool | str | None, ...]] = {
-    "auto":      (512, 512, 2, None,  512, None, None,   None, 16, 2.0, 0.9, True,  None,   None, 4,  0, "stylegan2"),
-    "paper":     (512, 512, 8, 32768, 512, 32,   0.002,  10,   16, 2.0, 0.9, True,  "none", 10,   4,  0, "stylegan2"),
-    "cpu":       (64,  64,  2, 512,   128, 16,   0.004,  1.0,  16, 0.0, 0.5, False, "none", 1.0,  1,  0, "stylegan2"),
-    "stylegan1": (512, 512, 8, 16384, 512, 0,    0,      10,   1,  0.0, 0.9, True,  "none", 10,   0,  0, "stylegan1"),
-    "progan":    (512, 512, 8, 16384, 512, 0,    0,      10,   1,  0.0, 0.0, False, "none", 10,   0,  0, "progan"),
-    "story":     (512, 512, 8, 16384, 512, 4,    0.0015, 10,   1,  0.0, 0.9, True,  "none", 10,  30, 7000, "stylegan1"),
-}
-# fmt: on
-
-COLUMNS = (
-    "z_dim",
-    "w_dim",
-    "map_depth",
-    "channel_base",
-    "channel_max",
-    "batch",
-    "lr",
-    "gamma",
-    "r1_interval",
-    "path_weight",
-    "mixing",
-    "noise",
-    "augment",
-    "ema_kimg",
-    "tick_kimg",
-    "start_kimg",
-    "family",
-)
-
-PROJECTED = {"loss": "hinge", "d_lr": 0.5}
-"""What the projected discriminator changes in every preset (Sauer 2021)."""
-CPU_WIDTHS = {"fp32": 1024, "bf16": 2048}
-"""channel_base of the preset `cpu` with the projected discriminator, by precision: on CPUs with fast bfloat16 a network
-of twice the width sees as many images in the same time."""
-
 MANY_IMAGES = 50_000
 """Data sets of this size and larger are not augmented (Karras 2020, figure 7: no gain with 70,000 mirrored images)."""
 MEMORY_SHARE = 0.65
@@ -285,11 +240,11 @@ def resolve(
     # Layers, the first one weakest.
     values = {name: each.default for name, each in settings().items() if each.default is not MISSING}
     values |= dict(zip(COLUMNS, PRESETS[preset], strict=True))
-    kind = given.get("discriminator") or _discriminator(preset, family, resolution, like)
+    kind = given.get("discriminator") or _discriminator(preset, family, resolution, like, given)
     values |= {"resolution": resolution, "channels": channels, "discriminator": kind}
     values |= PROJECTED if kind == "projected" else {}
     if preset == "cpu" and kind == "projected":
-        values["channel_base"] = CPU_WIDTHS[_precision(device)]
+        values["channel_base"] = CPU_WIDTHS.get(given.get("precision") or _precision(device), CPU_WIDTHS["fp32"])
     values |= given
     if like is not None:
         values |= {each.name: like[0][each.name] for each in fields(Networks) if each.name in like[0]}
@@ -328,11 +283,23 @@ def _part(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
     return kind(**{each.name: values[each.name] for each in fields(kind)})
 
 
-def _discriminator(preset: str, family: Family, resolution: int, like: Like | None) -> str:
-    """Return the kind of discriminator that is used if none is set: that of `like`, else the preset's if it fits."""
+def _discriminator(
+    preset: str,
+    family: Family,
+    resolution: int,
+    like: Like | None,
+    given: Mapping[str, Any],  # settings that the user set
+) -> str:
+    """Return the kind of discriminator that is used if none is set: that of `like`, or projected for the preset `cpu`.
+
+    The latter only where it fits the images, the family and what else the user set.
+    """
     if like is not None:
         return str((like[1] or {}).get("kind", "family"))
-    return "projected" if preset == "cpu" and fits_projected(family, resolution) else "family"
+    usual = family.name == PRESETS["cpu"][COLUMNS.index("family")]
+    asked = given.get("freeze_d") or given.get("loss", PROJECTED["loss"]) != PROJECTED["loss"]
+    fits = fits_projected(family, resolution) and usual and not asked
+    return "projected" if preset == "cpu" and fits else "family"
 
 
 def fits_projected(family: Family, resolution: int) -> bool:
@@ -384,10 +351,11 @@ def projected_settings(
 ) -> dict[str, Any]:
     """Return the settings of a projected discriminator for a generator's images."""
     from figment.heads.network import SHIPPED, load_net
+    from figment.nets.projected import KIND, VERSION
 
     net = load_net(Path(backbone) if backbone else SHIPPED).config
     shared = {name: generator[name] for name in ("family", "resolution", "channels")}
-    return {"kind": "projected", "stem": net.stem, "stages": net.stages, "deep": net.deep} | shared
+    return {"kind": KIND, "version": VERSION, "stem": net.stem, "stages": net.stages, "deep": net.deep} | shared
 
 
 def heuristics(

@@ -104,8 +104,10 @@ class Loop:
         self._begin()
         images = hold_images(dataset, world.device)
         self.trainer = Trainer(config, self.state, images, world, log=reporter.warn)
-        count = max(min(grid_columns(dataset.resolution) ** 2, len(dataset) // 2), 1)
-        self.reals = on_squares(dataset.take(evenly_spread(len(dataset), count)))  # to compare the fakes with
+        self.reals = np.empty(0)  # to compare the fakes with, on the main rank
+        if world.is_main:
+            count = max(min(grid_columns(dataset.resolution) ** 2, len(dataset) // 2), 1)
+            self.reals = on_squares(dataset.take(evenly_spread(len(dataset), count)))
         self.rollbacks = 0
 
     def run(self, stop: Stop, governor: ThreadGovernor, on_tick: OnTick) -> bool:
@@ -212,14 +214,20 @@ class Loop:
         self,
         fakes: np.ndarray,  # this tick's, uint8 [N, C, H, W]
     ) -> None:
-        """Add the diversity of the fakes, and advice if a sign of trouble shows, to the newest row of statistics."""
+        """Add the diversity of the fakes, and advice if a sign of trouble shows, to the newest row of statistics.
+
+        Whatever goes wrong in that never stops a run.
+        """
         if not self.world.is_main:
             return
         history = self.state.history
-        found = diversity(fakes, self.reals)
-        history[-1] |= {} if found is None else {"diversity": round(found, 3)}
-        advice = advise(history, read_rows(self.folder / SCORES), self.config, len(self.dataset))
-        history[-1] |= {"advice": advice} if advice else {}
+        try:
+            found = diversity(fakes, self.reals)
+            history[-1] |= {} if found is None else {"diversity": round(found, 3)}
+            advice = advise(history, read_rows(self.folder / SCORES), self.config, len(self.dataset))
+            history[-1] |= {"advice": advice} if advice else {}
+        except Exception as error:
+            self.reporter.warn(f"no advice at this tick: {str(error) or type(error).__name__}")
 
     def _publish(
         self,

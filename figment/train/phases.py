@@ -137,6 +137,18 @@ def scores(d: Discriminator, images: Tensor) -> list[Tensor]:
     return [logits.float() for logits in d.logits(images)]
 
 
+def objectives(
+    d: Discriminator,
+    objective: Objective,  # the recipe's
+    count: int,  # of D's logits
+) -> list[Objective]:
+    """Return the losses of each of D's logits: the recipe's, or the logistic one for those that D names."""
+    found = [objective] * count
+    if d.usual is not None:
+        found[d.usual] = [OBJECTIVES["logistic"]] * len(found[d.usual])
+    return found
+
+
 def mean_sign(logits: list[Tensor]) -> Tensor:
     """Return the mean sign of logits [n, K], averaged over scales, []."""
     return mean_over_scales([each.sign().mean() for each in logits])
@@ -182,12 +194,12 @@ class DPhase:
             with compute.layers():
                 real_seen = players.augmented(real, inputs["augment_real"], index)
                 real_logits, fake_logits = score_pair(d, real_seen, fake_seen)
-        pairs = zip(real_logits, fake_logits, strict=True)
-        loss = mean_over_scales([self.objective.discriminator(*pair) for pair in pairs])
+        rows = zip(objectives(d, self.objective, len(real_logits)), real_logits, fake_logits, strict=True)
+        loss = mean_over_scales([objective.discriminator(*pair) for objective, *pair in rows])
         stats = {"loss_d": loss, "sign_real": mean_sign(real_logits), "sign_fake": mean_sign(fake_logits)}
 
         if r1:
-            penalty = losses.r1_penalty(real, image_logits(real_logits[d.penalized])).mean()
+            penalty = losses.r1_penalty(real, image_logits(real_logits[d.usual or slice(None)])).mean()
             loss = loss + penalty * self.r1_weight
             stats["r1"] = penalty
         if self.gp_weight:
@@ -219,7 +231,8 @@ class GPhase:
             styles = players.styles(inputs, index)
             fake = players.synthesize(styles, inputs["noise"], index)
             logits = scores(players.d, players.augmented(fake, inputs["augment_fake"], index))
-        loss = mean_over_scales([self.objective.generator(each) for each in logits])
+        rows = zip(objectives(players.d, self.objective, len(logits)), logits, strict=True)
+        loss = mean_over_scales([objective.generator(each) for objective, each in rows])
         (loss * share).backward()
         stats = {"loss_g": loss, "w_mean": styles.detach()[:, 0].mean(0)}
         if not self.path_weight:

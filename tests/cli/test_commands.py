@@ -13,7 +13,8 @@ from figment.cli import app, main
 from figment.cli.drawing import parse_blends
 from figment.curate.verdicts import Thresholds
 from figment.nets.registry import NAMES
-from figment.train.config import PRESETS, Networks, Recipe, Schedule
+from figment.train.config import Networks, Recipe, Schedule
+from figment.train.presets import PRESETS
 
 COMMANDS = (
     "make",

@@ -8,7 +8,8 @@ import torch
 from figment.base.errors import FigmentError
 from figment.base.settings import rules
 from figment.train.augment.pipeline import KINDS
-from figment.train.config import COLUMNS, PRESETS, Recipe, heuristics, read_config, resolve, settings
+from figment.train.config import Recipe, heuristics, read_config, resolve, settings
+from figment.train.presets import COLUMNS, PRESETS
 
 
 def test_every_preset_fills_every_column():

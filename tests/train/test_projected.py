@@ -16,6 +16,8 @@ from figment.pack.dataset import ImageDataset
 from figment.pack.zips import pack
 from figment.train.config import resolve
 from figment.train.execution import MicroBatches
+from figment.train.losses import OBJECTIVES
+from figment.train.phases import Compute, DPhase, Players, precision_of
 from figment.train.run import resume_training, start_training
 from figment.train.state import new_state
 from figment.train.trainer import Trainer
@@ -60,6 +62,9 @@ def test_the_preset_cpu_takes_it_from_random_weights_where_it_fits(monkeypatch):
     assert picked(channel_base=256) == ("projected", 256)
     assert picked(16)[0] == picked(family="progan")[0] == picked(preset="auto")[0] == "family"
     assert picked(discriminator="family") == ("family", 512)
+    assert picked(precision="fp32") == ("projected", 1024) and picked(precision="bf16") == ("projected", 2048)
+    assert picked(freeze_d=2) == picked(loss="logistic") == ("family", 512)
+    assert picked(family="lucidrains")[0] == "family"
     like = resolve(Path("a.zip"), "d", 64, 3, discriminator="family")
     assert picked(like=(like.generator, like.discriminator))[0] == "family"
 
@@ -99,6 +104,34 @@ def steps(data, count=4, **more):
     trainer = Trainer(config, new_state(config, CPU), torch.from_numpy(dataset.held), World(0, 1, CPU))
     rows = [{name: float(value) for name, value in trainer.step().items()} for _ in range(count)]
     return trainer.state, rows
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_image_head_has_the_logistic_loss_and_r1_and_patches_have_the_hinge_loss(data, precision):
+    config = resolve(data, "d", 32, 3, **SMALL | {"precision": precision})
+    state = new_state(config, CPU)
+    players = Players(state.g, state.d, Compute(CPU, precision_of(config.recipe)), mixing=False)
+    inputs = {
+        "reals": torch.rand(8, 3, 32, 32) * 2 - 1,
+        "z": torch.randn(2, 8, 8),
+        "cutoff": torch.zeros(8, dtype=torch.int64),
+        "noise": None,
+        "augment_real": None,
+        "augment_fake": None,
+    }
+    state.d.requires_grad_(True)
+    rows = DPhase(players, OBJECTIVES["hinge"], r1_weight=1.0)(inputs, slice(None), 1.0)
+    stats = {name: float(value.detach()) for name, value in rows.items()}
+
+    real = inputs["reals"].requires_grad_()
+    (gradient,) = torch.autograd.grad(state.d.image_head(real).sum(), real)
+    assert stats["r1"] == pytest.approx(float(gradient.square().sum([1, 2, 3]).mean()), rel=1e-3)
+    with torch.no_grad():
+        fake = state.g.synthesis(state.g.mapping(inputs["z"][0]), noise="none")
+        patches, whole = zip(state.d.logits(real), state.d.logits(fake), strict=True)
+    hinge, logistic = (OBJECTIVES[name].discriminator for name in ("hinge", "logistic"))
+    wanted = float(hinge(*patches) + logistic(*whole)) / 2
+    assert stats["loss_d"] == pytest.approx(wanted, rel=1e-4 if precision == "fp32" else 0.03)
 
 
 def test_micro_batches_give_the_same_run(data, monkeypatch):

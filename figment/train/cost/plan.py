@@ -127,9 +127,9 @@ def print_plan(found: Plan) -> None:
     console.print(table)
     if len(found.rows) == 1:
         console.print("No figures of other cards are published for this resolution.", highlight=False)
-    what = f"{found.pictures:,} pictures can be expected to give after {found.kimg:g} kimg"
-    console.print(f"\nWhat {what}: the most similar measured runs, the nearest first.", highlight=False)
+    what = f"{found.pictures:,} pictures, {found.resolution} px, {found.kimg:g} kimg"
+    console.print(f"\nWhat to expect: measured runs most similar to yours ({what}), nearest first.", highlight=False)
     if all(run.resolution != found.resolution for run in found.measured):
-        console.print(f"None was measured at {found.resolution} px; larger images need more kimg.", highlight=False)
+        console.print(f"None was measured at {found.resolution} px.", highlight=False)
     for run in found.measured:
         console.print(f"- {run.line()}", highlight=False, markup=False)

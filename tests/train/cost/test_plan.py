@@ -20,7 +20,10 @@ def test_time_and_money(zip_path, monkeypatch, capsys):
     print_plan(found)
     out = capsys.readouterr().out
     assert "this machine" in out and "a card" in out and "10h" in out
-    assert "What 10 pictures can be expected to give after 1000 kimg" in out and "None was measured at 16 px" in out
+    assert (
+        "most similar to yours (10 pictures, 16 px, 1000 kimg)" in " ".join(out.split())
+        and "None was measured at 16 px" in out
+    )
     assert out.count("- Measured: ") == 3
 
 
