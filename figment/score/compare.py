@@ -19,7 +19,7 @@ from figment.score.chart import draw_curves
 from figment.score.monitor import BEST, SCORES, read_rows
 from figment.score.reference import SAMPLE, measure_reference
 from figment.score.score import MARK, compare_statistics, floor_of, looks_through, score_source, usual_features
-from figment.score.sources import open_source
+from figment.score.sources import is_projected, open_source
 
 COLUMNS = (
     "run",
@@ -60,7 +60,7 @@ def compare(
         raise FigmentError(f"--data: {found[0]} was trained on {data}, which is gone; give the data to compare with")
     place = str(find_device(device))
     models = [(name, *each) for run, name in zip(found, names, strict=True) for each in _models(run)]
-    features = features or usual_features(open_source(model, "RUN", count=images) for _, model, _ in models)
+    features = features or usual_features(any(is_projected(read_record(model)["config"]) for _, model, _ in models))
     network = open_features(features, place)
     reference = measure_reference(open_source(data, "--data"), network)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -45,6 +45,9 @@ TRIAL_SEC = 1.0
 """Seconds reserved for the trial that measures the cost of a score."""
 TRIES = 3
 """Failures in a row after which scoring ends; the run continues."""
+
+
+Row = TypeVar("Row", bound=Mapping[str, Any])
 
 
 class Scorer(Protocol):
@@ -226,12 +229,12 @@ class Monitor:
             )
 
 
-def worth_of(row: dict[str, Any]) -> float:
+def worth_of(row: Mapping[str, Any]) -> float:
     """Return the value by which rows are ranked, lower is better: the larger of the raw and the smoothed distance."""
     return float(max(row["distance"], row["smooth"]))
 
 
-def comparable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def comparable(rows: Sequence[Row]) -> list[Row]:
     """Return the rows with the features of the last one: distances of other features don't compare."""
     return [row for row in rows if row.get("label") == rows[-1].get("label")]
 

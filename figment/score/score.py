@@ -6,7 +6,6 @@ figment score fakes/ heads-64.zip -o report --images 2000
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +90,7 @@ def score(
     real, fake = open_source(data, "DATA"), open_source(what, "MODEL", count=images, device=place)
     if isinstance(real, ModelSource):
         raise FigmentError(f"DATA {data}: must be a zip or folder of images, but this is a model")
-    network = open_features(features or usual_features([fake]), place)
+    network = open_features(features or usual_features(fake.projected), place)
     reference = measure_reference(real, network, sample=sample)
     found, check = score_source(fake, reference, network, sample=sample)
     if found.count < FEWEST or reference.all.count < FEWEST:
@@ -137,14 +136,16 @@ def score_source(
     return gathering.result()[0], check
 
 
-def usual_features(fakes: Iterable[Source]) -> str:
+def usual_features(
+    projected: bool,  # whether a discriminator looked through the head detector's features
+) -> str:
     """Return the features to score with unless others are named: such that no discriminator looked through them."""
-    return "parts" if any(isinstance(fake, ModelSource) and fake.projected for fake in fakes) else "heads"
+    return "parts" if projected else "heads"
 
 
 def looks_through(fake: Source, network: FeatureNetwork) -> bool:
     """Return whether the discriminator of the model that draws the fakes looked through these features."""
-    return isinstance(network, Heads) and isinstance(fake, ModelSource) and fake.projected
+    return isinstance(network, Heads) and fake.projected
 
 
 def compare_statistics(fake: Statistics, real: Statistics) -> dict[str, Any]:

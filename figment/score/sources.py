@@ -8,6 +8,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +38,8 @@ class Source(ABC):
 
     name: str
     """Name in reports."""
+    projected = False
+    """Whether a model drew them whose discriminator looked through a head detector's features."""
 
     def __init__(self) -> None:
         self.damaged: list[str] = []
@@ -263,7 +266,12 @@ def open_source(
         return FolderSource(path)
     model = load(path)
     g = model.generator.to(device).eval().requires_grad_(False)
-    # A file without a discriminator still says which one its generator was trained with.
-    trained_with = model.d.settings() if model.d is not None else model.config.get("discriminator")
-    projected = isinstance(trained_with, dict) and trained_with.get("kind") == KIND
-    return ModelSource(g, count or DEFAULT_IMAGES, path.name, projected=projected)
+    return ModelSource(g, count or DEFAULT_IMAGES, path.name, projected=is_projected(model.config))
+
+
+def is_projected(
+    config: dict[str, Any],  # of a model
+) -> bool:
+    """Return whether a model's discriminator, in its file or not, looked through a head detector's features."""
+    trained_with = config.get("discriminator")
+    return isinstance(trained_with, dict) and trained_with.get("kind") == KIND

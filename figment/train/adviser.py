@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from figment.score.monitor import comparable, worth_of
 from figment.train.config import Recipe, TrainConfig
 
 Rows = Sequence[Mapping[str, Any]]
@@ -188,11 +189,10 @@ def leak(run: Progress) -> str | None:
 def exhaustion(run: Progress) -> str | None:
     """Return advice if scores have not got better during the second half of the run."""
     now, start = run.value("kimg"), run.config.schedule.start_kimg
-    # After a rollback there may be later ones, and ones of another version by other features.
-    scores = [row for row in run.scores if row["kimg"] < now and row.get("label") == run.scores[-1].get("label")]
+    scores = [row for row in comparable(run.scores) if row["kimg"] < now]  # after a rollback there may be later ones
     if len(scores) < LEAST_SCORES or run.views < MANY_VIEWS:
         return None
-    best = min(scores, key=lambda row: max(row["distance"], row["smooth"]))["kimg"]
+    best = min(scores, key=worth_of)["kimg"]
     if best - start > (now - start) / 2:
         return None
     return (

@@ -43,5 +43,5 @@ COLUMNS = (
 PROJECTED = {"loss": "hinge", "d_lr": 0.5}
 """What the projected discriminator changes in every preset (Sauer 2021)."""
 CPU_WIDTHS = {"fp32": 1024, "bf16": 2048}
-"""channel_base of the preset `cpu` with the projected discriminator, by precision: on CPUs with fast bfloat16 a network
-of twice the width sees as many images in the same time."""
+"""channel_base of the preset `cpu` with the projected discriminator, by precision: CPUs with fast bfloat16 can
+afford twice the width."""

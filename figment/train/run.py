@@ -19,6 +19,7 @@ from figment.base.progress import say
 from figment.nets.adapt import differences
 from figment.pack.dataset import ImageDataset
 from figment.score.monitor import REALS, Monitor, QuickScore
+from figment.score.score import usual_features
 from figment.score.sources import evenly_spread
 from figment.train.config import Like, TrainConfig, read_config, resolve
 from figment.train.cost.throughput import measure_sec_per_kimg
@@ -129,7 +130,7 @@ def _scorer(config: TrainConfig, run: Path, dataset: ImageDataset, world: World)
         return lambda state: None
     reals = dataset.take(evenly_spread(len(dataset), REALS))
     # Features that the discriminator looks through would flatter the run.
-    features = "parts" if config.networks.discriminator == "projected" else "heads"
+    features = usual_features(config.networks.discriminator == "projected")
     scorer = QuickScore(reals, dataset.digest, cache=run, features=features, device=str(world.device))
     monitor = Monitor(run, scorer, every=config.schedule.score_ticks)
 
