@@ -16,18 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
-import figment
 from figment.draw.characters import characters
 from figment.draw.morph import even_positions
 from figment.draw.paths import KINDS, closed_path, draw_path
 from figment.draw.render import load_generator
-
-START = Path(figment.__file__).parent / "train" / "weights" / "start-64.safetensors"
+from figment.train.state import STARTS
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, nargs="?", default=START)
+    parser.add_argument("model", type=Path, nargs="?", default=STARTS[64])
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--fps", type=int, nargs="+", default=[30, 60])
     parser.add_argument("--psi", type=float, default=0.7)

@@ -16,12 +16,12 @@ import torch
 import figment
 from figment.draw.perceptual import Perceptual
 from figment.draw.project import STEPS, project_picture
-from figment.train.state import START
+from figment.train.state import STARTS
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, nargs="?", default=START)
+    parser.add_argument("model", type=Path, nargs="?", default=STARTS[64])
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--space", default="w")
     parser.add_argument("--steps", type=int, default=STEPS)

@@ -73,7 +73,7 @@ def _train(data: Path, runs: Path, options: MakeOptions) -> Path:
     from figment.pack.dataset import ImageDataset
     from figment.train.config import read_config
     from figment.train.run import resume_training, start_training
-    from figment.train.state import START
+    from figment.train.state import STARTS
 
     say(f"4/6 train     {data} -> {runs}")
     dataset = ImageDataset(data)
@@ -81,9 +81,9 @@ def _train(data: Path, runs: Path, options: MakeOptions) -> Path:
     for config in sorted(runs.glob("[0-9]*/config.json"), reverse=True):
         if read_config(config).digest == digest:
             return resume_training(config.parent, data=data, kimg=options.kimg, device=options.device)
-    # On a CPU, images of 64 px RGB start from the shipped network.
+    # On a CPU, RGB images start from the shipped network of their size.
     cpu = options.device == "cpu" or (options.device is None and not torch.cuda.is_available())
-    init = "start" if cpu and START.exists() and (dataset.resolution, dataset.channels) == (64, 3) else None
+    init = "start" if cpu and dataset.channels == 3 and dataset.resolution in STARTS else None
     sec = options.sec if options.kimg is None else None
     # No scores on a CPU: whether there is time for one depends on the load, but a resumed run must end the same.
     score_ticks = 0 if cpu else None

@@ -92,12 +92,17 @@ def _fill(network: AnyNetwork, tensors: Mapping[str, Tensor]) -> AnyNetwork:
     ]
     if wrong:
         raise FigmentError(f"the {network.KIND} does not fit its weights: {', '.join(wrong)}")
-    network.load_state_dict({name: _aligned(value) for name, value in tensors.items()}, assign=True)
+    network.load_state_dict({name: _ready(value) for name, value in tensors.items()}, assign=True)
     return network.eval()
 
 
-def _aligned(value: Tensor) -> Tensor:
-    """Copy `value` if it is a view at an odd address: kernels round differently there, which would change images."""
+def _ready(value: Tensor) -> Tensor:
+    """Return a tensor as networks need it: float32 instead of float16, and a copy if it is at an odd address.
+
+    Kernels round differently there, which would change images.
+    """
+    if value.dtype == torch.float16:
+        return value.float()
     fine = value.is_contiguous() and value.data_ptr() % 64 == 0
     return value if fine else value.clone(memory_format=torch.contiguous_format)
 
@@ -105,9 +110,13 @@ def _aligned(value: Tensor) -> Tensor:
 def save(
     path: Path,
     model: Model,
+    half: bool = False,  # True: store weights as float16, in half the space and rounded to 11 significant bits
     **notes: Any,  # more entries for the configuration, such as kimg=2500, data={...}, licence="..."
 ) -> None:
-    """Write `model` to `path`, whole or not at all. Loading it gives the same networks bit for bit."""
+    """Write `model` to `path`, whole or not at all. Unless `half`, loading it gives the same networks bit for bit.
+
+    Raises FigmentError for a model without networks, and for values too large for float16.
+    """
     networks = model.networks()
     if not networks:
         raise FigmentError(f"{path}: a model file needs at least one network")
@@ -120,9 +129,21 @@ def save(
         for name, network in networks.items()
         for key, value in network.state_dict().items()
     }
+    if half:
+        tensors = {name: _halved(name, value) for name, value in tensors.items()}
     record = {"format": FORMAT, "origin": model.origin, "config": config}
     with atomic(path) as temporary:
         save_file(tensors, temporary, metadata={METADATA_KEY: json.dumps(record)})
+
+
+def _halved(name: str, value: Tensor) -> Tensor:
+    """Return a float32 tensor as float16, and any other as it is. Raises FigmentError if a value gets infinite."""
+    if value.dtype != torch.float32:
+        return value
+    half = value.half()
+    if not torch.equal(half.isfinite(), value.isfinite()):
+        raise FigmentError(f"{name}: holds values above {torch.finfo(torch.float16).max}, too large for float16")
+    return half
 
 
 def read_record(path: Path) -> dict[str, Any]:

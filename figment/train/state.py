@@ -26,8 +26,8 @@ from figment.nets.registry import build_discriminator, build_generator
 from figment.train.augment import DRAWS_VERSION, AdaController, AdaState
 from figment.train.config import TrainConfig
 
-START = Path(__file__).parent / "weights" / "start-64.safetensors"
-"""The shipped start network: 64x64 heads of drawn people, trained by runs/train_start.py."""
+STARTS = {64: Path(__file__).parent / "weights" / "start-64.safetensors"}
+"""The shipped start networks by resolution: RGB heads of drawn people, trained by runs/train_start.py."""
 
 BETAS = (0.0, 0.99)
 """Adam's betas, as in StyleGAN2."""
@@ -166,14 +166,16 @@ def new_state(
     return state
 
 
-def init_path(init: str) -> Path:
-    """Return the model file that `--init` names; `start` is the shipped start network."""
-    return START if init == "start" else Path(init)
+def init_path(init: str, resolution: int) -> Path:
+    """Return the model file that `--init` names; `start` is the shipped start network nearest to the resolution."""
+    if init != "start":
+        return Path(init)
+    return STARTS[min(STARTS, key=lambda side: abs(math.log2(side / resolution)))]
 
 
 def load_init(init: str, adapted: bool, resolution: int, channels: int) -> tuple[Model, list[str]]:
     """Return the model that `--init` names, adapted to such images if wanted, and one line per change."""
-    model = load(str(init_path(init)))
+    model = load(str(init_path(init, resolution)))
     return adapt(model, resolution=resolution, channels=channels, labels=False) if adapted else (model, [])
 
 

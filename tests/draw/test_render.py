@@ -1,16 +1,14 @@
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-import figment
 from figment.base.errors import FigmentError
 from figment.draw.latents import seeds_to_w
 from figment.draw.render import draw_pictures, load_generator, picture_png, render
 from figment.nets.registry import build_generator
+from figment.train.state import STARTS
 
-START = Path(figment.__file__).parent / "train" / "weights" / "start-64.safetensors"
 SMALL = {
     "stylegan1": {"channel_base": 512, "channel_max": 32, "z_dim": 16, "w_dim": 16, "map_depth": 2},
     "progan": {"channel_base": 512, "channel_max": 32, "z_dim": 16},
@@ -40,7 +38,7 @@ def test_pictures_have_their_layout(model):
 
 @pytest.mark.parametrize("family", ["start-64", *SMALL])
 def test_a_seed_is_the_same_png_in_batches_of_1_3_and_16_on_1_and_2_threads(family, threads):
-    g = load_generator(START, "cpu")[0] if family == "start-64" else small(family)
+    g = load_generator(STARTS[64], "cpu")[0] if family == "start-64" else small(family)
     seeds = list(range(100, 116))
     found = {}
     for count in (1, 2):

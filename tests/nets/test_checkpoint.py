@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from figment.base.errors import FigmentError
 from figment.models import load
@@ -31,6 +31,27 @@ def test_a_round_trip_is_bit_identical(tmp_path):
         assert old.keys() == new.keys() and all(torch.equal(old[key], new[key]) for key in old)
     save(tmp_path / "again.safetensors", after)
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "m.safetensors").read_bytes()
+
+
+def test_half_precision_halves_the_file_and_rounds_weights_only(tmp_path):
+    before = model()
+    save(tmp_path / "whole.safetensors", before)
+    save(tmp_path / "half.safetensors", before, half=True)
+    sizes = [sum(t.nbytes for t in load_file(tmp_path / f"{name}.safetensors").values()) for name in ("whole", "half")]
+    assert sizes[1] == sizes[0] / 2
+    after = load(tmp_path / "half.safetensors")
+    for name in ("g_ema", "d"):
+        old, new = getattr(before, name).state_dict(), getattr(after, name).state_dict()
+        assert all(new[key].dtype == torch.float32 and torch.equal(new[key], old[key].half().float()) for key in old)
+
+
+def test_half_precision_refuses_values_that_would_get_infinite(tmp_path):
+    large = model()
+    with torch.no_grad():
+        large.g_ema.const[0, 0, 0] = 1e6
+    with pytest.raises(FigmentError, match=r"g_ema\.const: holds values above 65504"):
+        save(tmp_path / "m.safetensors", large, half=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_missing_left_over_and_misshapen_weights_are_listed():

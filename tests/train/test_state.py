@@ -1,16 +1,21 @@
 import dataclasses
+import math
 import os
+from pathlib import Path
 
 import pytest
 import torch
 
 from figment.base.errors import FigmentError
+from figment.models import load
 from figment.train.augment import DRAWS_VERSION
 from figment.train.config import resolve
 from figment.train.state import (
     CHECKPOINT_FORMAT,
+    STARTS,
     State,
     checkpoints,
+    init_path,
     load_newest,
     new_state,
     save_checkpoint,
@@ -136,3 +141,20 @@ def test_a_state_starts_from_a_model_file(tmp_path, tiny):
     fine = resolve("a.zip", "d", 16, 3, **TINY, seed=4, init=str(tmp_path / "m.safetensors"))
     assert same(new_state(fine, CPU), new_state(tiny, CPU))
     assert not same(new_state(fine, CPU, init=False), new_state(tiny, CPU))
+
+
+@pytest.mark.parametrize("resolution", [16, 64, 128, 512])
+def test_the_start_network_is_the_one_nearest_to_the_resolution(resolution):
+    distances = {side: abs(math.log2(resolution / side)) for side in STARTS}
+    assert init_path("start", resolution) == STARTS[min(distances, key=distances.get)]
+    assert init_path("mine.pkl", resolution) == Path("mine.pkl")
+
+
+@pytest.mark.parametrize("resolution", STARTS)
+def test_shipped_start_networks_draw_rgb_images_of_their_resolution(resolution):
+    model = load(str(STARTS[resolution]))
+    assert STARTS[resolution].stat().st_size < 12 * 2**20
+    assert (model.g_ema.resolution, model.g_ema.channels, model.d.resolution) == (resolution, 3, resolution)
+    with torch.no_grad():
+        images = model.g_ema(torch.randn(2, model.g_ema.z_dim, generator=torch.Generator().manual_seed(0)))
+    assert images.shape == (2, 3, resolution, resolution) and images.std() > 0.2
