@@ -60,11 +60,24 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Return the JSON value in `path`. Raises FigmentError if the file is missing or damaged."""
+    """Return the JSON value in `path`, in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
+
+    Raises FigmentError if the file is missing or damaged, or if an object has a key twice.
+    """
     try:
-        return json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        return json.loads(path.read_bytes(), object_pairs_hook=_unique)
+    except (OSError, ValueError, RecursionError) as error:
         raise FigmentError(f"{path}: not a readable JSON file ({error})") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the pairs of a JSON object as a dict; raises ValueError if a key occurs twice."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"it has {twice!r} twice")
+    return value
 
 
 def need_folder(path: Path, flag: str) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from figment.base.errors import UnreadableImage
 from figment.base.files import atomic
@@ -42,6 +42,26 @@ def open_image(
     if not data:
         raise UnreadableImage("empty-file", f"{path}: the file is empty")
     return decode_image(data, str(path), keep_alpha=keep_alpha, background=background, max_pixels=max_pixels)
+
+
+def read_size(path: Path) -> tuple[tuple[int, int], int]:
+    """Return width and height of the upright image in `path`, and its EXIF orientation, 1 to 8 (1: stored upright).
+
+    Reads the header only, so damaged image data goes unnoticed. Raises UnreadableImage.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path) as image:
+                orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+                # Pillow turns TIFF while it opens the file, the other formats never.
+                turned = orientation in (5, 6, 7, 8) and image.format != "TIFF"
+                width, height = image.size
+        except Exception:
+            return open_image(path).size, 1
+    if orientation not in range(1, 9):
+        orientation = 1
+    return ((height, width) if turned else (width, height)), orientation
 
 
 def decode_image(

@@ -18,7 +18,7 @@ from figment.base.files import list_files, need_folder
 from figment.base.pixels import open_image, to_unit
 from figment.base.progress import track
 from figment.base.records import Box
-from figment.heads.boxes import write_boxes
+from figment.heads.boxes import check_output, write_boxes
 from figment.heads.fuse import fuse, mirror_box
 from figment.heads.network import SHIPPED, HeadNet, Level, channels_last, fold_norms, load_net
 from figment.heads.views import FILL
@@ -235,6 +235,8 @@ def detect_folder(
     """
     detector = detector or Detector.load()
     files = list_pictures(pictures)
+    if out is not None:
+        check_output(out, [path.relative_to(pictures).as_posix() for path in files])
     boxes: dict[str, list[list[float]]] = {}
     sizes: dict[str, tuple[int, int]] = {}
     with ThreadPoolExecutor(2) as pool:

@@ -50,7 +50,8 @@ def evaluate(
 
 def open_truth(path: Path, pictures: Path | None) -> Truth:
     """Return true boxes of any format."""
-    if path.is_file() and "pictures" in (value := read_json(path)) and isinstance(value["pictures"], dict):
+    value = read_json(path) if path.is_file() else None
+    if isinstance(value, dict) and isinstance(value.get("pictures"), dict):
         return read_truth(path)
     return Truth({name: [Box(*box[:4]) for box in found] for name, found in read_boxes(path, pictures).items()})
 

@@ -72,6 +72,8 @@ def tune(
     """
     need_folder(pictures, "--pictures")
     labels = read_boxes(boxes, pictures)
+    if not any(labels.values()):
+        raise FigmentError(f"BOXES {boxes}: holds no box; tuning needs pictures with heads")
     scenes = dict(_scenes(labels, pictures))
     if len(scenes) < FEWEST:
         raise FigmentError(
