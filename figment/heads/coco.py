@@ -228,8 +228,10 @@ def bounds(polygons: object) -> list[float]:
     if not polygons or not isinstance(polygons, list):
         raise ValueError("no bbox")
     try:
-        points = [check_numbers(polygon, range(6, 1_000_000, 2)) for polygon in polygons]
-    except ValueError:
+        points = [check_numbers(polygon, (len(polygon) // 2 * 2,)) for polygon in polygons]
+        if min(map(len, points)) < 6:
+            raise ValueError("must be three points or more")
+    except (TypeError, ValueError):
         raise ValueError("no bbox, and a damaged polygon") from None
     xs, ys = ([value for polygon in points for value in polygon[start::2]] for start in (0, 1))
     return [min(xs), min(ys), max(xs), max(ys)]

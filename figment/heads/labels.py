@@ -58,24 +58,21 @@ def choose_classes(
     A single class counts whatever its name. Raises FigmentError if none of several named classes is a head.
     """
     used = {kind: names[kind] for kind in counts if kind in names}
-    heads = head_classes(used)
-    if not heads and head_classes(names) and counts:
-        raise FigmentError(
-            f"{file}: no box is of {list_names(names, head_classes(names))}, all of {list_names(names, used)}"
-        )
+    heads, shown = head_classes(used), list_names(names, used)
     if heads:
         others = {kind: count for kind, count in counts.items() if kind not in heads}
         if others:
-            say(f"{file}: {sum(others.values())} boxes of other classes left out: {list_names(names, others)}")
+            say(f"{file}: boxes of other classes left out ({sum(others.values())}): {list_names(names, others)}")
         return heads
+    if used and head_classes(names):
+        raise FigmentError(f"{file}: no box is of {list_names(names, head_classes(names))}, all are of {shown}")
     if len(used) > 1:
-        raise FigmentError(
-            f"{file}: its classes are {list_names(names, names)}; the one to use must be called head or face"
-        )
+        every = list_names(names, names)
+        raise FigmentError(f"{file}: its classes are {every}; the one to use must be called head or face")
     if used:
-        say(f"{file}: all its boxes are of {list_names(names, used)}, which counts as head")
+        say(f"{file}: all boxes are of {shown}, which count as heads")
     elif len(counts) > 1:
-        say(f"{file}: nothing names its classes {', '.join(map(str, sorted(counts)))}, so all count as heads")
+        say(f"{file}: nothing names the classes {list_names({}, counts)}, so all count as heads")
     return counts
 
 

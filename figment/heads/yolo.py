@@ -144,12 +144,12 @@ def parse_line(
     words = line.split()
     if not all(NUMBER.fullmatch(word) for word in words):
         raise ValueError("must be numbers: class, x, y, width, height")
-    kind, *shares = (float(word) for word in words)
     polygon = len(words) >= 7 and len(words) % 2 == 1
     if not polygon and len(words) not in (5, 6):
         raise ValueError(
             f"has {len(words)} numbers, must be `class x y width height`, the same with a confidence, or a polygon"
         )
+    kind, *shares = (float(word) for word in words)
     if kind < 0 or kind != int(min(kind, 1e9)):
         raise ValueError("must begin with a class: 0, 1, 2, ...")
     if max(shares) > 1 + ROUNDING:
