@@ -65,12 +65,12 @@ def read_output(
         answer = answer[None, :, [1, 2, 3, 4, 6, 5]]
         found = [Layout(2, classes, corners=True)]
     elif answer.ndim == 3 and answer.shape[0] == 1:
-        found = find_layouts(answer.shape[1:], size, classes, more)
+        found = find_layouts(answer.shape[1:], classes, more)
     else:
         found = []
     what = f"its output has shape {list(answer.shape)}"
     if not found:
-        named = f" and its metadata names {classes} classes" if classes else ""
+        named = f" and its metadata names {classes} class{'es' * (classes > 1)}" if classes else ""
         raise ValueError(
             f"{what}{named}; must be YOLO's [1, 4 + classes, N], [1, N, 5 + classes] or [1, N, 6]: {EXPORT}"
         )
@@ -79,11 +79,12 @@ def read_output(
     if not answer.any():
         return np.zeros((0, 6), np.float32), classes
 
-    # The values decide between layouts of one shape, and show scores and boxes that a layout can't have.
+    # The values decide between layouts of one shape, and show scores and boxes that a layout can't have. A column of
+    # whole numbers holds classes, not scores. Last, the number of predictions decides.
     table = {1: answer[0].T, 2: answer[0]}  # [N, columns]
     fitting = [layout for layout in found if fits(layout, table[layout.axis])]
-    if len(fitting) > 1 and any(layout.corners and layout.axis == 2 for layout in fitting):
-        fitting = [layout for layout in fitting if layout.corners and layout.axis == 2]  # whole numbers are no scores
+    fitting = [layout for layout in fitting if layout.corners and layout.axis == 2] or fitting
+    fitting = [layout for layout in fitting if is_exact(layout, answer.shape[3 - layout.axis], size)] or fitting
     if len(fitting) != 1:
         readings = " or ".join(f"({layout})" for layout in fitting or found)
         raise ValueError(f"{what}, {'could be' if fitting else 'but its values are not'} {readings}: {EXPORT}")
@@ -97,7 +98,6 @@ def read_output(
 
 def find_layouts(
     shape: tuple[int, ...],  # A, B
-    size: tuple[int, int],  # width and height of the input
     classes: int | None,
     more: int,
 ) -> list[Layout]:
@@ -110,17 +110,21 @@ def find_layouts(
                 found.append(Layout(axis, count, objectness))
         if columns == 6 + more:
             found.append(Layout(axis, classes, corners=True))
+    return found
 
-    # Raw predictions come in exact numbers for the size of the input.
+
+def is_exact(
+    layout: Layout,
+    count: int,  # number of predictions
+    size: tuple[int, int],  # width and height of the input
+) -> bool:
+    """Return whether raw predictions in this layout come in this number, which differs between the families."""
     grids = {sum(-(-size[0] // stride) * -(-size[1] // stride) for stride in strides) for strides in STRIDES}
-    anchored = {ANCHORS * count for count in grids}
-    exact = []
-    for layout in found:
-        count = shape[2 - layout.axis]
-        counts = grids if not layout.objectness else anchored if layout.axis == 1 else anchored | grids  # or YOLOv6
-        if count in counts and not layout.corners:
-            exact.append(layout)
-    return exact or found
+    if layout.corners:
+        return False
+    if not layout.objectness:
+        return count in grids
+    return count in {ANCHORS * cells for cells in grids} or (layout.axis == 2 and count in grids)  # or YOLOv6
 
 
 def fits(

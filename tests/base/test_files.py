@@ -56,6 +56,18 @@ def test_json_comes_back_and_damage_names_the_file(tmp_path):
         read_json(tmp_path / "b.json")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_json_in_any_encoding(tmp_path, encoding):
+    (tmp_path / "a.json").write_bytes('{"ä": 1}'.encode(encoding))
+    assert read_json(tmp_path / "a.json") == {"ä": 1}
+
+
+def test_a_json_key_that_occurs_twice_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text('{"x": {"b": 1, "c": 2, "b": 3}}')
+    with pytest.raises(FigmentError, match=r"a\.json: .*'b' twice"):
+        read_json(tmp_path / "a.json")
+
+
 def test_bad_paths_name_the_flag(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(FigmentError, match="PICTURES .*no such folder"):

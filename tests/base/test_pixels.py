@@ -6,7 +6,7 @@ import torch
 from PIL import Image, ImageCms
 
 from figment.base.errors import UnreadableImage
-from figment.base.pixels import open_image, resize_square, to_uint8, to_unit, write_png
+from figment.base.pixels import open_image, read_size, resize_square, to_uint8, to_unit, write_png
 
 
 def saved(path, image, **options):
@@ -32,6 +32,25 @@ def test_exif_orientation_is_applied(tmp_path):
     exif = image.getexif()
     exif[0x0112] = 6
     assert open_image(saved(tmp_path / "a.jpg", image, exif=exif)).size == (20, 40)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif"])
+@pytest.mark.parametrize("orientation", [None, 0, 1, 3, 6, 8, 9])
+def test_the_size_is_that_of_the_opened_image(tmp_path, name, orientation):
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    path = saved(tmp_path / name, Image.new("RGB", (40, 20), "red"), exif=exif)
+    size, found = read_size(path)
+    assert size == open_image(path).size == ((20, 40) if orientation in (6, 8) else (40, 20))
+    assert found == (orientation if orientation in (3, 6, 8) else 1)
+
+
+def test_the_size_of_no_image_is_an_error(tmp_path):
+    (tmp_path / "a.png").write_text("no image")
+    for name in ("a.png", "missing.png"):
+        with pytest.raises(UnreadableImage):
+            read_size(tmp_path / name)
 
 
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path):

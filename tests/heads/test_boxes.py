@@ -7,7 +7,7 @@ import pytest
 
 from figment.base.errors import FigmentError
 from figment.base.pixels import write_png
-from figment.heads.boxes import read_boxes, write_boxes
+from figment.heads.boxes import check_output, read_boxes, write_boxes
 
 BOXES = {"a/x.png": [[10, 20, 30, 50, 0.5], [0, 0, 8, 8, 0.25]], "b.png": []}
 SIZES = {"a/x.png": (100, 80), "b.png": (64, 32)}
@@ -80,3 +80,65 @@ def test_mistakes_are_one_line(tmp_path):
         read_boxes(tmp_path / "labels", draw(tmp_path / "pictures"))
     with pytest.raises(FigmentError, match=r"must end in \.json"):
         write_boxes(tmp_path / "x.xml", BOXES, SIZES)
+
+
+@pytest.mark.parametrize(
+    ("box", "rule"),
+    [
+        ("[1, 2, 3]", "must be 4 or 5 numbers"),
+        ("[1, 2, 3, 4, 0.5, 6]", "must be 4 or 5 numbers"),
+        ("7", "must be 4 or 5 numbers"),
+        ('[1, 2, "3", 4]', "must be numbers"),
+        ("[1, 2, null, 4]", "must be numbers"),
+        ("[1, 2, NaN, 4]", "must be finite"),
+        ("[1, 2, 3, Infinity]", "must be finite"),
+        ("[1, 2, 1, 4]", "x0 < x1"),
+        ("[1, 2, 3, 4, 87]", "score of 87"),
+        ("[64, 2, 90, 4]", "outside of the picture of 64x32"),
+        ("[-9, 2, -1, 4]", "outside of the picture"),
+    ],
+)
+def test_damaged_boxes_are_refused_by_picture_and_number(tmp_path, box, rule):
+    (tmp_path / "x.json").write_text(f'{{"b.png": [[1, 2, 3, 4], {box}]}}')
+    with pytest.raises(FigmentError, match=rf"x\.json: 'b\.png', box 2: .*{rule}") as caught:
+        read_boxes(tmp_path / "x.json", draw(tmp_path / "pictures"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("[]", "has a list"),
+        ("3", "has a int"),
+        ('{"a.png": 3}', "'a.png' has no list of boxes"),
+        ('{"a.png": [], "a.png": [[1, 2, 3, 4]]}', "'a.png' twice"),
+        ('{"a\\u0000b": []}', "not the name of a picture"),
+        ("[" * 100_000, "not a readable JSON file"),
+        ('{"a.png": [[1, 2, 3, ' + "9" * 5000 + "]]}", "not a readable JSON file"),
+    ],
+)
+def test_files_of_another_form_are_refused(tmp_path, text, rule):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(FigmentError, match=rf"x\.json: .*{rule}") as caught:
+        read_boxes(tmp_path / "x.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_boxes_that_reach_out_are_cut_off_with_a_word(tmp_path, capsys):
+    (tmp_path / "x.json").write_text(
+        '{"b.png": [[-0.5, 2, 64.3, 4], [1, -20, 90, 4, 0.5]], "gone.png": [[1, 2, 999, 4]]}'
+    )
+    pictures = draw(tmp_path / "pictures")
+    assert read_boxes(tmp_path / "x.json", pictures) == {
+        "b.png": [[0, 2, 64, 4], [1, 0, 64, 4, 0.5]],
+        "gone.png": [[1, 2, 999, 4]],
+    }
+    assert capsys.readouterr().out.endswith("cut off at its edge (1): b.png, box 2\n")
+
+
+def test_a_format_that_mixes_pictures_up_is_refused_before_detection(tmp_path):
+    names = ["a.jpg", "a.png"]
+    check_output(tmp_path / "x.json", names)
+    check_output(tmp_path / "x.coco.json", names)
+    with pytest.raises(FigmentError, match=r"--output .*: a\.txt would hold the boxes of a\.png and of a\.jpg"):
+        check_output(tmp_path / "labels", names)
