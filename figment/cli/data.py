@@ -23,7 +23,9 @@ Pictures = Annotated[Path, typer.Argument(help="A folder of pictures.")]
 Heads = Annotated[Path, typer.Argument(help="A heads folder made by `figment crop`.")]
 Detector = Annotated[
     Path | None,
-    typer.Option(help="Head detector to use: a file of `figment heads train`, or .onnx. Unset: the shipped one."),
+    typer.Option(
+        help="Head detector to use: a file of `figment heads train`, or .onnx (YOLO, RT-DETR). Unset: the shipped one."
+    ),
 ]
 Engine = Annotated[
     str,
@@ -300,7 +302,8 @@ def train_detector(
 ) -> None:
     """Tune a detector to your own pictures.
 
-    Give it 50 pictures or more with their true boxes. It takes minutes on a CPU.
+    Give it 50 pictures or more with their true boxes. It takes minutes on a CPU. Boxes belong to the upright picture,
+    as EXIF turns it. Of several classes, those called head count, else those called face.
     """
     from figment.heads.tune import tune
 
@@ -330,7 +333,7 @@ def score_detector(
 ) -> None:
     """Score detected boxes against true ones.
 
-    Prints average precision (AP), recall and precision.
+    Prints average precision (AP), recall and precision. Boxes are read as in `heads train`.
     """
     from figment.heads.evaluate import evaluate
 

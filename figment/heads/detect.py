@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import list_files, need_folder
-from figment.base.pixels import open_image, to_unit
+from figment.base.pixels import open_image, read_size, to_unit
 from figment.base.progress import track
 from figment.base.records import Box
 from figment.heads.boxes import check_output, write_boxes
@@ -236,7 +236,7 @@ def detect_folder(
     detector = detector or Detector.load()
     files = list_pictures(pictures)
     if out is not None:
-        check_output(out, [path.relative_to(pictures).as_posix() for path in files])
+        check_output(out, (path.relative_to(pictures).as_posix() for path in files if _is_image(path)))
     boxes: dict[str, list[list[float]]] = {}
     sizes: dict[str, tuple[int, int]] = {}
     with ThreadPoolExecutor(2) as pool:
@@ -263,6 +263,15 @@ def _open(path: Path) -> Image.Image | UnreadableImage:
         return open_image(path)
     except UnreadableImage as error:
         return error
+
+
+def _is_image(path: Path) -> bool:
+    """Return whether a file has the header of an image."""
+    try:
+        read_size(path)
+    except UnreadableImage:
+        return False
+    return True
 
 
 def open_detector(path: Path | None) -> Finder:

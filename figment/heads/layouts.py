@@ -45,7 +45,8 @@ class Layout:
     def __str__(self) -> str:
         if self.corners:
             return "corners, score, class"
-        return f"center, size,{' objectness,' if self.objectness else ''} {self.classes} classes"
+        scores = f"{self.classes} classes" if self.classes != 1 else "1 class"
+        return f"center, size,{' objectness,' if self.objectness else ''} {scores}"
 
 
 def read_output(

@@ -94,6 +94,27 @@ def test_a_folder_without_files_is_told_in_one_line(tmp_path: Path) -> None:
         list_pictures(tmp_path / "missing")
 
 
+def test_pictures_that_would_share_a_label_file_are_refused_before_detection(tmp_path: Path) -> None:
+    class Nothing:
+        seen = 0
+
+        def detect(self, image: Image.Image, threshold: float = 0.5) -> list[Detection]:
+            self.seen += 1
+            return []
+
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (64, 48)).save(tmp_path / name)
+    (tmp_path / "b.psd").write_text("no image")
+    finder = Nothing()
+    assert detect_folder(tmp_path, tmp_path.parent / "labels", detector=finder) == {"a.png": [], "b.png": []}
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.bmp")
+    with pytest.raises(FigmentError, match=r"a\.txt would hold the boxes of a\.png and of a\.bmp"):
+        detect_folder(tmp_path, tmp_path.parent / "labels", detector=finder)
+    with pytest.raises(FigmentError, match=r"must end in \.json"):
+        detect_folder(tmp_path, tmp_path.parent / "boxes.xml", detector=finder)
+    assert finder.seen == 2
+
+
 def test_the_shipped_weights_find_the_heads_of_fresh_demo_scenes() -> None:
     pytest.importorskip("dicebear")
     from figment.demo.scenes import Cast, compose

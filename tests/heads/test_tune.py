@@ -50,6 +50,19 @@ def test_too_few_pictures_are_told(labelled, tmp_path):
         tune(tmp_path / "few.json", labelled / "pictures", tmp_path / "mine.safetensors")
 
 
+def test_labels_without_any_box_are_told(labelled, tmp_path):
+    (tmp_path / "none.json").write_text(json.dumps({f"{i}.png": [] for i in range(15)}))
+    with pytest.raises(FigmentError, match=r"none\.json: holds no box"):
+        tune(tmp_path / "none.json", labelled / "pictures", tmp_path / "mine.safetensors")
+
+
+@pytest.mark.parametrize("text", ["3", "[]", '["pictures"]', '{"pictures": 3}'])
+def test_scoring_against_a_file_of_another_form_is_one_line(labelled, tmp_path, text):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(FigmentError, match=r"x\.json: neither a boxes\.json nor a COCO file"):
+        evaluate(labelled / "boxes.json", tmp_path / "x.json")
+
+
 def test_judging_boxes_and_pictures(labelled, tmp_path):
     rows = dict(evaluate(labelled / "boxes.json", labelled / "boxes.json"))
     assert rows["all: AP50"].startswith("1.000   15 heads")
