@@ -192,8 +192,8 @@ def pack(
     labels: Annotated[
         str | None,
         typer.Option(
-            help="Where class labels come from: folders (the top subfolder is the class), or a CSV file with lines of "
-            "file,label or file,number,number,... Unset: no labels."
+            help="Where class labels come from: folders (the top subfolder is the class), or a table (.csv, .tsv) with "
+            "lines of file,label or file,number,number,... Unset: no labels."
         ),
     ] = None,
     alpha: Annotated[
@@ -235,6 +235,8 @@ def pack(
     )
     for line in summary.failed:
         say(f"left out: {line}")
+    for line in summary.notes:
+        say(line)
     larger = f", {summary.enlarged} of them enlarged" if summary.enlarged else ""
     say(f"{output}: {summary.packed} heads at {summary.resolution}x{summary.resolution}{larger}")
 

@@ -1,4 +1,4 @@
-"""Find the label of each image: the sub-folder it is in, or a row of a CSV file.
+"""Find the label of each image: the sub-folder it is in, or a row of a table.
 
 figment pack art/ -o art.zip --labels folders
 figment pack heads/ -o heads.zip --labels labels.csv      # file,label or file,l0,l1,...
@@ -6,9 +6,15 @@ figment pack heads/ -o heads.zip --labels labels.csv      # file,label or file,l
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -19,6 +25,11 @@ Label = int | list[float]
 """Label of an image: a class number, or a list of numbers."""
 MOST_CLASSES = 10000
 """Upper limit of class numbers; a table with larger ones does not list classes."""
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+"""What may stand between the columns of a table."""
+LABEL_HEADERS = ("label", "class", "labels", "classes", "category")
+"""Headers of the column of classes, in lower case, if there are other columns."""
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,8 @@ class Labels:
     """The label of each of `items`."""
     classes: list[str] | None
     """Names of the classes 0, 1, ...; None if the labels were given as numbers."""
+    notes: tuple[str, ...] = ()
+    """Lines on what was understood from the table or the folders."""
 
     def one_hot(self, chosen: list[int]) -> np.ndarray:
         """Return the labels of the items at the indices `chosen`, float32 [n, K]: one-hot classes, or the numbers."""
@@ -57,68 +70,168 @@ class Labels:
 
 
 def find_labels(
-    option: str,  # value of --labels: `folders`, or the path of a CSV file
+    option: str,  # value of --labels: `folders`, or the path of a table
     items: list[Item],  # the images to pack
 ) -> Labels:
     """Return the labels of `items`; `missing` lists those without one.
 
-    Raises FigmentError if no item has a label, or the CSV file cannot be read or is inconsistent.
+    Raises FigmentError if no item has a label, or the table cannot be read or is inconsistent.
     """
     cells: list[list[str] | None]
+    notes: list[str] = []
     if option == "folders":
         parts = [Path(item.source or item.name).parts for item in items]
         cells, what = [[names[0]] if len(names) > 1 else None for names in parts], "not in a sub-folder"
     else:
-        cells, what = _from_table(need_file(Path(option), "--labels"), items), f"has no line in {option}"
+        cells, notes = _from_table(need_file(Path(option), "--labels"), items)
+        what = f"has no line in {option}, or no label there"
     missing = [f"{item.name}: {what}" for item, row in zip(items, cells, strict=True) if row is None]
     if len(missing) == len(items):
         raise FigmentError(f"--labels {option}: no picture has a label; {missing[0]}")
     values, classes = _as_labels(option, [row for row in cells if row is not None])
-    return Labels([item for item, row in zip(items, cells, strict=True) if row is not None], missing, values, classes)
+    if classes:
+        notes.append("classes: " + ", ".join(f"{number} {name}" for number, name in enumerate(classes)))
+    kept = [item for item, row in zip(items, cells, strict=True) if row is not None]
+    return Labels(kept, missing, values, classes, tuple(notes))
 
 
-def _from_table(path: Path, items: list[Item]) -> list[list[str] | None]:
-    """Return the label cells of each item from a CSV file, found by its name, else its source; None without a line.
+def plain_name(text: str) -> str:
+    """Return the name of a file as names are compared: forward slashes, no leading ./, Unicode form NFC."""
+    return unicodedata.normalize("NFC", PurePosixPath(text.strip().replace("\\", "/")).as_posix())
 
-    A header in the first line is skipped.
+
+# Tables ----------------------------------------------------------------------------------------------------------
+
+
+def _from_table(path: Path, items: list[Item]) -> tuple[list[list[str] | None], list[str]]:
+    """Return the label cells of each item from a table, found by its name, else its source, and notes.
+
+    The cells are None for an item without a line, or without a label in it. A header in the first line is skipped; if
+    it names a column of labels, the other columns don't count.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise FigmentError(f"--labels {path}: not a readable CSV file ({error})") from None
-    known = {item.name for item in items} | {item.source for item in items}
-    table: dict[str, list[str]] = {}
-    for number, row in enumerate(rows, 1):
-        name = row[0].strip().replace("\\", "/").removeprefix("./")
-        if number == 1 and name not in known:
-            continue
-        if len(row) != len(rows[-1]) or len(row) < 2:
-            raise FigmentError(
-                f"--labels {path}: line {number} has {len(row)} columns; each needs a file and equally many labels"
-            )
-        table[name] = [cell.strip() for cell in row[1:]]
+    text = _decoded(path)
+    known = {plain_name(name) for item in items for name in (item.name, item.source) if name}
+    rows = _split(path, text, known)
+    if not rows:
+        raise FigmentError(f"--labels {path}: the table is empty")
+    notes = []
+    header = [cell.lower() for cell in rows[0][1]]
+    if plain_name(rows[0][1][0]) not in known:
+        rows = rows[1:]
+        chosen = [place for place, cell in enumerate(header) if cell in LABEL_HEADERS]
+        if len(header) > 2 and chosen[:1] != [0] and len(chosen) == 1 and all(len(row) > chosen[0] for _, row in rows):
+            notes.append(f"--labels {path}: only its column {header[chosen[0]]!r} is used")
+            rows = [(line, [row[0], row[chosen[0]]]) for line, row in rows]
 
-    return [table.get(item.name) or table.get(item.source) for item in items]
+    # Every line has a file and equally many labels; empty columns at the end don't count.
+    width = max((len(row) for _, row in rows if any(row[1:])), default=0)
+    while width > 2 and not any(row[width - 1] for _, row in rows if len(row) >= width):
+        width -= 1
+    table: dict[str, list[str]] = {}
+    for line, row in rows:
+        if len(row) < min(width, 2) or (any(row[1:]) and len(row) < width) or any(row[width:]):
+            raise FigmentError(
+                f"--labels {path}: line {line} has {len(row)} columns, others {width}; each needs a file and equally "
+                "many labels"
+            )
+        name, labels = plain_name(row[0]), row[1:width]
+        if table.setdefault(name, labels) != labels:
+            raise FigmentError(
+                f"--labels {path}: line {line} gives {row[0]} the label {' '.join(labels)!r}, an earlier line "
+                f"{' '.join(table[name])!r}"
+            )
+    rows_of = [table.get(plain_name(item.name)) or table.get(plain_name(item.source)) for item in items]
+    return [row if row and any(row) else None for row in rows_of], notes
+
+
+def _decoded(path: Path) -> str:
+    """Return the text of a table: UTF-8, or UTF-16 with a byte order mark."""
+    try:
+        data = path.read_bytes()
+        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if wide else "utf-8-sig")
+    except (UnicodeDecodeError, OSError) as error:
+        raise FigmentError(f"--labels {path}: not a readable table; save it as CSV in UTF-8 ({error})") from None
+    if "\0" in text:
+        raise FigmentError(f"--labels {path}: not a readable table; save it as CSV in UTF-8 (it has zero bytes)")
+    return text
+
+
+def _split(
+    path: Path,
+    text: str,
+    known: set[str],  # names of images; they tell the separator
+) -> list[tuple[int, list[str]]]:
+    """Return the lines of a table that aren't empty, each with its number and cells without surrounding spaces.
+
+    The separator is the one with which most lines begin with the name of an image. Raises FigmentError if none of them
+    gives two columns.
+    """
+    best: list[tuple[int, list[str]]] = []
+    best_rank, broken = (-1, -1), ""
+    for separator in SEPARATORS:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
+        rows = []
+        try:
+            for row in reader:
+                if any(cell.strip() for cell in row) and not (reader.line_num == 1 and row[0].startswith("sep=")):
+                    rows.append((reader.line_num, [cell.strip() for cell in row]))
+        except csv.Error as error:
+            broken = broken or f"line {reader.line_num}: not a readable table ({error})"
+            continue
+        wide = [row for _, row in rows if len(row) > 1]
+        rank = (sum(plain_name(row[0]) in known for row in wide), len(wide))
+        if rank > best_rank:
+            best, best_rank = rows, rank
+    if broken and best_rank[1] <= 0:
+        raise FigmentError(f"--labels {path}: {broken}")
+    if best and not best_rank[1]:
+        raise FigmentError(
+            f"--labels {path}: line {best[0][0]} has 1 columns; between a file and its label must be a "
+            f"{', '.join(list(SEPARATORS.values())[:-1])} or {list(SEPARATORS.values())[-1]}"
+        )
+    return best
+
+
+# Labels ----------------------------------------------------------------------------------------------------------
+
+
+def number_classes(names: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Return a class number for each name, and the names of the classes.
+
+    Classes are in sorted order; if all names are whole numbers, in the order of these.
+    """
+    whole = all(name.isascii() and name.isdigit() for name in names)
+    classes = sorted(set(names), key=(lambda name: (int(name), name)) if whole else None)
+    places = {name: number for number, name in enumerate(classes)}
+    return [places[name] for name in names], classes
+
+
+def one_hot_classes(rows: Sequence[Label]) -> list[Label] | None:
+    """Return the class of each row if all rows are one-hot and longer than 1, else None."""
+    if not all(isinstance(row, list) and len(row) > 1 and sorted(row)[-2:] == [0, 1] and min(row) == 0 for row in rows):
+        return None
+    return [row.index(1) for row in rows if isinstance(row, list)]
 
 
 def _as_labels(option: str, cells: list[list[str]]) -> tuple[list[Label], list[str] | None]:
     """Return labels and class names for rows of label cells.
 
-    A single column holds class numbers if all cells are whole numbers, else class names, which are numbered in sorted
-    order. Several columns hold numbers, without class names.
+    A single column holds class numbers if all cells are whole numbers, numbers if all cells are numbers, else class
+    names, which are numbered in sorted order. Several columns hold numbers, without class names.
     """
     if len(cells[0]) == 1:
         names = [row[0] for row in cells]
-        if option != "folders" and all(name.isdecimal() for name in names):
-            numbers = [int(name) for name in names]
-            if max(numbers) >= MOST_CLASSES:
-                raise FigmentError(f"--labels {option}: class {max(numbers)}; must be below {MOST_CLASSES}")
-            return [*numbers], None
-        classes = sorted(set(names))
-        places = {name: number for number, name in enumerate(classes)}
-        return [places[name] for name in names], classes
-    try:
-        return [[float(cell) for cell in row] for row in cells], None
-    except ValueError as error:
-        raise FigmentError(f"--labels {option}: several labels per file must be numbers ({error})") from None
+        if option == "folders" or not all(NUMBER.fullmatch(name) for name in names):
+            values, classes = number_classes(names)
+            return [*values], classes
+        numbers = [float(name) for name in names]
+        if all(number.is_integer() for number in numbers):
+            wrong = [number for number in numbers if not 0 <= number < MOST_CLASSES]
+            if wrong:
+                raise FigmentError(f"--labels {option}: class {wrong[0]:.0f}; must be from 0 to {MOST_CLASSES - 1}")
+            return [int(number) for number in numbers], None
+    for cell in (cell for row in cells for cell in row):
+        if not NUMBER.fullmatch(cell) or not math.isfinite(float(cell)):
+            raise FigmentError(f"--labels {option}: several labels per file must be numbers, not {cell!r}")
+    return [[float(cell) for cell in row] for row in cells], None

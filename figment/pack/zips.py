@@ -41,6 +41,8 @@ class PackSummary:
     """One line for each image left out: without a label, not readable, or not enlarged."""
     enlarged: int = 0
     """Images of the data set that were smaller than the resolution."""
+    notes: tuple[str, ...] = ()
+    """Lines on how the labels were understood."""
 
 
 def pack(
@@ -49,7 +51,7 @@ def pack(
     *,
     resolution: int | None = None,  # side in pixels; None: the largest supported one that the median image reaches
     form: str = "zip",  # zip or tfrecord
-    labels: str | None = None,  # `folders`, or the path of a CSV file; None: no labels
+    labels: str | None = None,  # `folders`, or the path of a table; None: no labels
     alpha: str = "white",  # `keep`, or the color behind transparent pixels
     upscale: str = "lanczos",  # how to enlarge small images: lanczos, a command with {in} and {out}, or none
     shuffle: bool = True,  # for TFRecords: shuffle in the same order as StyleGAN's own tool
@@ -84,7 +86,7 @@ def pack(
     else:
         count, failed, larger = write_records(items, found, parts, out)
     shutil.rmtree(parts)
-    return PackSummary(count, fit.resolution, (*missing, *failed), larger)
+    return PackSummary(count, fit.resolution, (*missing, *failed), larger, found.notes if found else ())
 
 
 def _write_zip(

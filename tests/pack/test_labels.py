@@ -1,4 +1,5 @@
 import json
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -41,6 +42,52 @@ def test_tables_of_numbers_names_and_vectors(tmp_path):
     assert rows.values == [[0.5, 1], [0, 2], [1, 1]] and rows.one_hot([2]).dtype == np.float32
 
 
+def test_folders_of_numbers_keep_the_order_of_the_numbers():
+    items = [Item(Path(f"x/{number}/a.png"), f"{number}/a.png") for number in (10, 2, 0)]
+    labels = find_labels("folders", items)
+    assert labels.values == [2, 1, 0] and labels.classes == ["0", "2", "10"]
+    assert labels.notes == ("classes: 0 0, 1 2, 2 10",)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("file;label\nb/1.png;4\na/2.png;0\nb/c/3.png;4\n", [4, 0, 4]),
+        ("b/1.png\t4\na/2.png\t0\nb/c/3.png\t4", [4, 0, 4]),
+        ("sep=;\r\nfile;label\r\nb/1.png;4\r\n\r\na/2.png;0\r\nb/c/3.png;4\r\n", [4, 0, 4]),
+        ('"b/1.png","elf, dark"\n"./a/2.png", "orc"\nb\\c\\3.png,orc\n', [0, 1, 1]),
+        ('"b/1.png";"elf"\n"a/2.png";"orc"\n"b/c/3.png";"orc"\n', [0, 1, 1]),
+        ("b/1.png,4,,\na/2.png,0,,\nb/c/3.png,4,,\n", [4, 0, 4]),
+        ("b/1.png,4\na/2.png,0,\nb/c/3.png,4\n", [4, 0, 4]),
+        ("file,width,label,note\nb/1.png,64,4,x\na/2.png,64,0,\nb/c/3.png,64,4,y\n", [4, 0, 4]),
+        ("b/1.png,4.0\na/2.png,0.0\nb/c/3.png,4.0\n", [4, 0, 4]),
+        ("b/1.png,0.5\na/2.png,1\nb/c/3.png,-2e1\n", [[0.5], [1.0], [-20.0]]),
+        ("b/1.png,4\na/2.png,0\nb/c/3.png,4\nb/1.png,4\n", [4, 0, 4]),
+        ("b/1.png,1\na/2.png,x\nb/c/3.png,nan\n", [0, 2, 1]),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_of_spreadsheets_are_understood(tmp_path, text, values, encoding):
+    (tmp_path / "l.csv").write_bytes(text.encode(encoding))
+    assert find_labels(str(tmp_path / "l.csv"), ITEMS).values == values
+
+
+def test_a_column_of_labels_is_chosen_by_its_header_and_said(tmp_path):
+    path = table(tmp_path / "l.csv", "file,width,Label\nb/1.png,64,4\na/2.png,64,0\nb/c/3.png,64,4\n")
+    assert find_labels(path, ITEMS).notes == (f"--labels {path}: only its column 'label' is used",)
+
+
+def test_names_are_compared_in_one_unicode_form(tmp_path):
+    items = [Item(Path("x"), unicodedata.normalize("NFD", "é.png")), Item(Path("x"), "h.png", "ü.png")]
+    path = table(tmp_path / "l.csv", "é.png,1\n" + unicodedata.normalize("NFD", "ü.png") + ",2\n")
+    assert find_labels(path, items).values == [1, 2]
+
+
+def test_a_picture_without_a_label_is_named(tmp_path):
+    labels = find_labels(table(tmp_path / "l.csv", "b/1.png,elf\na/2.png,\nb/c/3.png,orc\n"), ITEMS)
+    assert labels.values == [0, 1] and labels.missing[0].startswith("a/2.png: has no line in")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -49,6 +96,14 @@ def test_tables_of_numbers_names_and_vectors(tmp_path):
         ("b/1.png,1,x\na/2.png,1,2\nb/c/3.png,1,1\n", "must be numbers"),
         ("b/1.png\n", "line 1 has 1 columns"),
         ("b/1.png,10000\na/2.png,1\nb/c/3.png,1\n", "class 10000"),
+        ("b/1.png,-1\na/2.png,1\nb/c/3.png,1\n", "class -1; must be from 0 to 9999"),
+        ("b/1.png 1\na/2.png 1\n", "must be a comma, semicolon or tab"),
+        ("b/1.png,1\na/2.png,1\nb/1.png,2\n", "line 3 gives b/1.png the label '2', an earlier line '1'"),
+        ("b/1.png,1,nan\na/2.png,1,2\nb/c/3.png,1,1\n", "must be numbers, not 'nan'"),
+        ("b/1.png,1,1e999\na/2.png,1,2\nb/c/3.png,1,1\n", "must be numbers, not '1e999'"),
+        ('b/1.png,"1\n', "line 1: not a readable table"),
+        ("\n", "the table is empty"),
+        ("b/1.png,1\0\n", "it has zero bytes"),
     ],
 )
 def test_mistakes_in_a_table_are_one_line(tmp_path, text, says):
@@ -56,6 +111,12 @@ def test_mistakes_in_a_table_are_one_line(tmp_path, text, says):
         find_labels(table(tmp_path / "l.csv", text), ITEMS)
     with pytest.raises(FigmentError, match="--labels .*no such file"):
         find_labels(str(tmp_path / "none.csv"), ITEMS)
+
+
+def test_other_encodings_are_one_line(tmp_path):
+    (tmp_path / "l.csv").write_bytes("é.png,1\n".encode("latin-1"))
+    with pytest.raises(FigmentError, match="save it as CSV in UTF-8"):
+        find_labels(str(tmp_path / "l.csv"), ITEMS)
 
 
 def test_labels_make_the_round_trip_through_a_zip(tmp_path):
