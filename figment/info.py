@@ -29,7 +29,7 @@ def describe(path: Path) -> Rows:
         return describe_heads(path)
     if path.is_dir() and any(path.glob("*.tfrecords")):
         return describe_data(path)
-    if path.is_file() and path.suffix == ".zip" and _holds_pictures(path):
+    if path.is_file() and path.suffix.lower() == ".zip" and _holds_pictures(path):
         return describe_data(path)
     from figment.models import describe as describe_model
 
@@ -38,10 +38,12 @@ def describe(path: Path) -> Rows:
 
 def _holds_pictures(path: Path) -> bool:
     """Return whether a zip is a data set; PyTorch checkpoints are zips too."""
+    from figment.pack.stores import DAMAGE, is_picture
+
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(name.lower().endswith((".png", ".jpg", ".jpeg", "dataset.json")) for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
+            return any(is_picture(name) or name.endswith("dataset.json") for name in archive.namelist())
+    except DAMAGE:
         return False
 
 
@@ -77,11 +79,15 @@ def describe_data(path: Path) -> Rows:
         ("pictures", f"{count} of {width}x{height}, {channels} channels"),
         ("digest", data.digest),
     ]
-    labels = data.labels
+    try:
+        labels = data.labels
+    except FigmentError as error:  # the pictures are fine without them
+        rows.append(("labels", f"unusable: {error}"))
+        labels = None
     if labels is not None:
         classes = len(set(labels.tolist())) if labels.ndim == 1 else 0
         rows.append(("labels", f"{classes} classes" if classes else f"{labels.shape[1]} numbers per picture"))
-    return rows + [("damaged", line) for line in data.damaged]
+    return rows + [("note", line) for line in data.notes] + [("damaged", line) for line in data.damaged]
 
 
 def describe_heads(folder: Path) -> Rows:

@@ -16,7 +16,7 @@ from figment.base.files import atomic
 from figment.base.progress import track
 from figment.score.copies import THUMB, closeness, thumbnail
 from figment.score.features import FeatureNetwork
-from figment.score.sources import FolderSource, Source, ZipSource
+from figment.score.sources import FolderSource, Source, StoreSource
 from figment.score.statistics import Moments, Sample, key_of
 
 VERSION = "1"
@@ -149,7 +149,7 @@ def measure_reference(
 
 def cache_path(source: Source, features: FeatureNetwork) -> Path | None:
     """Return the hidden file beside a zip or folder that caches its reference; None for other sources."""
-    if not isinstance(source, (ZipSource, FolderSource)):
+    if not isinstance(source, (StoreSource, FolderSource)):
         return None
     path = source.path.resolve()
     return path.with_name(f".{path.name}.{features.name}.scores.safetensors")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,14 +16,14 @@ from figment.base.device import is_out_of_memory
 from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import is_run, list_files
 from figment.base.parse import seeds_to_z
-from figment.base.pixels import decode_image, open_image, to_uint8
+from figment.base.pixels import open_image, to_uint8
 from figment.models import load
 from figment.nets.base import Generator
 from figment.nets.projected import KIND
-from figment.pack.dataset import ImageDataset
+from figment.pack.stores import open_store
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".avif", ".tif", ".tiff")
-"""Endings of image files in zips and folders, in lower case."""
+"""Endings of image files in folders, in lower case."""
 
 BLOCK = 8
 """Seeds drawn in one batch; a power of two."""
@@ -77,59 +75,24 @@ def evenly_spread(total: int, count: int) -> list[int]:
     return [int(i) for i in np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))]
 
 
-class ZipSource(Source):
-    """The images in a data set's zip."""
+class StoreSource(Source):
+    """The images of a zip, or of a folder of TFRecords at their largest resolution; they may differ in size."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.path, self.name = path, path.name
-        try:
-            self.archive = zipfile.ZipFile(path)
-            self.entries = sorted(
-                (info.filename, info.CRC, info.file_size)
-                for info in self.archive.infolist()
-                if info.filename.lower().endswith(ENDINGS)
-            )
-        except (zipfile.BadZipFile, OSError):
-            raise FigmentError(f"{path}: not a readable zip file") from None
-        if not self.entries:
-            raise FigmentError(f"{path}: holds no images")
+        self.path, self.name, self.store = path, path.name or str(path), open_store(path)
 
     @property
     def names(self) -> list[str]:
-        return [name for name, _, _ in self.entries]
+        return self.store.names
 
     def read(self, name: str) -> np.ndarray:
-        try:
-            data = self.archive.read(name)
-        except (zipfile.BadZipFile, zlib.error, OSError, ValueError) as error:
-            raise UnreadableImage("truncated", f"{self.path}:{name}: damaged zip entry ({error})") from None
-        return to_array(decode_image(data, f"{self.path}:{name}", keep_alpha=True))
+        return self.store.decode(name)
 
     @property
     def digest(self) -> str:
-        """Digest of the names, checksums and sizes of the entries."""
-        return hashlib.sha256(repr(self.entries).encode()).hexdigest()[:16]
-
-
-class RecordSource(Source):
-    """The images in a folder of TFRecords, at their largest resolution."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.name, self.data = path.name or str(path), ImageDataset(path, hold=False)
-
-    @property
-    def names(self) -> list[str]:
-        return self.data.names
-
-    def read(self, name: str) -> np.ndarray:
-        return self.data.decode(name)
-
-    @property
-    def digest(self) -> str:
-        """Digest of the records' checksums."""
-        return self.data.digest
+        """Digest of the checksums and sizes of the images."""
+        return hashlib.sha256(repr(self.store.rows()).encode()).hexdigest()[:16]
 
 
 class ArraySource(Source):
@@ -258,10 +221,8 @@ def open_source(
     """
     if not path.exists():
         raise FigmentError(f"{flag} {path}: no such file or folder")
-    if path.suffix.lower() == ".zip" and path.is_file():
-        return ZipSource(path)
-    if path.is_dir() and any(path.glob("*.tfrecords")):
-        return RecordSource(path)
+    if (path.suffix.lower() == ".zip" and path.is_file()) or (path.is_dir() and any(path.glob("*.tfrecords"))):
+        return StoreSource(path)
     if path.is_dir() and not is_run(path):
         return FolderSource(path)
     model = load(path)

@@ -1,3 +1,4 @@
+import io
 import json
 import zipfile
 
@@ -9,6 +10,7 @@ from figment.base.errors import FigmentError
 from figment.base.pixels import png_bytes
 from figment.info import describe
 from figment.pack.dataset import ImageDataset
+from figment.pack.stores import RecordStore, ZipStore, read_header
 from figment.pack.tfrecords import encode_picture, frame, levels
 from figment.score.sources import open_source
 
@@ -95,6 +97,119 @@ def test_wrong_labels_are_one_line_and_the_pictures_are_read(tmp_path, about, sa
     assert len(data) == 2 and data.labelled
     with pytest.raises(FigmentError, match=says):
         _ = data.labels
+
+
+def test_what_macos_adds_to_a_zip_is_no_picture(tmp_path):
+    path = write_zip(tmp_path / "a.zip", {"labels": [["0.png", 0], ["1.png", 1]]})
+    with zipfile.ZipFile(path, "a") as archive:
+        for name in ("__MACOSX/._0.png", "__MACOSX/._dataset.json", "x/._1.png", ".thumbs/2.png", "x/"):
+            archive.writestr(name, b"\0\5\x16\7")
+    data = ImageDataset(path)
+    assert data.names == ["0.png", "1.png"] == open_source(path, "DATA").names
+    assert data.damaged == [] and data.labels.tolist() == [0, 1]
+    assert not any(name in ("damaged", "note") for name, _ in describe(path))
+
+
+def test_unusable_labels_do_not_hide_the_pictures(tmp_path):
+    rows = dict(describe(write_zip(tmp_path / "a.zip", {"labels": [["0.png", 1]]})))
+    assert rows["pictures"] == "2 of 16x16, 3 channels" and "no label for 1.png" in rows["labels"]
+
+
+def test_an_entry_that_is_there_twice_counts_once(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        for color in ("red", "blue"):
+            archive.writestr("0.png", png_bytes(Image.new("RGB", (16, 16), color)))
+    data = ImageDataset(tmp_path / "a.zip")
+    assert data.held[:, :, 0, 0].tolist() == [[0, 0, 255]] and "0.png: the zip has several" in data.damaged[0]
+
+
+def image_bytes(mode, form, **options):
+    buffer = io.BytesIO()
+    Image.new(mode, (20, 12)).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+TURNED = Image.Exif()
+TURNED[0x0112] = 6
+
+
+@pytest.mark.parametrize(
+    ("data", "look"),
+    [
+        (image_bytes("RGB", "PNG"), (12, 20, 3)),
+        (image_bytes("L", "PNG"), (12, 20, 3)),
+        (image_bytes("LA", "PNG"), (12, 20, 4)),
+        (image_bytes("P", "PNG", transparency=0), (12, 20, 4)),
+        (image_bytes("RGB", "PNG", exif=TURNED), None),
+        (image_bytes("RGB", "JPEG"), (12, 20, 3)),
+        (image_bytes("RGB", "JPEG", progressive=True, icc_profile=b"x" * 70_000), (12, 20, 3)),
+        (image_bytes("RGB", "JPEG", exif=TURNED), None),
+        (image_bytes("RGB", "WEBP"), None),
+        (image_bytes("RGB", "PNG")[:30], None),
+        (image_bytes("RGB", "JPEG")[:30], None),
+        (b"", None),
+    ],
+)
+def test_headers_say_what_decoding_gives(data, look):
+    assert read_header(io.BytesIO(data)) == look
+
+
+@pytest.mark.parametrize(("form", "exif"), [("PNG", TURNED), ("JPEG", TURNED), ("WEBP", Image.Exif())])
+def test_what_headers_cannot_say_is_decoded(tmp_path, form, exif):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(f"0.{form.lower()}", image_bytes("RGB", form, exif=exif))
+    store = ZipStore(tmp_path / "a.zip")
+    assert store.look(store.names[0]) == ((20, 12, 3) if exif is TURNED else (12, 20, 3))
+    assert store.decode(store.names[0], 4).shape == ((4, 20, 12) if exif is TURNED else (4, 12, 20))
+
+
+def test_a_folder_holds_one_set_of_records(tmp_path):
+    folder = write_records(tmp_path / "b", pictures(2), np.eye(2))
+    assert RecordStore(folder).name == "b"
+    other = write_records(tmp_path / "a", pictures(3, 32))
+    for path in other.iterdir():
+        path.rename(folder / path.name)
+    with pytest.raises(FigmentError, match=r"several data sets \(a, b\); give each a folder of its own"):
+        ImageDataset(folder)
+
+
+def test_labels_of_records_are_found_or_named(tmp_path):
+    folder = write_records(tmp_path / "a", pictures(2), np.eye(2))
+    labels = folder / "a-rxx.labels"
+    other = labels.rename(folder / "other.labels")
+    assert ImageDataset(folder).labels.tolist() == [0, 1]
+    labels.write_bytes(other.read_bytes())
+    assert ImageDataset(folder).labels.tolist() == [0, 1]
+    labels.rename(folder / "more.labels")
+    with pytest.raises(FigmentError, match=r"several files of labels \(more.labels, other.labels\); keep one"):
+        _ = ImageDataset(folder).labels
+    (folder / "more.labels").unlink()
+    (folder / "sub").mkdir()
+    other.rename(folder / "sub" / "a-rxx.labels")
+    with pytest.raises(FigmentError, match=r"sub/a-rxx.labels: labels must lie beside a-r04.tfrecords"):
+        _ = ImageDataset(folder).labels
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [(np.eye(3), r"shape \(3, 3\) for 2 records"), (np.full((2, 1), np.nan), "must be finite numbers")],
+)
+def test_labels_that_do_not_fit_the_records_are_one_line(tmp_path, rows, says):
+    with pytest.raises(FigmentError, match=says):
+        _ = ImageDataset(write_records(tmp_path / "a", pictures(2), rows)).labels
+
+
+def test_gray_records_become_rgb_among_others(tmp_path):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    some = [np.full((channels, 16, 16), channels, np.uint8) for channels in (1, 3)]
+    path = folder / "a-r04.tfrecords"
+    path.write_bytes(b"".join(frame(encode_picture(each)) for each in some))
+    for hold in (True, False):
+        data = ImageDataset(folder, hold=hold)
+        assert data.shape == (2, 3, 16, 16) and data.take([0, 1])[:, :, 0, 0].tolist() == [[1] * 3, [3] * 3]
+    path.write_bytes(frame(encode_picture(some[0])))
+    assert ImageDataset(folder).shape == (1, 1, 16, 16)
 
 
 def test_mistakes_are_one_line(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from figment.base.errors import FigmentError
 from figment.base.parse import seed_to_z
 from figment.base.pixels import png_bytes, write_png
-from figment.score.sources import ArraySource, FolderSource, ModelSource, ZipSource, open_source
+from figment.score.sources import ArraySource, FolderSource, ModelSource, StoreSource, open_source
 from tests.score.conftest import blobs
 
 
@@ -23,7 +23,7 @@ def test_damaged_pictures_are_left_out_and_named(tmp_path, pictures):
         archive.write(pictures / "real" / "00.png", "good.png")
         archive.writestr("bad.png", b"no picture")
         archive.writestr("notes.txt", b"text")
-    source = ZipSource(tmp_path / "data.zip")
+    source = StoreSource(tmp_path / "data.zip")
     assert [name for name, _ in source] == ["good.png"]
     assert len(source) == 2 and len(source.damaged) == 1 and "bad.png" in source.damaged[0]
     write_png(tmp_path / "folder" / "a.png", blobs(0))
@@ -46,7 +46,7 @@ def test_the_digest_changes_with_the_pictures(tmp_path, pictures):
             from PIL import Image
 
             archive.writestr("0.png", png_bytes(Image.fromarray(blobs(seed))))
-        return ZipSource(tmp_path / "a.zip").digest
+        return StoreSource(tmp_path / "a.zip").digest
 
     assert digest(0) != digest(1) and digest(1) == digest(1)
     assert FolderSource(pictures / "real").digest != FolderSource(pictures / "fake").digest
@@ -97,7 +97,7 @@ def test_pictures_in_memory_are_a_source_too():
     [
         (lambda path: None, "no such file or folder"),
         (lambda path: path.mkdir(), "nor a folder of images"),
-        (lambda path: path.write_bytes(b"x"), "a.zip: not a readable zip"),
+        (lambda path: path.write_bytes(b"x"), "a.zip: not a zip file"),
     ],
 )
 def test_what_is_no_source_is_one_line(tmp_path, make, message):
