@@ -77,9 +77,8 @@ def _train(data: Path, runs: Path, options: MakeOptions) -> Path:
 
     say(f"4/6 train     {data} -> {runs}")
     dataset = ImageDataset(data)
-    digest = dataset.digest
     for config in sorted(runs.glob("[0-9]*/config.json"), reverse=True):
-        if read_config(config).digest == digest:
+        if dataset.is_known_as(read_config(config).digest):
             return resume_training(config.parent, data=data, kimg=options.kimg, device=options.device)
     # On a CPU, RGB images start from the shipped network of their size.
     cpu = options.device == "cpu" or (options.device is None and not torch.cuda.is_available())

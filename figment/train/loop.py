@@ -22,7 +22,7 @@ from figment.base.files import write_json
 from figment.base.parse import seeds_to_z
 from figment.base.pixels import to_uint8, write_png
 from figment.draw.grid import make_grid, on_squares
-from figment.nets.checkpoint import Model, save
+from figment.nets.checkpoint import Model, read_record, save
 from figment.pack.dataset import ImageDataset
 from figment.pack.readahead import hold_images
 from figment.score.monitor import SCORES, best_kimg, read_rows
@@ -100,6 +100,7 @@ class Loop:
         reporter: Reporter,
     ) -> None:
         self.config, self.folder, self.dataset, self.world, self.reporter = config, folder, dataset, world, reporter
+        need_same_pictures(config, folder, dataset)
         self.state = new_state(config, world.device, init=not checkpoints(folder))
         self._begin()
         images = hold_images(dataset, world.device)
@@ -191,10 +192,10 @@ class Loop:
             self.reporter.say(line)
         if world.any(world.broadcast(str(state.nimg)) != str(state.nimg)):
             raise FigmentError(f"{folder}: ranks see different checkpoints there; all nodes must share the folder")
-        if config.digest != dataset.digest:
-            raise FigmentError(f"DATA {dataset.path}: not the pictures that {folder} was started with")
         if not world.is_main:
             return
+        for line in dataset.notes:
+            self.reporter.say(f"DATA {dataset.path}: {line}")
         for line in dataset.damaged:
             self.reporter.say(f"left out: {line}")
         write_json(folder / "config.json", config.to_json())
@@ -245,6 +246,25 @@ class Loop:
         save(folder / "model.safetensors", Model(g_ema=state.g_ema, g=None, d=state.d, origin="figment", config=about))
         self.reporter.write_history(state.history)
         return np.asarray(grid)
+
+
+def need_same_pictures(
+    config: TrainConfig,
+    folder: Path,  # the run's folder
+    dataset: ImageDataset,
+) -> None:
+    """Raise FigmentError, which says how to go on, if the run was started with other pictures or labels."""
+    if dataset.is_known_as(config.digest):
+        return
+    try:
+        before = read_record(folder / "model.safetensors")["config"]["data"]["pictures"]
+    except (FigmentError, KeyError, TypeError):
+        before = "unknown"
+    number = f"also {before}, but others or with other labels" if before == len(dataset) else f"{before}"
+    raise FigmentError(
+        f"DATA {dataset.path}: holds {len(dataset)} pictures, but not the pictures that {folder} was started with "
+        f"({number}); to go on with them in a new run: figment train {dataset.path} --init {folder}"
+    )
 
 
 def diagnose(row: Row, state: State) -> str | None:

@@ -72,7 +72,14 @@ def resume_training(
         raise FigmentError(
             f"--resume {run}: its batch of {config.recipe.batch} can't be divided among {world.size} ranks"
         )
-    _launch(config, run, ImageDataset(data or Path(config.data)), world)
+    if data is None and not Path(config.data).exists():
+        raise FigmentError(
+            f"--resume {run}: its data set is not at {config.data} any more; give its new place as DATA: "
+            f"figment train DATA --resume -o {run}"
+        )
+    dataset = ImageDataset(data or Path(config.data), channels=config.networks.channels)
+    config = dataclasses.replace(config, data=str(dataset.path.resolve()))  # it may have moved
+    _launch(config, run, dataset, world)
     return run
 
 
@@ -131,7 +138,7 @@ def _scorer(config: TrainConfig, run: Path, dataset: ImageDataset, world: World)
     reals = dataset.take(evenly_spread(len(dataset), REALS))
     # Features that the discriminator looks through would flatter the run.
     features = usual_features(config.networks.discriminator == "projected")
-    scorer = QuickScore(reals, dataset.digest, cache=run, features=features, device=str(world.device))
+    scorer = QuickScore(reals, config.digest, cache=run, features=features, device=str(world.device))
     monitor = Monitor(run, scorer, every=config.schedule.score_ticks)
 
     def score(state: State) -> str | None:
