@@ -63,12 +63,16 @@ def mirror(thumbs: np.ndarray) -> np.ndarray:
 
 
 def closeness(thumbs: np.ndarray) -> float:
-    """Return the 1st percentile of the nearest-neighbor distance between thumbnails [N, K], without duplicates."""
+    """Return the 1st percentile of the nearest-neighbor distance between thumbnails [N, K], without duplicates.
+
+    If all are duplicates, it is the value with which a copy is as near as they are.
+    """
     some = thumbs[:: -(-len(thumbs) // ENOUGH)]
     found = np.concatenate(
         [_nearest(some[start : start + BLOCK], thumbs, twins=False)[0] for start in range(0, len(some), BLOCK)]
     )
-    return float(np.quantile(found, CLOSE))
+    found = found[found < 2]  # others have duplicates alone
+    return float(np.quantile(found, CLOSE)) if len(found) else TWIN / COPY
 
 
 def _nearest(

@@ -19,7 +19,7 @@ from figment.score.features import FeatureNetwork
 from figment.score.sources import FolderSource, Source, StoreSource
 from figment.score.statistics import Moments, Sample, key_of
 
-VERSION = "1"
+VERSION = "2"
 """Version of the cached contents; caches of other versions are measured again."""
 BATCH = 32
 """Images in memory at once."""

@@ -26,6 +26,8 @@ MARK = "* the discriminator of this model looked through these features, which f
 """Line below scores that carry a mark."""
 FEWEST = 8
 """Images that each side needs, for nearest neighbors to mean anything."""
+FEW = 500
+"""With fewer images on a side, the table says that the scores say little."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +90,16 @@ def score(
     if sample < FEWEST:
         raise FigmentError(f"--sample {sample}: must be {FEWEST} or more")
     real, fake = open_source(data, "DATA"), open_source(what, "MODEL", count=images, device=place)
+    for flag, path, source in (("MODEL", what, fake), ("DATA", data, real)):
+        if len(source) < FEWEST:
+            raise FigmentError(f"{flag} {path}: holds fewer than {FEWEST} images, only {len(source)}")
     if isinstance(real, ModelSource):
         raise FigmentError(f"DATA {data}: must be a zip or folder of images, but this is a model")
     network = open_features(features or usual_features(fake.projected), place)
     reference = measure_reference(real, network, sample=sample)
     found, check = score_source(fake, reference, network, sample=sample)
-    if found.count < FEWEST or reference.all.count < FEWEST:
-        raise FigmentError(f"{what if found.count < FEWEST else data}: holds fewer than {FEWEST} readable images")
+    if reference.all.count < FEWEST:
+        raise FigmentError(f"DATA {data}: holds fewer than {FEWEST} readable images")
 
     length = None
     if isinstance(fake, ModelSource) and steps:
@@ -133,6 +138,8 @@ def score_source(
     for names, images in batches(fake, "scoring", batch):
         gathering.add(images)
         check.add(names, images)
+    if len(fake.damaged) > len(fake) - FEWEST:
+        raise FigmentError(f"{fake.name}: holds fewer than {FEWEST} readable images ({fake.damaged[-1]})")
     return gathering.result()[0], check
 
 
@@ -176,6 +183,8 @@ def describe(scores: Scores) -> list[tuple[str, str]]:
     fd, kd = (label + "*" if scores.looked_through else label for label in scores.labels)
     pairs = f"{scores.sample[0]} fakes, {scores.sample[1]} reals"
     sizes = f"{scores.images} fakes against {scores.reference_images} of {scores.reference}"
+    few = min(scores.images, scores.reference_images) < FEW
+    sizes += f"; fewer than {FEW}, so all scores vary a lot by chance" if few else ""
     rows = [(fd, f"{scores.distance:.4f}   {sizes}")]
     if scores.floor is not None:
         rows.append(

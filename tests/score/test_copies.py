@@ -82,3 +82,7 @@ def test_pairs_stand_side_by_side(check):
     assert sheet.shape == (56, 4 * 76, 3)
     assert np.abs(sheet[:32, :32] - sheet[:32, 32:64]).max() == 0  # the mirrored original, beside its copy
     assert np.abs(sheet[:32, 76:108] - sheet[:32, 108:140]).max() > 50
+
+
+def test_equal_pictures_have_a_threshold_at_which_only_copies_of_them_are_copies():
+    assert closeness(np.stack([thumbnail(picture(1))] * 3)) == pytest.approx(0.1)

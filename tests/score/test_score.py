@@ -1,12 +1,15 @@
 import json
 import shutil
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from figment.base.errors import FigmentError
+from figment.base.pixels import write_png
 from figment.score.score import describe, score
+from tests.score.conftest import blobs
 
 
 def test_a_folder_is_scored_and_the_report_holds_the_pairs(pictures, tmp_path):
@@ -42,7 +45,9 @@ def test_a_model_is_scored_with_its_path_length(model, pictures):
         "path length",
         "copies",
     ]
-    assert "10 fakes against 24 of real.zip" in table["FD-heads"]
+    assert "10 fakes against 24 of real.zip; fewer than 500, so all scores vary a lot by chance" in table["FD-heads"]
+    many = replace(found, images=500, reference_images=500)
+    assert describe(many)[0][1].endswith("500 fakes against 500 of real.zip")
 
 
 def test_features_that_the_discriminator_looked_through_carry_a_mark(projected_model, pictures):
@@ -63,6 +68,32 @@ def test_pictures_against_themselves_are_perfect_and_all_copies(pictures):
     found = score(pictures / "real", pictures / "real.zip", device="cpu")
     assert found.distance == pytest.approx(0, abs=1e-9) and found.copies == 24
     assert found.precision == found.recall == found.coverage == 1
+
+
+def test_a_handful_of_equal_pictures_gives_finite_scores(tmp_path, pictures):
+    for i in range(9):
+        write_png(tmp_path / "same" / f"{i}.png", blobs(100))
+    for what, data in (("same", "same"), ("real", "same"), ("same", "real")):
+        folders = [tmp_path / "same" if each == "same" else pictures / "real" for each in (what, data)]
+        found = score(*folders, device="cpu")
+        numbers = [value for value in asdict(found).values() if isinstance(value, float)]
+        assert len(numbers) > 6 and np.isfinite(numbers).all()
+        assert found.copies == (9 if what == data else 0)
+
+
+def test_too_few_pictures_are_one_line(tmp_path, pictures):
+    for i in range(9):
+        write_png(tmp_path / "seven" / f"{i}.png", np.full((16, 16, 3), i, np.uint8))
+    for i in range(2):
+        (tmp_path / "seven" / f"{i}.png").write_bytes(b"no picture")
+    with pytest.raises(FigmentError, match=r"seven: holds fewer than 8 readable images \(.*1.png"):
+        score(tmp_path / "seven", pictures / "real", device="cpu")
+    with pytest.raises(FigmentError, match="DATA .*seven: holds fewer than 8 readable images"):
+        score(pictures / "real", tmp_path / "seven", device="cpu")
+    (tmp_path / "seven" / "0.png").unlink()
+    (tmp_path / "seven" / "1.png").unlink()
+    with pytest.raises(FigmentError, match="MODEL .*seven: holds fewer than 8 images, only 7"):
+        score(tmp_path / "seven", pictures / "real", device="cpu")
 
 
 @pytest.mark.parametrize(

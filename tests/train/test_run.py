@@ -1,4 +1,6 @@
 import json
+import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,46 @@ def test_a_run_goes_on_from_its_folder_alone(tmp_path, zip_path):
     assert run.name == "00000-heads"
     assert resume_training(tmp_path, kimg=0.032, device="cpu") == run
     assert len((run / "stats.jsonl").read_text().splitlines()) == 2
+
+
+def packed_again(path, source, pictures=10):
+    """Write the pictures of the zip `source`, the last one repeatedly if it has fewer, as another tool packs them."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        names = sorted(name for name in old.namelist() if name.endswith(".png"))
+        new.writestr("art/", "")
+        for i in range(pictures):
+            new.writestr(f"art/{i:04d}.png", old.read(names[min(i, len(names) - 1)]))
+        new.writestr("__MACOSX/art/._0000.png", "fork")
+    return path
+
+
+def test_a_run_goes_on_with_the_same_pictures_wherever_they_are(tmp_path, zip_path):
+    data = Path(shutil.copy(zip_path, tmp_path / "heads.zip"))
+    run = start_training(data, tmp_path / "runs", device="cpu", **TINY | {"kimg": 0.004})
+    again = packed_again(tmp_path / "again.zip", data)
+    data.unlink()
+    with pytest.raises(FigmentError) as raised:
+        resume_training(run, kimg=0.008, device="cpu")
+    assert str(raised.value) == (
+        f"--resume {run}: its data set is not at {data} any more; give its new place as DATA: figment train DATA "
+        f"--resume -o {run}"
+    )
+    assert resume_training(run, data=again, kimg=0.008, device="cpu") == run
+    assert resume_training(run, kimg=0.012, device="cpu") == run  # it knows the new place
+
+
+def test_other_pictures_are_named_with_the_way_on(tmp_path, zip_path):
+    run = start_training(zip_path, tmp_path / "runs", device="cpu", **TINY | {"kimg": 0.004})
+    more = packed_again(tmp_path / "more.zip", zip_path, pictures=12)
+    with pytest.raises(FigmentError) as raised:
+        resume_training(run, data=more, kimg=0.008, device="cpu")
+    assert str(raised.value) == (
+        f"DATA {more}: holds 12 pictures, but not the pictures that {run} was started with (10); to go on with them in "
+        f"a new run: figment train {more} --init {run}"
+    )
+    (run / "model.safetensors").unlink()
+    with pytest.raises(FigmentError, match=r"was started with \(unknown\)"):
+        resume_training(run, data=more, kimg=0.008, device="cpu")
 
 
 def test_a_time_budget_becomes_kimg(tmp_path, zip_path, capsys):
