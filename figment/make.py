@@ -11,6 +11,7 @@ from pathlib import Path
 from figment.base.errors import FigmentError
 from figment.base.files import need_folder, read_json, write_json
 from figment.base.progress import say
+from figment.base.settings import rules
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ def make(pictures: Path, out: Path, options: MakeOptions) -> None:
     from figment.heads.crop import crop_pictures
 
     need_folder(pictures, "PICTURES")
+    _check(options)
     heads, site = out / "heads", out / "site"
 
     say(f"1/6 crop      {pictures} -> {heads}")
@@ -53,6 +55,23 @@ def make(pictures: Path, out: Path, options: MakeOptions) -> None:
     _draw(model, run, out, site)
     write_json(marker, state)
     say(f"done: open {site / 'index.html'}")
+
+
+def _check(options: MakeOptions) -> None:
+    """Raise FigmentError for options that a late stage would refuse."""
+    from figment.pack.zips import RESOLUTIONS
+    from figment.train.config import Schedule
+
+    limits = rules(Schedule)
+    wrong = [
+        f"--{name} {value}: must be {limits[name].text}"
+        for name, value in (("kimg", options.kimg), ("seed", options.seed))
+        if value is not None and not limits[name].holds(value)
+    ]
+    if options.resolution is not None and options.resolution not in RESOLUTIONS:
+        wrong.append(f"--resolution {options.resolution}: must be a power of two from 16 to 1024")
+    if wrong:
+        raise FigmentError("; ".join(wrong))
 
 
 def _pack(heads: Path, out: Path, options: MakeOptions) -> Path:

@@ -49,8 +49,23 @@ def run_with_exit_codes(command: Callable[[], object]) -> None:
         if "full" not in str(error):
             raise
         sys.exit(_fail("catalog.db: the disk is full; what was finished is intact"))
+    except MemoryError:
+        sys.exit(_fail("out of memory: ask for fewer or smaller pictures, or close other programs"))
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        sys.exit(_fail("out of memory: ask for fewer or smaller pictures, or close other programs"))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether PyTorch, if it is loaded, ran out of memory."""
+    if "torch" not in sys.modules:
+        return False
+    from figment.base.device import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 def _fail(message: str) -> int:

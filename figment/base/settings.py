@@ -37,11 +37,23 @@ def one_of(*choices: str) -> Rule:
     return Rule(text, lambda value: value in choices, choices)
 
 
-POSITIVE = Rule("above 0", lambda value: value > 0)
-NOT_NEGATIVE = Rule("0 or more", lambda value: value >= 0)
-AT_LEAST_1 = Rule("1 or more", lambda value: value >= 1)
-PROBABILITY = Rule("from 0 to 1", lambda value: 0 <= value <= 1)
-SEED = Rule("from 0 to 2147483647", lambda value: 0 <= value < 2**31)
+def within(low: float, high: float) -> Rule:
+    """Return the rule that a number is finite and from `low` to `high`."""
+    return Rule(f"from {low} to {high}", lambda value: low <= value <= high)
+
+
+MOST = 1_000_000_000
+"""Upper bound of numbers that have no other."""
+POSITIVE = Rule(f"above 0 and at most {MOST}", lambda value: 0 < value <= MOST)
+NOT_NEGATIVE = Rule(f"0 or more, at most {MOST}", lambda value: 0 <= value <= MOST)
+AT_LEAST_1 = Rule(f"1 or more, at most {MOST}", lambda value: 1 <= value <= MOST)
+PROBABILITY = within(0, 1)
+SEED = within(0, 2**31 - 1)
+Z_SEED = within(0, 2**32 - 1)
+"""Seed of a latent, as numpy's RandomState takes it."""
+PSI = within(-10, 10)
+STEPS = within(1, 1_000_000)
+"""Steps of an optimization."""
 
 
 def rules(kind: type) -> dict[str, Rule]:

@@ -7,6 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from figment.base.settings import PSI, within
+from figment.cli.settings import must
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -20,12 +23,16 @@ Psi = Annotated[
     float,
     typer.Option(
         help="Truncation psi: 0 draws the average character only, 1 the full variety; values in between trade "
-        "variety for quality."
+        "variety for quality.",
+        callback=must(PSI),
     ),
 ]
 Cutoff = Annotated[
     int | None,
-    typer.Option(help="Truncate only the layers below this number, which are the coarse ones. Unset: all layers."),
+    typer.Option(
+        help="Truncate only the layers below this number, which are the coarse ones. Unset: all layers.",
+        callback=must(within(0, 1000)),
+    ),
 ]
 Device = Annotated[
     str | None,

@@ -14,11 +14,14 @@ import typer
 
 from figment.base.parse import parse_duration
 from figment.base.progress import say
+from figment.base.settings import SEED, STEPS, Rule, within
 from figment.cli.app import Device, app, example, given, output_option
-from figment.cli.settings import settings_of
+from figment.cli.settings import must, settings_of
 from figment.curate.verdicts import Thresholds
 from figment.train.config import Schedule
 
+WORKERS = within(1, 1000)
+SHARE = Rule("between 0 and 1", lambda value: 0 < value < 1)
 Pictures = Annotated[Path, typer.Argument(help="A folder of pictures.")]
 Heads = Annotated[Path, typer.Argument(help="A heads folder made by `figment crop`.")]
 Detector = Annotated[
@@ -63,7 +66,7 @@ def make(
     from figment.make import MakeOptions
     from figment.make import make as run_make
 
-    sec = parse_duration(time) if time else None
+    sec = parse_duration(time) if time is not None else None
     if sec is None and "kimg" not in settings:
         sec = parse_duration("30m" if device == "cpu" or not _has_gpu() else "8h")
     run_make(pictures, output, MakeOptions(sec=sec, resolution=resolution, device=device, **settings))
@@ -78,8 +81,10 @@ def _has_gpu() -> bool:
 @app.command(epilog=example("demo-art pictures --pictures 400 --seed 0"))
 def demo_art(
     out: Annotated[Path, typer.Argument(help="The folder to fill.")],
-    pictures: Annotated[int, typer.Option(help="Number of pictures to draw.")] = 400,
-    seed: Annotated[int, typer.Option(help="Random seed of the pictures.")] = 0,
+    pictures: Annotated[
+        int, typer.Option(help="Number of pictures to draw.", callback=must(within(1, 10_000_000)))
+    ] = 400,
+    seed: Annotated[int, typer.Option(help="Random seed of the pictures.", callback=must(SEED))] = 0,
 ) -> None:
     """Draw demo pictures to practice on.
 
@@ -97,7 +102,10 @@ def crop(
     output: Annotated[Path, output_option("Folder for the heads and their catalog.")],
     threshold: Annotated[
         float | None,
-        typer.Option(help="Lowest confidence of a head, from 0 to 1; higher values find fewer heads. Unset: 0.45."),
+        typer.Option(
+            help="Lowest confidence of a head, from 0 to 1; higher values find fewer heads. Unset: 0.45.",
+            callback=must(SHARE),
+        ),
     ] = None,
     margin: Annotated[
         float | None,
@@ -120,7 +128,9 @@ def crop(
 @settings_of(Thresholds)
 def curate(
     heads: Heads,
-    workers: Annotated[int | None, typer.Option(help="Number of worker processes. Unset: one per core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Number of worker processes. Unset: one per core.", callback=must(WORKERS))
+    ] = None,
     engine: Engine = "local",
     **thresholds: Any,
 ) -> None:
@@ -212,7 +222,10 @@ def pack(
     ] = True,
     workers: Annotated[
         int | None,
-        typer.Option(help="Number of worker processes, which does not change the output. Unset: one per core."),
+        typer.Option(
+            help="Number of worker processes, which does not change the output. Unset: one per core.",
+            callback=must(WORKERS),
+        ),
     ] = None,
 ) -> None:
     """Pack accepted heads into a data set for training.
@@ -267,7 +280,10 @@ def detect(
     ],
     threshold: Annotated[
         float | None,
-        typer.Option(help="Lowest confidence of a head, from 0 to 1; higher values find fewer heads. Unset: 0.3."),
+        typer.Option(
+            help="Lowest confidence of a head, from 0 to 1; higher values find fewer heads. Unset: 0.3.",
+            callback=must(SHARE),
+        ),
     ] = None,
     detector: Detector = None,
 ) -> None:
@@ -295,11 +311,16 @@ def train_detector(
         Path, typer.Option(help="Folder of the pictures; the paths in the boxes file are relative to it.")
     ],
     output: Annotated[Path, output_option("File for the tuned detector.")],
-    steps: Annotated[int, typer.Option(help="Number of training steps, of eight augmented views each.")] = 400,
+    steps: Annotated[
+        int, typer.Option(help="Number of training steps, of eight augmented views each.", callback=must(STEPS))
+    ] = 400,
     time: Annotated[str | None, typer.Option(help="Stop after this time, e.g. 10m. Unset: after all steps.")] = None,
     start: Annotated[Path | None, typer.Option(help="Detector to start from. Unset: the shipped one.")] = None,
     seed: Annotated[
-        int, typer.Option(help="Random seed. It also decides which pictures are held out to measure the result.")
+        int,
+        typer.Option(
+            help="Random seed. It also decides which pictures are held out to measure the result.", callback=must(SEED)
+        ),
     ] = 0,
 ) -> None:
     """Tune a detector to your own pictures.
@@ -309,7 +330,7 @@ def train_detector(
     """
     from figment.heads.tune import tune
 
-    sec = parse_duration(time) if time else None
+    sec = parse_duration(time) if time is not None else None
     done = tune(boxes, pictures, output, start=start, steps=steps, sec=sec, seed=seed)
     say(
         f"{output}: trained on {done.trained} pictures; AP50 on the {done.held_out} held out: {done.before.ap50:.3f} "

@@ -15,14 +15,15 @@ import typer
 from figment.base.errors import FigmentError
 from figment.base.parse import parse_seeds
 from figment.base.progress import say
+from figment.base.settings import PROBABILITY, PSI, SEED, STEPS, Z_SEED, within
 from figment.cli.app import Cutoff, Device, Model, Psi, app, example, output_option
-from figment.cli.settings import Command, add_options, option
+from figment.cli.settings import Command, add_options, must, option
 
 if TYPE_CHECKING:
     from figment.draw.blend import Blend
 
-Seconds = Annotated[float, typer.Option(help="Length of a video in seconds.")]
-Fps = Annotated[int, typer.Option(help="Frames per second of a video.")]
+Seconds = Annotated[float, typer.Option(help="Length of a video in seconds.", callback=must(within(0.01, 3600)))]
+Fps = Annotated[int, typer.Option(help="Frames per second of a video.", callback=must(within(1, 120)))]
 
 
 # Options that several commands share -----------------------------------------------------------------------------
@@ -42,7 +43,10 @@ Layers = Annotated[
 ]
 Amount = Annotated[
     float,
-    typer.Option(help="Share of the weights of --blend: 0 keeps the model's own, 1 replaces them, 0.5 averages both."),
+    typer.Option(
+        help="Share of the weights of --blend: 0 keeps the model's own, 1 replaces them, 0.5 averages both.",
+        callback=must(PROBABILITY),
+    ),
 ]
 
 
@@ -118,9 +122,9 @@ def sample(
     run_sample(
         model,
         output,
-        seeds=parse_seeds(seeds) if seeds else None,
+        seeds=parse_seeds(seeds) if seeds is not None else None,
         latents=latents,
-        grid=grid_shape(grid, "--grid") if grid else None,
+        grid=grid_shape(grid, "--grid") if grid is not None else None,
         noise=noise,
         noise_strength=noise_strength,
         **shared,
@@ -194,7 +198,10 @@ def morph(
         str, typer.Option(help="Path between the characters: spline or linear in w, spherical or circle in z.")
     ] = "spline",
     size: Annotated[
-        int | None, typer.Option(help="Side of the video in pixels. Unset: the model's, but at least 384.")
+        int | None,
+        typer.Option(
+            help="Side of the video in pixels. Unset: the model's, but at least 384.", callback=must(within(16, 8192))
+        ),
     ] = None,
     even: Annotated[
         bool, typer.Option(help="Even out the speed of visible change, or take equal steps along the path.")
@@ -210,7 +217,7 @@ def morph(
     pace = run_morph(
         model,
         output,
-        seeds=parse_seeds(seeds) if seeds else None,
+        seeds=parse_seeds(seeds) if seeds is not None else None,
         keys=keys,
         path=path,
         size=size,
@@ -232,9 +239,9 @@ def sweep(
     model: Model,
     output: Annotated[Path, output_option("Picture (.png) or video (.mp4, .gif or .webp).")],
     seeds: Annotated[str, typer.Option(help="Characters: seeds, or a .npz or .json file of latents.")] = "0-3",
-    start: Annotated[float, typer.Option(help="First truncation psi.")] = -1.0,
-    stop: Annotated[float, typer.Option(help="Last truncation psi.")] = 1.0,
-    steps: Annotated[int, typer.Option(help="Number of columns of a picture.")] = 9,
+    start: Annotated[float, typer.Option(help="First truncation psi.", callback=must(PSI))] = -1.0,
+    stop: Annotated[float, typer.Option(help="Last truncation psi.", callback=must(PSI))] = 1.0,
+    steps: Annotated[int, typer.Option(help="Number of columns of a picture.", callback=must(within(2, 1000)))] = 9,
     cutoff: Cutoff = None,
     **shared: Any,
 ) -> None:
@@ -278,7 +285,7 @@ def project(
             help="w: one latent for all layers. w+: one latent per layer, which gets closer but is harder to edit."
         ),
     ] = "w",
-    steps: Annotated[int, typer.Option(help="Number of optimization steps.")] = 200,
+    steps: Annotated[int, typer.Option(help="Number of optimization steps.", callback=must(STEPS))] = 200,
     crop: Annotated[
         bool,
         typer.Option("--crop/--no-crop", help="Crop the head first; not needed for pictures that show only a head."),
@@ -288,7 +295,7 @@ def project(
         typer.Option("--tune", help="Then fine-tune the generator to the picture, and save it as NAME.safetensors."),
     ] = False,
     film: Annotated[bool, typer.Option("--film", help="Save a video of the optimization as NAME.mp4.")] = False,
-    seed: Annotated[int, typer.Option(help="Random seed of the optimization.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the optimization.", callback=must(SEED))] = 0,
     device: Device = None,
 ) -> None:
     """Find the character that looks most like a picture.
@@ -322,7 +329,7 @@ def edit(
             help="Method that finds directions: sefa or pca. Draws a sheet with a row per direction. Unset: sefa."
         ),
     ] = None,
-    count: Annotated[int, typer.Option(help="Number of directions on the sheet.")] = 8,
+    count: Annotated[int, typer.Option(help="Number of directions on the sheet.", callback=must(within(1, 1000)))] = 8,
     name: Annotated[
         list[str] | None,
         typer.Option(
@@ -386,7 +393,11 @@ def augment(
     model: Model,
     output: Annotated[Path, output_option("Folder for the images and their manifest.")],
     images: Annotated[
-        int, typer.Option(help="Number of images to draw; those left out because of --data are not replaced.")
+        int,
+        typer.Option(
+            help="Number of images to draw; those left out because of --data are not replaced.",
+            callback=must(within(1, 10_000_000)),
+        ),
     ] = 1000,
     data: Annotated[
         Path | None,
@@ -398,7 +409,8 @@ def augment(
         int | None,
         typer.Option(
             help="Seed of a character that all images share, except for the bands of --vary. Needed if "
-            "--vary leaves out a band."
+            "--vary leaves out a band.",
+            callback=must(Z_SEED),
         ),
     ] = None,
     vary: Annotated[
@@ -413,7 +425,10 @@ def augment(
         typer.Option("--format", help="imagefolder (a folder named after the class), or coco with boxes of the heads."),
     ] = "imagefolder",
     label: Annotated[str, typer.Option(help="Name of the class folder or of the COCO category.")] = "generated",
-    seed: Annotated[int, typer.Option(help="Seed of the first image; the next images take the seeds after it.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(help="Seed of the first image; the next images take the seeds after it.", callback=must(Z_SEED)),
+    ] = 0,
     psi: Psi = 0.8,
 ) -> None:
     """Draw training data for other vision models.

@@ -14,7 +14,12 @@ import typer
 from figment.base.errors import FigmentError
 from figment.base.parse import parse_seeds
 from figment.base.progress import say
+from figment.base.settings import within
 from figment.cli.app import Device, Model, Psi, app, example, given, output_option
+from figment.cli.settings import must
+
+IMAGES = within(8, 10_000_000)
+"""Images of a score."""
 
 
 @app.command(
@@ -39,11 +44,16 @@ def score(
             "model. Unset: heads, or parts for a model whose discriminator looked through heads."
         ),
     ] = None,
-    images: Annotated[int | None, typer.Option(help="Number of fakes to draw from a model. Unset: 5000.")] = None,
+    images: Annotated[
+        int | None,
+        typer.Option(help="Number of fakes to draw from a model. Unset: 5000.", callback=must(IMAGES)),
+    ] = None,
     sample: Annotated[
         int,
         typer.Option(
-            help="Maximum number of images per side for the kernel distance, precision and recall, which compare pairs."
+            help="Maximum number of images per side for the kernel distance, precision and recall, which compare "
+            "pairs.",
+            callback=must(IMAGES),
         ),
     ] = 5000,
     device: Device = None,
@@ -71,7 +81,7 @@ def compare(
     features: Annotated[
         str | None, typer.Option(help="Network that turns images into features; see `figment score --help`.")
     ] = None,
-    images: Annotated[int, typer.Option(help="Number of fakes to draw from each model.")] = 2000,
+    images: Annotated[int, typer.Option(help="Number of fakes to draw from each model.", callback=must(IMAGES))] = 2000,
     device: Device = None,
 ) -> None:
     """Compare the scores of several runs.
@@ -196,7 +206,7 @@ def publish(
 
     options = {
         "title": title,
-        "seeds": parse_seeds(seeds) if seeds else None,
+        "seeds": parse_seeds(seeds) if seeds is not None else None,
         "favourites": favourites,
         "credits": credits,
         "runtime": runtime,

@@ -22,7 +22,8 @@ from typing import Annotated, Any
 
 import typer
 
-from figment.base.settings import rules
+from figment.base.errors import FigmentError
+from figment.base.settings import Rule, rules
 
 Command = Callable[..., None]
 
@@ -47,6 +48,17 @@ def settings_of(
         return {name: str(value) if isinstance(value, Path) else value for name, value in chosen.items()}
 
     return add_options(parameters, collect, first)
+
+
+def must(rule: Rule) -> Callable[[typer.CallbackParam, Any], Any]:
+    """Return a callback of an option that raises FigmentError if a value that is set breaks the rule."""
+
+    def check(param: typer.CallbackParam, value: Any) -> Any:
+        if value is not None and not rule.holds(value):
+            raise FigmentError(f"{max(param.opts, key=len)} {value}: must be {rule.text}")
+        return value
+
+    return check
 
 
 def option(

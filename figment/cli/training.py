@@ -16,11 +16,13 @@ import typer
 from figment.base.errors import FigmentError
 from figment.base.parse import parse_duration
 from figment.base.progress import say
+from figment.base.settings import NOT_NEGATIVE, POSITIVE, Rule, within
 from figment.cli.app import Device, app, example, given, output_option
-from figment.cli.settings import settings_of
+from figment.cli.settings import must, settings_of
 from figment.train.config import Networks, Recipe, Schedule
 from figment.train.presets import PRESETS
 
+SIDE = Rule("a power of two from 16 to 1024", lambda value: 16 <= value <= 1024 and value & (value - 1) == 0)
 Preset = Annotated[
     str | None,
     typer.Option(
@@ -74,7 +76,7 @@ def train(
         return
     if data is None:
         raise FigmentError("DATA: give a data set made by `figment pack`, or --resume with -o RUN")
-    sec = parse_duration(time) if time and kimg is None else None
+    sec = parse_duration(time) if time is not None and kimg is None else None
     run = start_training(data, output, sec=sec, dry_run=dry_run, device=device, preset=preset, kimg=kimg, **settings)
     if not dry_run:
         say(f"{run}: fakes/, stats.jsonl, model.safetensors")
@@ -98,10 +100,12 @@ def plan(
     data: Annotated[Path, typer.Argument(help="Data set made by `figment pack`.")],
     preset: Preset = None,
     watts: Annotated[
-        float | None, typer.Option(help="Power draw of this machine under load, in watts; needs --kwh.")
+        float | None,
+        typer.Option(help="Power draw of this machine under load, in watts; needs --kwh.", callback=must(POSITIVE)),
     ] = None,
     kwh: Annotated[
-        float | None, typer.Option(help="Price of a kilowatt-hour, in your currency; needs --watts.")
+        float | None,
+        typer.Option(help="Price of a kilowatt-hour, in your currency; needs --watts.", callback=must(NOT_NEGATIVE)),
     ] = None,
     rent: Annotated[
         str | None,
@@ -119,7 +123,7 @@ def plan(
     from figment.train.cost.plan import plan as run_plan
 
     kimg = settings.pop("kimg", Schedule.kimg)
-    prices = parse_rent(rent) if rent else {}
+    prices = parse_rent(rent) if rent is not None else {}
     found = run_plan(data, kimg=kimg, watts=watts, kwh=kwh, rent=prices, device=device, preset=preset, **settings)
     print_plan(found)
 
@@ -127,9 +131,11 @@ def plan(
 @app.command(epilog=example("bench --resolution 256", "bench --resolution 512 --preset auto --device cuda"))
 @settings_of(Networks, Recipe, only=("family", "batch", "precision"))
 def bench(
-    resolution: Annotated[int, typer.Option(help="Side of the images in pixels.")] = 64,
+    resolution: Annotated[int, typer.Option(help="Side of the images in pixels.", callback=must(SIDE))] = 64,
     preset: Preset = None,
-    seconds: Annotated[float, typer.Option(help="Time to spend on each measurement, in seconds.")] = 4.0,
+    seconds: Annotated[
+        float, typer.Option(help="Time to spend on each measurement, in seconds.", callback=must(within(0.001, 3600)))
+    ] = 4.0,
     device: Device = None,
     **settings: Any,
 ) -> None:

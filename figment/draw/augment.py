@@ -54,7 +54,7 @@ def augment(
     g, _ = load_generator(model)
     known_bands = g.family.bands
     vary = ",".join(known_bands) if vary is None else vary
-    bands = _check(images, hold, vary, form, known_bands)
+    bands = _check(images, seed, hold, vary, form, known_bands)
     settings = {
         "model": str(model),
         "psi": psi,
@@ -105,7 +105,7 @@ def _varied(base: Tensor, w: Tensor, bands: list[tuple[int, int]]) -> Tensor:
     return base
 
 
-def _check(images: int, hold: int | None, vary: str, form: str, known: Bands) -> list[str]:
+def _check(images: int, seed: int, hold: int | None, vary: str, form: str, known: Bands) -> list[str]:
     """Return the bands to vary; raises FigmentError that names the flags with wrong values."""
     bands = [band.strip() for band in vary.split(",")]
     wrong = []
@@ -113,6 +113,8 @@ def _check(images: int, hold: int | None, vary: str, form: str, known: Bands) ->
         wrong.append(f"--images {images}: must be 1 or more")
     if not set(bands) <= set(known):
         wrong.append(f"--vary {vary}: must be some of {', '.join(known)}")
+    if seed + images > 2**32:
+        wrong.append(f"--seed {seed} with --images {images}: seeds must be below {2**32}")
     if form not in FORMATS:
         wrong.append(f"--format {form}: must be {' or '.join(FORMATS)}")
     if hold is None and set(bands) != set(known):

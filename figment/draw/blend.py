@@ -10,6 +10,7 @@ Adler 2020, arXiv 2010.05334, "Resolution dependent GAN interpolation"). The map
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from figment.base.errors import FigmentError
 from figment.draw.latents import parse_layers
 from figment.draw.render import load_generator
 from figment.nets.base import Generator
+
+MOST_NOISE = 1000
+"""Largest factor of noise."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +99,15 @@ def scale_noise(
         band, _, factor = part.rpartition(":")
         first, stop = parse_layers(band, g, flag, num_layers=layers) if band else (0, layers)
         try:
-            factors[first:stop] = [float(factor)] * (stop - first)
+            times = float(factor)
         except ValueError:
+            times = math.nan
+        if not abs(times) <= MOST_NOISE:
             raise FigmentError(
-                f"{flag} {text!r}: must be a factor such as 0.5, or layers with a factor each such as 0-3:0,4:2"
-            ) from None
+                f"{flag} {text!r}: must be a factor such as 0.5, or layers with a factor each such as 0-3:0,4:2, each "
+                f"from -{MOST_NOISE} to {MOST_NOISE}"
+            )
+        factors[first:stop] = [times] * (stop - first)
     scaled = copy.deepcopy(g)
     for name in strengths:
         scaled.get_parameter(name).mul_(factors[g.layer_of(name) or 0])

@@ -7,6 +7,7 @@ w = apply_directions(w, [(directions[0], 2.0)])         # two standard deviation
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -167,6 +168,11 @@ def read_values(path: Path) -> dict[str, dict[str, float]]:
     """Return the labels in a JSON file: {"property": {"name or seed": value, ...}, ...}."""
     try:
         found = json.loads(path.read_text())
-        return {str(name): {str(key): float(value) for key, value in values.items()} for name, values in found.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+        values = {str(name): {str(key): float(value) for key, value in each.items()} for name, each in found.items()}
+    except (OSError, ValueError, AttributeError, TypeError, OverflowError, RecursionError) as error:
         raise FigmentError(f"--labels {path}: must be {{property: {{seed: value}}}} as JSON ({error})") from None
+    for name, each in values.items():
+        wrong = [key for key, value in each.items() if not math.isfinite(value)]
+        if wrong:
+            raise FigmentError(f"--labels {path}: {name} of {wrong[0]} is {each[wrong[0]]}; must be a finite number")
+    return values

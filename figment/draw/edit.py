@@ -8,6 +8,7 @@ figment edit runs/00000-heads --apply hair-length=2,smile=-1 --seeds 0-7 -o out
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,10 @@ from figment.nets.base import Generator
 METHODS = {"sefa": sefa_directions, "pca": pca_directions}
 AMOUNTS = (-4.0, -2.0, 0.0, 2.0, 4.0)
 """Amounts that a sheet shows of each direction, in standard deviations."""
+MOST_AMOUNT = 1000
+"""Largest amount of an edit, in standard deviations."""
+MOST_DIRECTIONS = 1000
+"""Most directions that are looked for."""
 
 
 def find(
@@ -64,8 +69,8 @@ def find(
 def _find(g: Generator, method: str, count: int) -> list[Direction]:
     if method not in METHODS:
         raise FigmentError(f"--find {method}: must be {' or '.join(METHODS)}")
-    if count < 1:
-        raise FigmentError(f"--count {count}: must be 1 or more")
+    if not 1 <= count <= MOST_DIRECTIONS:
+        raise FigmentError(f"--count {count}: must be from 1 to {MOST_DIRECTIONS}")
     return METHODS[method](g, count)
 
 
@@ -81,8 +86,10 @@ def name_directions(
     wanted = []
     for text in names:
         number, equals, name = text.partition("=")
-        if not equals or not number.isdigit() or int(number) < 1 or not name:
-            raise FigmentError(f"--name {text!r}: must be NUMBER=NAME such as 3=hair-length")
+        if not equals or not is_number(number) or not name:
+            raise FigmentError(
+                f"--name {text!r}: must be NUMBER=NAME such as 3=hair-length, with a number from 1 to {MOST_DIRECTIONS}"
+            )
         wanted.append((int(number), name))
     found = _find(g, method, max(number for number, _ in wanted))
     if max(number for number, _ in wanted) > len(found):
@@ -91,6 +98,11 @@ def name_directions(
     kept = [rename(found[number - 1], name, span) for number, name in wanted]
     save_directions(model, kept)
     return kept
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is the number of a direction."""
+    return bool(re.fullmatch("[0-9]{1,6}", text)) and 1 <= int(text) <= MOST_DIRECTIONS
 
 
 def fit(
@@ -103,8 +115,8 @@ def fit(
     g, _ = load_generator(model)
     kept = []
     for name, values in read_values(labels).items():
-        if not all(seed.isdigit() for seed in values):
-            raise FigmentError(f"--labels {labels}: the keys of {name!r} must be seeds")
+        if not all(re.fullmatch("[0-9]{1,10}", seed) and int(seed) < 2**32 for seed in values):
+            raise FigmentError(f"--labels {labels}: the keys of {name!r} must be seeds, from 0 to {2**32 - 1}")
         w = seeds_to_w(g, [int(seed) for seed in values], psi=1.0)[:, 0]
         kept.append(label_direction(g, name, w, list(values.values())))
     span = parse_layers(layers, g) if layers else None
@@ -120,7 +132,7 @@ def parse_moves(model: Path, g: Generator, text: str) -> list[tuple[Direction, f
     for part in text.split(","):
         name, equals, amount = part.strip().partition("=")
         method, _, number = name.partition("-")
-        if name not in known and method in METHODS and number.isdigit():
+        if name not in known and method in METHODS and is_number(number):
             known |= {direction.name: direction for direction in _find(g, method, int(number))}
         if name not in known:
             raise FigmentError(f"--apply {name!r}: no such direction; must be {', '.join([*known, 'sefa-N'])} or pca-N")
@@ -128,8 +140,10 @@ def parse_moves(model: Path, g: Generator, text: str) -> list[tuple[Direction, f
             moves.append((known[name], float(amount)))
         except ValueError:
             raise FigmentError(f"--apply {part!r}: must be NAME=AMOUNT such as {name}=2") from None
-        if not equals or not np.isfinite(moves[-1][1]):
-            raise FigmentError(f"--apply {part!r}: must be NAME=AMOUNT such as {name}=2")
+        if not equals or not abs(moves[-1][1]) <= MOST_AMOUNT:
+            raise FigmentError(
+                f"--apply {part!r}: must be NAME=AMOUNT such as {name}=2, from -{MOST_AMOUNT} to {MOST_AMOUNT}"
+            )
     return moves
 
 

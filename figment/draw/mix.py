@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from figment.base.errors import FigmentError
 from figment.base.files import write_json
 from figment.base.pixels import write_png
 from figment.draw.blend import Blend, load_blended
@@ -20,6 +21,9 @@ from figment.draw.grid import make_grid
 from figment.draw.latents import bands_of, mix_styles, parse_layers
 from figment.draw.render import render
 from figment.nets.base import Generator
+
+MOST_CELLS = 10_000
+"""Upper limit of cells of a table."""
 
 
 def mix(
@@ -41,6 +45,10 @@ def mix(
     names = [layers] if layers else bands_of(g)
     bands = [parse_layers(name, g) for name in names]
     left, top = characters(g, rows, psi, cutoff, "--rows"), characters(g, columns, psi, cutoff, "--columns")
+    if len(left) * len(top) > MOST_CELLS:
+        raise FigmentError(
+            f"--rows and --columns: {len(left)} x {len(top)} cells; a table must have at most {MOST_CELLS}"
+        )
 
     sources = render(g, left.w), render(g, top.w)
     tables = [_table(g, left, top, band, sources) for band in bands]

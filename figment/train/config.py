@@ -26,6 +26,7 @@ from figment.base.settings import (
     Rule,
     one_of,
     rules,
+    within,
 )
 from figment.nets.registry import DISCRIMINATORS, NAMES, families, get_family
 from figment.train.presets import COLUMNS, CPU_WIDTHS, PRESETS, PROJECTED
@@ -44,7 +45,7 @@ class GrowingRule(Rule):
 
 FAMILY = Rule(f"one of {', '.join(NAMES)}", lambda value: value in families(), NAMES)
 LEARNING_RATE = GrowingRule("above 0 and below 1", lambda value: 0 < value < 1)
-TICK = GrowingRule("above 0", lambda value: value > 0)
+TICK = GrowingRule(POSITIVE.text, POSITIVE.holds)
 
 
 # The configuration -----------------------------------------------------------------------------------------------
@@ -60,15 +61,15 @@ class Networks:
     """Side of the images in pixels; taken from the data."""
     channels: int = field(metadata=NO_OPTION)
     """3 for RGB, 4 for RGBA; taken from the data."""
-    z_dim: Annotated[int, AT_LEAST_1]
+    z_dim: Annotated[int, within(1, 65536)]
     """Length of the latent z."""
-    w_dim: Annotated[int, AT_LEAST_1]
+    w_dim: Annotated[int, within(1, 65536)]
     """Length of the latent w. Unset: the same as --z-dim if that is set."""
-    map_depth: Annotated[int, AT_LEAST_1]
+    map_depth: Annotated[int, within(1, 1000)]
     """Number of layers of the mapping network."""
     channel_base: int
     """Channels times resolution: a block at resolution r has channel_base / r channels. Unset: what memory allows."""
-    channel_max: Annotated[int, AT_LEAST_1]
+    channel_max: Annotated[int, within(1, 65536)]
     """Largest number of channels of a block."""
     discriminator: Annotated[str, one_of(*DISCRIMINATORS)]
     """The family's own discriminator, or one that looks through frozen features of a head detector (projected, Sauer
@@ -106,7 +107,7 @@ class Recipe:
     augment_kinds: str = "bgc"
     """Augmentations of ADA: b flips, 90 degree rotations and shifts; g scaling and any rotation; c color;
     f filtering; n noise; x cutout."""
-    ada_target: float = 0.6
+    ada_target: Annotated[float, within(-1, 1)] = 0.6
     """ADA target for r_t = E[sign(D(real))]: augmentation gets stronger above it and weaker below."""
     ada_kimg: Annotated[float, POSITIVE] = 500.0
     """ADA speed: thousands of images in which the augmentation probability can go from 0 to 1."""
@@ -192,6 +193,8 @@ def settings() -> dict[str, Field[Any]]:
     return {each.name: each for kind in GROUPS.values() for each in fields(kind)}
 
 
+MOST_BATCH, MOST_BASE = 1_000_000, 1 << 24
+"""Upper limits of the batch and the channel base."""
 MANY_IMAGES = 50_000
 """Data sets of this size and larger are not augmented (Karras 2020, figure 7: no gain with 70,000 mirrored images)."""
 MEMORY_SHARE = 0.65
@@ -412,10 +415,12 @@ def problems(values: Mapping[str, Any], world: int) -> list[str]:
     from figment.train.augment.pipeline import KINDS
 
     batch = GrowingRule(
-        f"a positive multiple of the {world} ranks",
-        lambda value: value >= 1 and value % world == 0,
+        f"a positive multiple of the {world} ranks, at most {MOST_BATCH}",
+        lambda value: 1 <= value <= MOST_BATCH and value % world == 0,
     )
-    base = Rule("at least the resolution", lambda value: value >= values["resolution"])
+    base = Rule(
+        f"at least the resolution, at most {MOST_BASE}", lambda value: values["resolution"] <= value <= MOST_BASE
+    )
     grows = get_family(values["family"]).growth is not None
     depending = {
         "batch": batch,

@@ -67,6 +67,8 @@ def publish(
         raise FigmentError(f"--output {site}: must be a folder, but this is a file")
     if runtime and not onnx:
         raise FigmentError(f"--runtime {runtime}: only of use with --onnx")
+    if half and not onnx:
+        raise FigmentError("--half: only of use with --onnx")
     g, config = load_generator(model, "cpu")
     seeds = list(range(_suitable(g.resolution)) if seeds is None else seeds)
     if len(seeds) < 2:

@@ -93,6 +93,9 @@ def plan(
     **given: Any,  # settings of train/config.py; None means unset
 ) -> Plan:
     """Return the plan of a run: a short trial on this machine, published figures of cards, and measured runs."""
+    if (watts is None) != (kwh is None):
+        alone, other = ("--watts", "--kwh") if kwh is None else ("--kwh", "--watts")
+        raise FigmentError(f"{alone} {kwh if watts is None else watts:g}: needs {other} as well")
     world = join_world(device)
     dataset = ImageDataset(data)
     config = configure(dataset, world, None, kimg=kimg, **given)
