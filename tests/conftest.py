@@ -3,6 +3,7 @@
 import asyncio
 import os
 
+import hypothesis
 import pytest
 import torch
 
@@ -18,6 +19,8 @@ TINY_GENERATOR = {
 }
 """Settings of a generator that draws in a millisecond."""
 
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None, max_examples=60)
+hypothesis.settings.load_profile("same")
 torch.set_num_threads(1)
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # run Triton kernels in its interpreter; read when Triton is imported

@@ -174,7 +174,7 @@ def _split(
         rows = []
         try:
             for row in reader:
-                if any(cell.strip() for cell in row) and not (reader.line_num == 1 and row[0].startswith("sep=")):
+                if any(cell.strip() for cell in row) and not (reader.line_num == 1 and re.fullmatch("sep=.?", row[0])):
                     rows.append((reader.line_num, [cell.strip() for cell in row]))
         except csv.Error as error:
             broken = broken or f"line {reader.line_num}: not a readable table ({error})"

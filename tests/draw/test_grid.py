@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from figment.base.errors import FigmentError
 from figment.draw.grid import SQUARES, grid_shape, make_grid, on_squares
@@ -45,3 +47,15 @@ def test_a_bad_shape_names_flag_and_value(text):
     with pytest.raises(FigmentError, match="--grid") as error:
         grid_shape(text)
     assert repr(text) in str(error.value)
+
+
+@given(st.text(max_size=12) | st.from_regex(r"\s*\d{1,5}\s*[xX]\s*\d{1,5}\s*", fullmatch=True))
+def test_any_text_is_a_shape_or_refused_in_one_line(text):
+    try:
+        columns, rows = grid_shape(text, "--grid")
+    except FigmentError as error:
+        assert str(error).startswith("--grid ") and "each from 1 to 1000" in str(error)
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert 1 <= columns <= 1000 and 1 <= rows <= 1000
+        assert grid_shape(f"{columns}x{rows}") == (columns, rows)

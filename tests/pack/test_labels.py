@@ -1,3 +1,5 @@
+import csv
+import io
 import json
 import unicodedata
 import zipfile
@@ -5,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from figment.base.errors import FigmentError
 from figment.base.pixels import write_png
 from figment.pack.dataset import ImageDataset
-from figment.pack.labels import Item, find_labels
+from figment.pack.labels import Item, find_labels, plain_name
 from figment.pack.zips import pack
 
 ITEMS = [Item(Path("x/b/1.png"), "b/1.png"), Item(Path("x/a/2.png"), "a/2.png"), Item(Path("x/b/c/3.png"), "b/c/3.png")]
@@ -135,3 +139,41 @@ def test_labels_make_the_round_trip_through_a_zip(tmp_path):
     summary = pack(tmp_path / "in", tmp_path / "b.zip", labels=csv, workers=1)
     assert ImageDataset(tmp_path / "b.zip").labels.tolist() == [[0.25, 3], [0.5, 2]]
     assert [line.split(": ")[0].split("/")[-1] for line in summary.failed] == ["1.png", "2.png"]
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp"), exclude_characters="/\\"))
+FILES = st.lists(NAMES.map(lambda name: plain_name(f"{name.strip()}.png")), min_size=2, max_size=6, unique_by=str.lower)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    files=FILES,
+    separator=st.sampled_from(",;\t"),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    end=st.sampled_from(["\n", "\r\n"]),
+    header=st.booleans(),
+    form=st.sampled_from(["NFC", "NFD"]),
+)
+def test_written_tables_are_read_back(tmp_path, files, separator, encoding, end, header, form):
+    text = io.StringIO(newline="")
+    rows = [[unicodedata.normalize(form, name), str(number)] for number, name in enumerate(files)]
+    writer = csv.writer(text, delimiter=separator, lineterminator=end)
+    writer.writerows([["file", "label"], *rows] if header else rows)
+    (tmp_path / "l.csv").write_bytes(text.getvalue().encode(encoding))
+    labels = find_labels(str(tmp_path / "l.csv"), [Item(Path(name), name) for name in files])
+    assert labels.values == list(range(len(files))) and labels.missing == []
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=60) | st.text('b/1.pngac,;\t"\n\r 0123.e-', max_size=60).map(str.encode))
+def test_any_bytes_are_a_table_or_one_line(tmp_path, data):
+    (tmp_path / "l.csv").write_bytes(b"b/1.png," + data)
+    try:
+        labels = find_labels(str(tmp_path / "l.csv"), ITEMS)
+    except FigmentError as error:
+        assert str(error).startswith("--labels ") and len(str(error).split("\n")) == 1
+    else:
+        assert len(labels.items) == len(labels.values) and len(labels.items) + len(labels.missing) == len(ITEMS)
+        assert all(
+            0 <= value < 10000 if isinstance(value, int) else np.isfinite(value).all() for value in labels.values
+        )
