@@ -1,5 +1,6 @@
 import pytest
 
+from figment.base.errors import FigmentError
 from figment.demo.art import make_demo_art
 from figment.make import MakeOptions, make
 
@@ -38,3 +39,13 @@ def test_the_whole_path_leaves_its_files_and_does_nothing_twice(tmp_path, capsys
     make(tmp_path / "pictures", tmp_path / "out", options)
     assert "up to date" in capsys.readouterr().out
     assert snapshot(tmp_path / "out") == first
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [({"kimg": float("inf")}, "--kimg inf"), ({"seed": -1}, "--seed -1"), ({"resolution": 48}, "--resolution 48")],
+)
+def test_what_a_late_stage_would_refuse_is_refused_at_once(tmp_path, options, says):
+    with pytest.raises(FigmentError, match=f"{says}: must be "):
+        make(tmp_path, tmp_path / "out", MakeOptions(**options))
+    assert not (tmp_path / "out").exists()

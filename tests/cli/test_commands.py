@@ -140,6 +140,102 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, ar
     assert any(word in error for word in ("none", "--seeds 'b'", "--time 'soon'"))
 
 
+LINES = {
+    "--psi": (
+        "sample x -o y",
+        "mix x -o y.png",
+        "morph x -o y.mp4",
+        "edit x -o y.png",
+        "augment x -o y",
+        "publish x -o y",
+    ),
+    "--cutoff": ("sample x -o y", "mix x -o y.png", "morph x -o y.mp4", "sweep x -o y.png"),
+    "--blend-amount": ("sample x -o y", "mix x -o y.png", "morph x -o y.mp4", "sweep x -o y.png"),
+    "--seconds": ("morph x -o y.mp4", "sweep x -o y.mp4", "bench"),
+    "--fps": ("morph x -o y.mp4", "sweep x -o y.mp4"),
+    "--size": ("morph x -o y.mp4",),
+    "--start": ("sweep x -o y.png",),
+    "--stop": ("sweep x -o y.png",),
+    "--steps": ("sweep x -o y.png", "project x y -o z", "heads train x --pictures y -o z"),
+    "--seed": ("project x y -o z", "augment x -o y", "demo-art y", "heads train x --pictures y -o z", "make . -o y"),
+    "--count": ("edit x -o y.png",),
+    "--images": ("augment x -o y", "score x y", "compare x y"),
+    "--sample": ("score x y",),
+    "--hold": ("augment x -o y",),
+    "--pictures": ("demo-art y",),
+    "--threshold": ("crop . -o y", "heads detect x -o y.json"),
+    "--margin": ("crop . -o y",),
+    "--workers": ("curate x", "pack . -o y.zip"),
+    "--min-size": ("curate x",),
+    "--max-difference": ("curate x",),
+    "--port": ("serve x",),
+    "--resolution": ("bench", "pack . -o y.zip", "make . -o y"),
+    "--kimg": ("make . -o y",),
+    "--watts": ("plan x",),
+    "--kwh": ("plan x",),
+}
+"""Command lines by the option that gets an extreme value."""
+
+
+@pytest.mark.parametrize(
+    ("flag", "line", "value"),
+    [
+        (flag, line, value)
+        for flag, lines in LINES.items()
+        for line in lines
+        for value in ("nan", "-99999999", "1" + "0" * 30)
+    ],
+)
+def test_an_extreme_number_is_one_line_that_names_the_option(tmp_path, monkeypatch, capsys, flag, line, value):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"")
+    assert run_main(monkeypatch, *line.split(), f"{flag}={value}") == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"figment: {flag} ") and error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "line", ["sample x -o y --seeds=", "morph x -o y.mp4 --seeds=", "publish x -o y --seeds=", "sample x -o y --grid="]
+)
+def test_an_empty_option_is_not_the_default(monkeypatch, capsys, line):
+    assert run_main(monkeypatch, *line.split()) == 2
+    assert capsys.readouterr().err.startswith(f"figment: {line.split()[-1][:-1]} ''")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("morph x -o y.mp4 --fps=fast", "--fps fast: "),
+        ("morph x -o y.mp4 --fps fast", "--fps fast: "),
+        ("morph x --frames 3", "No such option: --frames"),
+        ("morph x -o", "Option '-o' requires an argument"),
+        ("morph", "Missing argument"),
+        ("dance", "No such command 'dance'"),
+        ("sample x y -o z", "Got unexpected extra argument"),
+    ],
+)
+def test_what_no_command_takes_is_one_line(monkeypatch, capsys, line, says):
+    assert run_main(monkeypatch, *line.split()) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"figment: {says}") and error.count("\n") == 1
+
+
+def test_no_arguments_are_the_help(monkeypatch, capsys):
+    assert run_main(monkeypatch) == 2
+    assert "Usage: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_too_little_memory_is_one_line(monkeypatch, capsys, error):
+    def stage(*_, **__):
+        raise error
+
+    monkeypatch.setattr("figment.draw.film.film", stage)
+    assert run_main(monkeypatch, "film", "run", "-o", "x.mp4") == 2
+    assert capsys.readouterr().err.startswith("figment: out of memory: ask for fewer")
+
+
 def test_an_empty_folder_is_one_line(tmp_path, monkeypatch, capsys):
     assert run_main(monkeypatch, "crop", tmp_path, "-o", tmp_path.parent / "heads") == 2
     assert "holds no files" in capsys.readouterr().err

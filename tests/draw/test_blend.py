@@ -96,3 +96,9 @@ def test_noise_is_scaled_by_layer(family):
     assert (silent == none).all() and (render(g, ws) != none).any()
     assert (render(scale_noise(g, "1"), ws) == render(g, ws)).all()
     assert (render(scale_noise(g, "0-1:0"), ws) != none).any()
+
+
+@pytest.mark.parametrize("text", ["nan", "0-1:inf", "1e30", "0-1:-1e9", ""])
+def test_an_extreme_factor_of_noise_is_one_line(text):
+    with pytest.raises(FigmentError, match=f"--noise-strength '{text}': must be a factor .* from -1000 to 1000"):
+        scale_noise(build("stylegan2"), text)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from figment.base.errors import FigmentError
 from figment.draw.directions import load_directions
-from figment.draw.edit import AMOUNTS, edit, find, fit, name_directions
+from figment.draw.edit import AMOUNTS, edit, find, fit, name_directions, parse_moves
 
 
 def test_a_sheet_has_a_row_for_each_direction(model, tmp_path):
@@ -48,3 +48,33 @@ def test_mistakes_name_the_flag(model, tmp_path, text, message):
         name_directions(model, ["hair"])
     with pytest.raises(FigmentError, match="--find ica"):
         find(model, tmp_path / "sheet.png", method="ica")
+
+
+@pytest.mark.parametrize("text", ["sefa-1=nan", "sefa-1=1e30", "sefa-1=-inf"])
+def test_an_extreme_amount_is_one_line(model, tmp_path, text):
+    with pytest.raises(
+        FigmentError, match=f"--apply '{text}': must be NAME=AMOUNT such as sefa-1=2, from -1000 to 1000"
+    ):
+        edit(model, tmp_path / "out", apply=text, seeds=[0])
+
+
+@pytest.mark.parametrize("number", ["0", "1001", "99999999999", "²"])
+def test_an_extreme_number_of_a_direction_is_one_line(model, number):
+    with pytest.raises(FigmentError, match=f"--name '{number}=x': must be NUMBER=NAME .* from 1 to 1000"):
+        name_directions(model, [f"{number}=x"])
+    with pytest.raises(FigmentError, match="--apply 'sefa-"):
+        parse_moves(model, None, f"sefa-{number}=1")
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ('{"4294967296": 1}', "must be seeds, from 0 to 4294967295"),
+        ('{"0": NaN}', "smile of 0 is nan; must be a finite number"),
+        ('{"0": 1e999}', "smile of 0 is inf; must be a finite number"),
+    ],
+)
+def test_extreme_labels_are_one_line(model, tmp_path, values, says):
+    (tmp_path / "l.json").write_text(f'{{"smile": {values}}}')
+    with pytest.raises(FigmentError, match=says):
+        fit(model, tmp_path / "l.json")

@@ -1,5 +1,7 @@
 import numpy as np
+import pytest
 
+from figment.base.errors import FigmentError
 from figment.base.pixels import open_image
 from figment.draw.mix import mix
 
@@ -22,3 +24,9 @@ def test_all_bands_stand_below_one_another(tmp_path, model):
     assert np.array_equal(
         np.asarray(open_image(tmp_path / "mix.png"))[32:], np.asarray(open_image(tmp_path / "middle.png"))
     )
+
+
+def test_a_table_that_is_too_large_is_one_line(tmp_path, model, monkeypatch):
+    monkeypatch.setattr("figment.draw.mix.MOST_CELLS", 5)
+    with pytest.raises(FigmentError, match="--rows and --columns: 2 x 3 cells; a table must have at most 5"):
+        mix(model, tmp_path / "a.png", rows=[0, 1], columns=[0, 1, 2])

@@ -145,3 +145,17 @@ def test_a_configuration_of_another_version_is_read_or_refused_in_one_line(tmp_p
         path.write_text(damaged)
         with pytest.raises(FigmentError, match=r"config\.json: .*no networks, no recipe, no schedule, no"):
             read_config(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e9, 1e30])
+@pytest.mark.parametrize("name", ["kimg", "tick_kimg", "lr", "d_lr", "gamma", "ada_kimg", "ada_target", "ema_kimg"])
+def test_an_extreme_number_is_one_problem(name, value):
+    with pytest.raises(FigmentError, match=f"^--{name.replace('_', '-')} [^;]*: must be [^;]*$"):
+        resolve(Path("a.zip"), "", 16, 3, **{name: value})
+
+
+@pytest.mark.parametrize("name", ["z_dim", "map_depth", "channel_max", "channel_base", "batch", "keep", "seed"])
+def test_an_extreme_whole_number_is_a_problem(name):
+    for value in (-1, 10**30):
+        with pytest.raises(FigmentError, match=f"--{name.replace('_', '-')} {value}: must be "):
+            resolve(Path("a.zip"), "", 16, 3, **{name: value})

@@ -106,4 +106,6 @@ def test_mistakes_are_one_line(tmp_path, run, loop):
         publish(run, tmp_path / "site", seeds=[0, 1], loop=loop, favourites=tmp_path / "none.db")
     with pytest.raises(FigmentError, match="--runtime .*only of use with --onnx"):
         publish(run, tmp_path / "site", seeds=[0, 1], loop=loop, runtime=tmp_path)
+    with pytest.raises(FigmentError, match="--half: only of use with --onnx"):
+        publish(run, tmp_path / "site", seeds=[0, 1], loop=loop, half=True)
     assert not (tmp_path / "site" / "index.html").exists()

@@ -40,3 +40,9 @@ def test_a_price_holds_for_every_card_or_for_those_of_a_name():
             parse_rent(wrong)
     with pytest.raises(FigmentError, match="no card is called B200"):
         parse_rent("B200=3")
+
+
+def test_watts_and_price_go_together(tmp_path):
+    for given, says in (({"watts": 300}, "--watts 300: needs --kwh"), ({"kwh": 0.4}, "--kwh 0.4: needs --watts")):
+        with pytest.raises(FigmentError, match=says):
+            plan(tmp_path / "a.zip", kimg=1, **given)
