@@ -368,18 +368,18 @@ def edit(
 
     chosen = parse_seeds(seeds)
     if name:
-        for direction in stage.name_directions(model, name, method=find or "sefa", layers=layers):
+        for direction in stage.name_directions(model, name, method="sefa" if find is None else find, layers=layers):
             say(f"{direction.name}: saved with {model}")
     elif labels:
         for direction in stage.fit(model, labels, layers=layers):
             say(f"{direction.name}: fitted, saved with {model}")
     elif output is None:
         raise FigmentError("--output: give a file for the sheet or a folder for the edits")
-    elif apply:
+    elif apply is not None:
         stage.edit(model, output, apply=apply, seeds=chosen, layers=layers, psi=psi)
         say(f"{output}: grid.png, each character before and after")
     else:
-        stage.find(model, output, method=find or "sefa", count=count, seeds=chosen, psi=psi)
+        stage.find(model, output, method="sefa" if find is None else find, count=count, seeds=chosen, psi=psi)
         say(f"{output}: a row per direction, from -4 to 4 standard deviations")
 
 

@@ -94,7 +94,7 @@ def name_directions(
     found = _find(g, method, max(number for number, _ in wanted))
     if max(number for number, _ in wanted) > len(found):
         raise FigmentError(f"--name {max(wanted)[0]}: there are only {len(found)} directions")
-    span = parse_layers(layers, g) if layers else None
+    span = parse_layers(layers, g) if layers is not None else None
     kept = [rename(found[number - 1], name, span) for number, name in wanted]
     save_directions(model, kept)
     return kept
@@ -119,7 +119,7 @@ def fit(
             raise FigmentError(f"--labels {labels}: the keys of {name!r} must be seeds, from 0 to {2**32 - 1}")
         w = seeds_to_w(g, [int(seed) for seed in values], psi=1.0)[:, 0]
         kept.append(label_direction(g, name, w, list(values.values())))
-    span = parse_layers(layers, g) if layers else None
+    span = parse_layers(layers, g) if layers is not None else None
     kept = [rename(direction, direction.name, span) for direction in kept]
     save_directions(model, kept)
     return kept
@@ -159,7 +159,7 @@ def edit(
     """Draw edited characters to seed0000.png and so on, and all of them before and after side by side to grid.png."""
     g, _ = load_generator(model)
     moves = parse_moves(model, g, apply)
-    if layers:
+    if layers is not None:
         span = parse_layers(layers, g)
         moves = [(rename(direction, direction.name, span), amount) for direction, amount in moves]
     before = seeds_to_w(g, seeds, psi)

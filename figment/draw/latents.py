@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -84,7 +86,7 @@ def parse_layers(
         first, stop = g.family.bands[text]
     else:
         low, dash, high = text.partition("-")
-        if not all(part.isascii() and part.isdigit() for part in ((low, high) if dash else (low,))):
+        if not all(re.fullmatch("[0-9]{1,6}", part) for part in ((low, high) if dash else (low,))):
             bands = "".join(f"{name}, " for name in g.family.bands)
             raise FigmentError(f"{flag} {text!r}: must be {bands}a layer such as 4 or a range such as 4-9")
         first, stop = int(low), int(high or low) + 1

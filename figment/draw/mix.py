@@ -42,7 +42,7 @@ def mix(
     Raises FigmentError for unknown characters or layers.
     """
     g = load_blended(model, blends)
-    names = [layers] if layers else bands_of(g)
+    names = [layers] if layers is not None else bands_of(g)
     bands = [parse_layers(name, g) for name in names]
     left, top = characters(g, rows, psi, cutoff, "--rows"), characters(g, columns, psi, cutoff, "--columns")
     if len(left) * len(top) > MOST_CELLS:

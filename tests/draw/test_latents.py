@@ -61,3 +61,9 @@ def test_bands_are_the_familys_own():
     assert bands_of(g) == ["pose", "rest"]
     with pytest.raises(FigmentError, match="--layers 'coarse': must be pose, rest, none, a layer"):
         parse_layers("coarse", g)
+
+
+@pytest.mark.parametrize("text", ["", "-1", "²", "nan", "1e3", "9" * 5000])
+def test_an_extreme_layer_is_one_line(text):
+    with pytest.raises(FigmentError, match="--layers .*: must be coarse, "):
+        parse_layers(text, generator(16))
