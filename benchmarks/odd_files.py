@@ -27,8 +27,8 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from figment.base.catalog import Catalog
+from figment.base.pictures import relative_name
 from figment.demo.scenes import EVERYONE, compose
-from figment.heads.crop import relative_name
 
 Rng = np.random.Generator
 

@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 
 from figment.base.errors import FigmentError
+from figment.base.pictures import list_pictures
 from figment.base.records import Box
 from figment.heads.boxes import to_coco
-from figment.heads.detect import DOUBT, Detection, Detector, detect_folder, list_pictures, suppress
+from figment.heads.detect import DOUBT, Detection, Detector, detect_folder, suppress
 from figment.heads.metrics import Truth, score_boxes
 from figment.heads.network import HeadNet, Level, NetConfig
 
