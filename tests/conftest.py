@@ -3,8 +3,12 @@
 import asyncio
 import os
 
+import hypothesis
 import pytest
 import torch
+
+hypothesis.settings.register_profile("tests", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("tests")
 
 TINY_GENERATOR = {
     "family": "stylegan2",

@@ -119,7 +119,7 @@ class Walk:
 
 def walk(
     folder: Path,
-    leave_out: Path | None = None,  # folder to ignore: the output
+    leave_out: Path | None = None,  # folder to ignore, unless it is `folder`: the output
 ) -> Walk:
     """List the files below `folder`. Links to folders are followed, and each folder is listed once.
 
@@ -134,7 +134,7 @@ def walk(
         unread.append(printable(f"{os.fsdecode(error.filename)}: can't read this folder ({error.strerror})"))
 
     for start in starts:  # grows
-        if _identity(start) == ignored and ignored:
+        if start is not folder and ignored and _identity(start) == ignored:
             continue
         if _identity(start) in seen:
             repeated.append(start)

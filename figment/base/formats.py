@@ -67,7 +67,7 @@ _SIGNATURES = (
 _HEIF = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"mif2"})
 _AVIF = frozenset({b"avif", b"avis"})
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
-_SVG = re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?(<!DOCTYPE svg[^>]*>\s*)?<svg[\s>]", re.DOTALL)
+_SVG = re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?(<!DOCTYPE svg[^>]*>\s*)?<svg[\s/>]", re.DOTALL)
 
 
 def kind_of(

@@ -40,6 +40,12 @@ def pixels_only(
         return None
 
 
+def _need(whole: bool) -> None:
+    """Raise ValueError for a part of the pixels that is not whole: what is put behind it would be taken for pixels."""
+    if not whole:
+        raise ValueError
+
+
 def _png(data: bytes) -> Bare:
     """Keep the header, palette, transparency and image data of a PNG file (W3C PNG, 3rd edition)."""
     kept, profile, exif = [data[:8]], b"", b""
@@ -50,6 +56,7 @@ def _png(data: bytes) -> Bare:
         body = data[at + 8 : end - 4]
         sound = end <= len(data) and zlib.crc32(kind + body) == int.from_bytes(data[end - 4 : end], "big")
         if kind in (b"IHDR", b"PLTE", b"IDAT") or (kind == b"tRNS" and sound):
+            _need(end <= len(data))
             kept.append(data[at:end])
         elif kind == b"iCCP" and sound:
             packed = body.partition(b"\0")[2][1:]
@@ -115,6 +122,7 @@ def _webp(data: bytes) -> Bare:
         if name == b"VP8X" and length >= 10:
             body = bytes([body[0] & ~0x2C]) + body[1:]  # no profile, Exif and XMP
         if name in (b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"):
+            _need(len(body) == length)
             kept.append(name + data[at + 4 : at + 8] + body + b"\0" * (length % 2))
         else:
             found[name] = body
@@ -143,10 +151,10 @@ def _gif(data: bytes) -> Bare:
 
 
 def _after_blocks(data: bytes, at: int) -> int:
-    """Return the position after the sub-blocks of a GIF file that begin at `at`, at most the file's length."""
-    while at < len(data) and data[at]:
+    """Return the position after the sub-blocks of a GIF file that begin at `at`. Raises IndexError past the end."""
+    while data[at]:
         at += data[at] + 1
-    return min(at + 1, len(data))
+    return at + 1
 
 
 _TIFF_TAGS = frozenset(
@@ -164,7 +172,7 @@ _TIFF_SHORT = frozenset({254, 255, 256, 257, 259, 262, 266, 274, 277, 278, 284, 
 
 
 def _tiff(data: bytes) -> Bare:
-    """Give a TIFF or BigTIFF file a directory of its own at the end, with the tags of its first image's pixels only."""
+    """Leave only the tags of pixels in the first directory of a TIFF or BigTIFF file, in place; drop the next ones."""
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
     first, count_form, entry_size = (8, "Q", 20) if big else (4, "H", 12)
@@ -187,11 +195,10 @@ def _tiff(data: bytes) -> Bare:
             profile = data[place : place + size] if place else b""
             continue
         entries[tag] = entry
-    value = b"".join(entries[tag] for tag in sorted(entries))
-    directory = struct.pack(order + count_form, len(entries)) + value + struct.pack(order + offset_form, 0)
-    pad = b"\0" * (len(data) % 2)
-    new = struct.pack(order + offset_form, len(data) + len(pad))
-    return Bare(data[:first] + new + data[first + len(new) :] + pad + directory, profile)
+    directory = struct.pack(order + count_form, len(entries)) + b"".join(entries[tag] for tag in sorted(entries))
+    directory += struct.pack(order + offset_form, 0)
+    _need(start + len(directory) <= len(data))
+    return Bare(data[:start] + directory + data[start + len(directory) :], profile)
 
 
 _REDUCERS: dict[str, Callable[[bytes], Bare]] = {

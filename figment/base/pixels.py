@@ -86,9 +86,12 @@ def decode_image(
     kind = kind_of(data[:HEAD])
     if kind in NEVER or (kind in ADVICE and not enable(kind)):
         raise UnreadableImage(kind, f"{name}: {ADVICE[kind]}")
-    size = jpeg_xl_size(data) if kind == "jpeg-xl" else None  # its decoder does not ask before it decodes
-    if size and size[0] * size[1] > max_pixels:
-        raise _too_large(name, size, max_pixels)
+    if kind == "jpeg-xl":  # its decoder decodes at once, however large the image is
+        size = jpeg_xl_size(data)
+        if size is None:
+            raise UnreadableImage("not-an-image", f"{name}: begins like a {kind} file, but has no image header")
+        if size[0] * size[1] > max_pixels:
+            raise _too_large(name, size, max_pixels)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -124,11 +127,11 @@ def _decode(bare: Bare, name: str, kind: str, max_pixels: int) -> Image.Image:
     except MemoryError:
         raise UnreadableImage("too-large", f"{name}: not enough memory to decode it") from None
     except UnidentifiedImageError:
-        if not kind:
-            raise UnreadableImage("not-an-image", f"{name}: not an image in a known format") from None
-        raise UnreadableImage("truncated", f"{name}: damaged {kind} file") from None
+        what = f"begins like a {kind} file, but has no image header" if kind else "not an image in a known format"
+        raise UnreadableImage("not-an-image", f"{name}: {what}") from None
     except BaseException as error:  # a decoder in Rust panics with one of these
-        raise UnreadableImage("truncated", f"{name}: damaged image data ({error})") from None
+        reason = str(error).partition("\n")[0]
+        raise UnreadableImage("truncated", f"{name}: damaged image data ({reason})") from None
     if bare.profile:
         image.info["icc_profile"] = bare.profile
     if bare.exif:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from figment.base.formats import ADVICE
 from figment.base.parse import parse_duration
 from figment.base.progress import say
 from figment.cli.app import Device, app, example, given, output_option
@@ -111,7 +112,10 @@ def crop(
     from figment.heads.crop import crop_pictures
 
     options = {"threshold": threshold, "margin": margin, "detector": detector, "engine": engine}
-    say(crop_pictures(pictures, output, **given(options)).line())
+    summary = crop_pictures(pictures, output, **given(options))
+    say(summary.line())
+    for reason in sorted(summary.bad.keys() & ADVICE.keys()):
+        say(f"{reason}: {ADVICE[reason]}")
 
 
 @app.command(epilog=example("curate heads/", "curate heads/ --min-size 96 --max-cut 0.2"))
