@@ -41,11 +41,13 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 
-_ACCESS = {
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR),
-    *(errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ENXIO, errno.EINVAL),
-}
-"""What the system says of paths that can't be read or written."""
+REFUSALS = frozenset(
+    {
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR),
+        *(errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO),
+    }
+)
+"""What the system says of a path that can't be read or written, however much room there is."""
 
 
 def run_with_exit_codes(command: Callable[[], object]) -> None:
@@ -61,7 +63,7 @@ def run_with_exit_codes(command: Callable[[], object]) -> None:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             sys.exit(_fail(f"{error.filename or 'output'}: the disk is full; what was finished is intact"))
-        if error.errno in _ACCESS and error.filename is not None:
+        if error.errno in (*REFUSALS, errno.EIO) and error.filename is not None:
             sys.exit(_fail(f"{printable(os.fsdecode(error.filename))}: {error.strerror}"))
         raise
     except sqlite3.OperationalError as error:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from figment.base.errors import FigmentError, printable
+from figment.base.errors import REFUSALS, FigmentError, printable
 from figment.base.formats import is_hidden
 
 PARTIAL = ".partial"
@@ -45,10 +45,14 @@ def atomic(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except BaseException as error:
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-        full |= isinstance(error, Exception) and shutil.disk_usage(path.parent).free < DISK_FULL_BYTES
-        temporary.unlink(missing_ok=True)
+        if isinstance(error, Exception) and getattr(error, "errno", None) not in REFUSALS:
+            full |= shutil.disk_usage(path.parent).free < DISK_FULL_BYTES
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         if full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            error.filename = str(path)
         raise
 
 
@@ -74,6 +78,27 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise FigmentError(f"{path}: not a readable JSON file ({error})") from None
+
+
+def need_output(
+    path: Path,
+    flag: str,
+    *,
+    folder: bool = False,  # whether it is to be a folder
+) -> None:
+    """Make the folder that is to hold an output. Raises FigmentError that names `flag` if it can't be written to."""
+    try:
+        if not folder and path.is_dir():
+            raise FigmentError(f"{flag} {path}: must be a file, and this is a folder")
+        with contextlib.suppress(_Tried), atomic(path / "figment" if folder else path) as temporary:
+            temporary.touch()
+            raise _Tried
+    except OSError as error:
+        raise FigmentError(f"{flag} {path}: can't be written ({error.strerror})") from None
+
+
+class _Tried(BaseException):
+    """Ends a trial of writing."""
 
 
 def need_folder(path: Path, flag: str) -> Path:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from figment.base.device import find_device
 from figment.base.errors import FigmentError, UnreadableImage, printable
-from figment.base.files import write_bytes, write_json
+from figment.base.files import need_output, write_bytes, write_json
 from figment.base.pictures import list_pictures, output_stems, relative_name
 from figment.base.pixels import open_image, resize_square, to_uint8, to_unit, write_png
 from figment.base.progress import say, track
@@ -224,6 +224,7 @@ def project(
     loaded = load(model)
     g = loaded.generator.to(place).eval()
     d = loaded.d.to(place).eval().requires_grad_(False) if loaded.d is not None else None
+    need_output(out, "--output", folder=True)
     folder = pictures.is_dir()
     paths = list_pictures(pictures, leave_out=out) if folder else [pictures]
     root = pictures if folder else pictures.parent

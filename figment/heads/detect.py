@@ -15,6 +15,7 @@ import torch
 from PIL import Image, ImageOps
 
 from figment.base.errors import UnreadableImage
+from figment.base.files import need_output
 from figment.base.pictures import list_pictures, relative_name
 from figment.base.pixels import open_image, to_unit
 from figment.base.progress import track
@@ -220,6 +221,8 @@ def detect_folder(
     detector = detector or Detector.load()
     files = list_pictures(pictures, leave_out=out, tell=tell)
     yolo = out is not None and not out.suffix  # the label files are called as the pictures are, whatever their bytes
+    if out is not None:
+        need_output(out, "--output", folder=yolo)
     boxes: dict[str, list[list[float]]] = {}
     sizes: dict[str, tuple[int, int]] = {}
     for path, image in track(_opened(files), "detecting", len(files)):
