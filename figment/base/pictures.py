@@ -49,7 +49,12 @@ def list_pictures(
         tell(f"left alone: {beside}")
     if found.repeated:
         first = printable(found.repeated[0].relative_to(folder).as_posix())
-        tell(f"left out: {len(found.repeated)} links to folders that are listed already, such as {first}")
+        links = (
+            "1 link to a folder that is"
+            if len(found.repeated) == 1
+            else f"{len(found.repeated)} links to folders that are"
+        )
+        tell(f"left out: {links} listed already, such as {first}")
     if found.unread:
         more = f", and {len(found.unread) - 1} folders more" if len(found.unread) > 1 else ""
         tell(f"left out: {found.unread[0]}{more}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import stat
 import warnings
 from pathlib import Path
@@ -18,6 +19,8 @@ from figment.base.metadata import Bare, orientation_in, pixels_only
 
 if TYPE_CHECKING:
     import torch
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # damaged files have a reason, not lines on stderr
 
 MAX_PIXELS = 120_000_000
 """Images with more pixels are refused before decoding, as a guard against decompression bombs."""
@@ -118,6 +121,8 @@ def _decode(bare: Bare, name: str, kind: str, max_pixels: int) -> Image.Image:
         if _is_preview(image):
             raise UnreadableImage("camera-raw", f"{name}: {ADVICE['camera-raw']}")
         image.load()
+        if image.width * image.height > max_pixels:  # icons may hold other sizes than they list
+            raise _too_large(name, image.size, max_pixels)
     except UnreadableImage:
         raise
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
