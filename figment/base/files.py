@@ -170,15 +170,13 @@ def walk(
                 folders.clear()
                 continue
             seen.add(identity)
-            links = [here / name for name in sorted(folders) if (here / name).is_symlink() and not is_hidden(name)]
-            starts += links
+            links = {name for name in folders if (here / name).is_symlink() and not is_hidden(name)}
+            starts += [here / name for name in sorted(links)]
             hidden += sum(_count_files(here / name) for name in folders if is_hidden(name))
             folders[:] = sorted(
                 name
                 for name in folders
-                if not is_hidden(name)
-                and here / name not in links
-                and not (ignored and _identity(here / name) == ignored)
+                if not is_hidden(name) and name not in links and not (ignored and _identity(here / name) == ignored)
             )
             found += [here / name for name in names if not is_hidden(name)]
             hidden += sum(is_hidden(name) for name in names)

@@ -33,6 +33,9 @@ ADVICE = {
     "git-lfs": "a Git LFS pointer, not the picture itself; run `git lfs pull`",
 }
 """What to do about the kinds of pictures that figment can't always read; the keys are reasons of UnreadableImage."""
+UNREAD = "{} that could not be read; it may be damaged, or need another program: convert it to PNG or JPEG"
+PLUG_INS = {"heic": "a HEIC picture", "jpeg-xl": "a JPEG XL picture"}
+"""Kinds that depend on a plug-in."""
 NEVER = ("camera-raw", "vector", "git-lfs")
 """Kinds that are not read at all. An EPS file is a program."""
 
@@ -131,6 +134,13 @@ def is_picture(path: Path) -> bool:
             return kind_of(file.read(HEAD) or b"") != ""
     except OSError:
         return not path.suffix
+
+
+def advice(
+    kind: str,  # one of ADVICE
+) -> str:
+    """Return what a picture of this kind is that could not be read, and what to do about it."""
+    return UNREAD.format(PLUG_INS[kind]) if kind in PLUG_INS and enable(kind) else ADVICE[kind]
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from figment.base.errors import UnreadableImage
 from figment.base.files import atomic
-from figment.base.formats import ADVICE, HEAD, NEVER, enable, jpeg_xl_size, kind_of
+from figment.base.formats import ADVICE, HEAD, NEVER, PLUG_INS, advice, enable, jpeg_xl_size, kind_of
 from figment.base.metadata import Bare, orientation_in, pixels_only
 
 if TYPE_CHECKING:
@@ -88,11 +88,11 @@ def decode_image(
         raise UnreadableImage("empty-file", f"{name}: the file is empty")
     kind = kind_of(data[:HEAD])
     if kind in NEVER or (kind in ADVICE and not enable(kind)):
-        raise UnreadableImage(kind, f"{name}: {ADVICE[kind]}")
+        raise UnreadableImage(kind, f"{name}: {advice(kind)}")
     if kind == "jpeg-xl":  # its decoder decodes at once, however large the image is
         size = jpeg_xl_size(data)
         if size is None:
-            raise UnreadableImage("not-an-image", f"{name}: begins like a {kind} file, but has no image header")
+            raise UnreadableImage(kind, f"{name}: {advice(kind)}")
         if size[0] * size[1] > max_pixels:
             raise _too_large(name, size, max_pixels)
     with warnings.catch_warnings():
@@ -100,7 +100,10 @@ def decode_image(
         try:
             image = _decode(Bare(data), name, kind, max_pixels)
         except UnreadableImage as error:
-            bare = pixels_only(data, kind) if error.reason in ("not-an-image", "truncated") else None
+            damaged = error.reason in ("not-an-image", "truncated")
+            if damaged and kind in PLUG_INS:  # perhaps the plug-in's fault
+                raise UnreadableImage(kind, f"{name}: {advice(kind)}") from None
+            bare = pixels_only(data, kind) if damaged else None
             if bare is None:
                 raise
             image = _decode(bare, name, kind, max_pixels)
@@ -119,7 +122,7 @@ def _decode(bare: Bare, name: str, kind: str, max_pixels: int) -> Image.Image:
         if image.width * image.height > max_pixels:
             raise _too_large(name, image.size, max_pixels)
         if _is_preview(image):
-            raise UnreadableImage("camera-raw", f"{name}: {ADVICE['camera-raw']}")
+            raise UnreadableImage("camera-raw", f"{name}: {advice('camera-raw')}")
         image.load()
         if image.width * image.height > max_pixels:  # icons may hold other sizes than they list
             raise _too_large(name, image.size, max_pixels)

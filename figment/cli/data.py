@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from figment.base.formats import ADVICE
+from figment.base.formats import ADVICE, advice
 from figment.base.parse import parse_duration
 from figment.base.progress import say
 from figment.cli.app import Device, app, example, given, output_option
@@ -115,7 +115,7 @@ def crop(
     summary = crop_pictures(pictures, output, **given(options))
     say(summary.line())
     for reason in sorted(summary.bad.keys() & ADVICE.keys()):
-        say(f"{reason}: {ADVICE[reason]}")
+        say(f"{reason}: {advice(reason)}")
 
 
 @app.command(epilog=example("curate heads/", "curate heads/ --min-size 96 --max-cut 0.2"))

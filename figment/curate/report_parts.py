@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from figment.base.formats import ADVICE
+from figment.base.formats import advice as advice_on
 
 BINS = 32
 FEW = 1000
@@ -57,7 +58,7 @@ def advice(facts: Facts) -> list[str]:
     judged = facts.kept + sum(facts.rejected.values())
     for reason in facts.bad:
         if reason in ADVICE:
-            say.append(f"{count(facts.bad[reason], 'file')} left out as {reason}: {html.escape(ADVICE[reason])}.")
+            say.append(f"{count(facts.bad[reason], 'file')} left out as {reason}: {html.escape(advice_on(reason))}.")
     if not facts.heads:
         return [
             *say,

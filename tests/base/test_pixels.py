@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, TiffImagePlugin
 
-from figment.base import pixels
+from figment.base import formats, pixels
 from figment.base.errors import UnreadableImage
 from figment.base.formats import enable
 from figment.base.pixels import (
@@ -171,13 +171,19 @@ def test_phones_pictures_are_read_with_the_plug_ins(tmp_path, form):
     assert image.getpixel((9, 9))[0] > 240 and max(image.getpixel((9, 9))[1:]) < 16
 
 
-def test_formats_without_a_plug_in_have_a_reason_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(pixels, "enable", lambda kind: False)
+@pytest.mark.parametrize("installed", [False, True])
+def test_phones_pictures_that_cannot_be_read_have_a_reason_of_their_own(tmp_path, monkeypatch, installed):
+    if installed:
+        pytest.importorskip("pillow_heif")
+        pytest.importorskip("pillow_jxl")
+    else:
+        monkeypatch.setattr(pixels, "enable", lambda kind: False)
+        monkeypatch.setattr(formats, "enable", lambda kind: False)
     (tmp_path / "a.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 400)
     (tmp_path / "b.png").write_bytes(b"\xff\x0a" + b"\0" * 400)
     assert reason(tmp_path / "a.jpg") == "heic"
     assert reason(tmp_path / "b.png") == "jpeg-xl"
-    with pytest.raises(UnreadableImage, match="figment-gan\\[formats\\]"):
+    with pytest.raises(UnreadableImage, match="may be damaged" if installed else "figment-gan\\[formats\\]"):
         open_image(tmp_path / "a.jpg")
 
 
