@@ -143,8 +143,10 @@ def write(image, target, form):
 def test_every_still_format_that_pillow_writes_is_read(tmp_path, form):
     values = np.zeros((32, 32, 3), np.uint8)
     values[:, 16:] = 255
-    write(Image.fromarray(values), tmp_path / "a.bin", form)
-    found = np.asarray(open_image(tmp_path / "a.bin")).astype(int)
+    buffer = io.BytesIO()
+    write(Image.fromarray(values), buffer, form)
+    (tmp_path / "a").write_bytes(buffer.getvalue())
+    found = np.asarray(open_image(tmp_path / "a")).astype(int)
     if form == "ICNS":  # its smallest size is 16
         found = found[:: found.shape[0] // 32, :: found.shape[1] // 32]
     assert found.shape == (32, 32, 3)
