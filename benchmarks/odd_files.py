@@ -4,8 +4,9 @@
     python benchmarks/odd_files.py /tmp/odd --files 200 --seed 3
 
 Makes the files from demo pictures (flipped bytes, truncation, wrong extensions, odd modes, profiles, orientations,
-animations, huge dimensions, archives and text with image names, links, pipes, odd names), crops the folder in another
-process, and prints the outcome of each kind, the longest time without progress and the peak memory.
+animations, huge dimensions, oversized and broken metadata, rare formats, raw files, archives and text with image names,
+companion files, links, pipes, odd names), crops the folder in another process, and prints the outcome of each kind, the
+longest time without progress and the peak memory.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from figment.base.catalog import Catalog
+from figment.base.pictures import relative_name
 from figment.demo.scenes import EVERYONE, compose
-from figment.heads.crop import relative_name
 
 Rng = np.random.Generator
 
@@ -49,10 +50,6 @@ def flipped(data: bytes, rng: Rng) -> bytes:
 
 def png_header(width: int, height: int) -> bytes:
     """Return a PNG that claims this size and has no image data."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
-
     header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
@@ -100,6 +97,53 @@ def moded(image: Image.Image, rng: Rng) -> tuple[str, bytes]:
     return end, encode(image if mode == "I;16" else image.convert(mode), form)
 
 
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
+
+
+def talkative(image: Image.Image, rng: Rng) -> bytes:
+    """Return a PNG with a text, a profile or Exif data that is too large or broken, before or behind its pixels."""
+    large = zlib.compress(b"n" * 1_500_000)
+    data = encode(image, "PNG")
+    place = int(rng.choice([33, len(data) - 12]))
+    kinds = [(b"zTXt", b"w\0\0" + large), (b"iTXt", b"w\0\1\0\0\0" + large), (b"iCCP", b"p\0\0" + large)]
+    kinds += [(b"eXIf", rng.bytes(40)), (b"zTXt", rng.bytes(40)), (b"pHYs", b"")]
+    return data[:place] + chunk(*kinds[int(rng.integers(len(kinds)))]) + data[place:]
+
+
+def segmented(image: Image.Image, rng: Rng) -> bytes:
+    """Return a JPEG with broken application data."""
+    data = encode(image, "JPEG")
+    start = [b"Exif\0\0", b"ICC_PROFILE\0", b"MPF\0", b"JFIF\0", b"Photoshop 3.0\0", b"Adobe"][int(rng.integers(6))]
+    body = start + rng.bytes(int(rng.integers(0, 60)))
+    marker = bytes([0xFF, int(rng.choice([0xE0, 0xE1, 0xE2, 0xED, 0xEF]))])
+    return data[:2] + marker + (len(body) + 2).to_bytes(2, "big") + body + data[2:]
+
+
+def exif_tags(image: Image.Image, rng: Rng) -> bytes:
+    """Return a WebP with Exif data of random bytes, or cut within it."""
+    data = encode(image, "WEBP", exif=b"Exif\0\0" + rng.bytes(200))
+    return data[: -int(rng.integers(0, 150))] if rng.random() < 0.5 else data
+
+
+def rare(image: Image.Image, rng: Rng) -> tuple[str, bytes]:
+    """Return a picture in a format that few programs write."""
+    forms = ["TGA", "PCX", "PPM", "SGI", "QOI", "JPEG2000", "ICO", "ICNS", "DDS", "MPO", "AVIF", "DIB"]
+    form = forms[int(rng.integers(len(forms)))]
+    return form.lower(), encode(image, form)
+
+
+def phone(rng: Rng) -> tuple[str, bytes]:
+    """Return the beginning of a HEIC, JPEG XL or raw file, under any ending."""
+    starts = [
+        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+        b"\xff\x0a",
+        b"II*\0\x10\0\0\0CR\2\0",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n",
+    ]
+    return str(rng.choice(["jpg", "HEIC", "png"])), starts[int(rng.integers(4))] + rng.bytes(400)
+
+
 def archive(rng: Rng) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as target:
@@ -133,18 +177,29 @@ def make_files(folder: Path, count: int, rng: Rng) -> dict[str, str]:
         "empty": lambda image: ("png", b""),
         "noise": lambda image: ("png", rng.bytes(int(rng.integers(1, 5000)))),
         "one pixel": lambda image: ("png", encode(image.resize((1, 1)), "PNG")),
+        "png metadata": lambda image: ("png", talkative(image, rng)),
+        "jpeg metadata": lambda image: ("JPG", segmented(image, rng)),
+        "webp metadata": lambda image: ("webp", exif_tags(image, rng)),
+        "rare format": lambda image: rare(image, rng),
+        "phone or camera": lambda image: phone(rng),
+        "flipped avif": lambda image: ("avif", flipped(encode(image, "AVIF"), rng)),
+        "flipped jpeg 2000": lambda image: ("jp2", flipped(encode(image, "JPEG2000"), rng)),
+        "no ending": lambda image: ("", encode(image, "PNG")),
+        "git lfs": lambda image: ("png", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
+        "trailing bytes": lambda image: ("png", encode(image, "PNG") + rng.bytes(5000)),
         "thin": lambda image: ("png", encode(image.resize((3000, 1)), "PNG")),
     }
-    rare = {"bomb": 6}
+    few = {"bomb": 6}
     made: dict[str, str] = {}
     odd = ["link to nowhere", "link to itself", "pipe", "unreadable", "long name", "unicode name", "no utf-8"]
+    odd += ["bad, no utf-8", "line break", "behind a link"]
     folder.mkdir(parents=True, exist_ok=True)
     while len(made) < count - len(odd):
         kind = list(kinds)[int(rng.integers(len(kinds)))]
-        if sum(known == kind for known in made.values()) >= rare.get(kind, count):
+        if sum(known == kind for known in made.values()) >= few.get(kind, count):
             continue
         ending, data = kinds[kind](scenes[int(rng.integers(len(scenes)))])
-        name = f"{len(made):04d}-{kind.replace(' ', '_')}.{ending}"
+        name = f"{len(made):04d}-{kind.replace(' ', '_')}" + f".{ending}" * bool(ending)
         (folder / name).write_bytes(data)
         made[name] = kind
 
@@ -158,6 +213,20 @@ def make_files(folder: Path, count: int, rng: Rng) -> dict[str, str]:
     (folder / ("l" * 240 + ".png")).write_bytes(good)
     (folder / "\u96ea\u306e\u82f1\u96c4 \U0001f98a.png").write_bytes(good)
     Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe.png")).write_bytes(good)
+    Path(os.fsdecode(os.fsencode(folder) + b"/\x8d\xf7.png")).write_bytes(b"text")
+    (folder / "line\nbreak.png").write_bytes(good)
+    store = folder.with_name("store")
+    store.mkdir()
+    (store / "linked.png").write_bytes(good)
+    (folder / "more").symlink_to(store.absolute())
+    (store / "back").symlink_to(folder.absolute())
+
+    # Companion files of every picture, which must not give rows or lines.
+    for name in list(made):
+        (folder / f"{name}.caption").write_text("BMW, 1girl, solo")
+    for name in ("Thumbs.db", ".DS_Store", "metadata.jsonl", "@eaDir/a.png", "__MACOSX/._a.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"\0\5\x16\7")
     names = [
         "nowhere.png.png",
         "itself.png",
@@ -166,6 +235,9 @@ def make_files(folder: Path, count: int, rng: Rng) -> dict[str, str]:
         "l" * 240 + ".png",
         "\u96ea\u306e\u82f1\u96c4 \U0001f98a.png",
         os.fsdecode(b"\xff\xfe.png"),
+        os.fsdecode(b"\x8d\xf7.png"),
+        "line\nbreak.png",
+        "more/linked.png",
     ]
     return made | dict(zip(names, odd, strict=True))
 
@@ -235,7 +307,7 @@ def main() -> None:
         f"{len(kinds)} files, {lost} lost, exit code {process.returncode}, {time.monotonic() - started:.0f} s; "
         f"longest without a row {longest:.1f} s, peak memory {peak / 2**30:.2f} GiB"
     )
-    print("".join(output).strip().splitlines()[-1])
+    print("".join(output).strip())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ import hypothesis
 import pytest
 import torch
 
+hypothesis.settings.register_profile("tests", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("tests")
+
 TINY_GENERATOR = {
     "family": "stylegan2",
     "resolution": 16,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -18,7 +20,8 @@ class FigmentError(Exception):
 class UnreadableImage(FigmentError):
     """An image that can't be used. `reason` is a short slug for the catalog; the message is for people.
 
-    Reasons: `not-an-image`, `truncated`, `too-large`, `unreadable`, `empty-file`, `too-small`.
+    Reasons: `not-an-image`, `truncated`, `too-large`, `unreadable`, `empty-file`, `too-small`, `upscale`, and the kinds
+    of pictures in `formats.ADVICE`, such as `heic`.
     """
 
     def __init__(
@@ -26,14 +29,32 @@ class UnreadableImage(FigmentError):
         reason: str,
         message: str,
     ) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.reason = reason
+
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Return `text` as one line that every file and terminal takes: line breaks and bytes of odd names are escaped."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+
+
+REFUSALS = frozenset(
+    {
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR),
+        *(errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO),
+    }
+)
+"""What the system says of a path that can't be read or written, however much room there is."""
 
 
 def run_with_exit_codes(command: Callable[[], object]) -> None:
     """Run `command` and turn expected errors into one line on stderr and an exit code.
 
-    2 for a FigmentError, a full disk and files without access; 130 for Ctrl-C. Other exceptions pass through.
+    2 for a FigmentError, a full disk and files that can't be read or written; 130 for Ctrl-C. Other exceptions pass
+    through.
     """
     try:
         command()
@@ -42,13 +63,15 @@ def run_with_exit_codes(command: Callable[[], object]) -> None:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             sys.exit(_fail(f"{error.filename or 'output'}: the disk is full; what was finished is intact"))
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
-            sys.exit(_fail(f"{error.filename}: {error.strerror}"))
+        if error.errno in (*REFUSALS, errno.EIO) and error.filename is not None:
+            sys.exit(_fail(f"{printable(os.fsdecode(error.filename))}: {error.strerror}"))
         raise
     except sqlite3.OperationalError as error:
-        if "full" not in str(error):
+        if "full" in str(error):
+            sys.exit(_fail("catalog.db: the disk is full; what was finished is intact"))
+        if not any(words in str(error) for words in ("unable to open", "readonly", "disk I/O", "locked")):
             raise
-        sys.exit(_fail("catalog.db: the disk is full; what was finished is intact"))
+        sys.exit(_fail(f"catalog.db: can't be read or written ({error})"))
     except MemoryError:
         sys.exit(_fail("out of memory: ask for fewer or smaller pictures, or close other programs"))
     except RuntimeError as error:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from figment.base.errors import FigmentError
+from figment.base.errors import REFUSALS, FigmentError, printable
+from figment.base.formats import is_hidden
 
 PARTIAL = ".partial"
 """Part of the name of a file that is being written."""
+LONGEST_NAME = 255
+"""Bytes that a file's name may have on common file systems."""
 DISK_FULL_BYTES = 64 * 1024
 """With fewer free bytes than this, a failed write counts as a full disk: codecs and torch don't report the cause."""
 
@@ -25,10 +30,14 @@ def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which is renamed to `path` on success and removed on any error.
 
     The temporary name depends only on `path` and keeps its suffix, so the next writer of the same file overwrites
-    what a killed process left behind. Raises OSError (ENOSPC) with the name of the file if the disk is full.
+    what a killed process left behind. For long names it is a hash.
+    Raises OSError (ENOSPC) with the name of the file if the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}{PARTIAL}{path.suffix}")
+    stem = path.stem
+    if len(os.fsencode(path.name)) > LONGEST_NAME - len(PARTIAL) - 1:
+        stem = hashlib.sha1(os.fsencode(path.name)).hexdigest()
+    temporary = path.with_name(f".{stem}{PARTIAL}{path.suffix}")
     try:
         yield temporary
         with open(temporary, "rb") as file:
@@ -36,10 +45,14 @@ def atomic(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except BaseException as error:
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-        full |= isinstance(error, Exception) and shutil.disk_usage(path.parent).free < DISK_FULL_BYTES
-        temporary.unlink(missing_ok=True)
+        if isinstance(error, Exception) and getattr(error, "errno", None) not in REFUSALS:
+            full |= shutil.disk_usage(path.parent).free < DISK_FULL_BYTES
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         if full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            error.filename = str(path)
         raise
 
 
@@ -80,6 +93,27 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
+def need_output(
+    path: Path,
+    flag: str,
+    *,
+    folder: bool = False,  # whether it is to be a folder
+) -> None:
+    """Make the folder that is to hold an output. Raises FigmentError that names `flag` if it can't be written to."""
+    try:
+        if not folder and path.is_dir():
+            raise FigmentError(f"{flag} {path}: must be a file, and this is a folder")
+        with contextlib.suppress(_Tried), atomic(path / "figment" if folder else path) as temporary:
+            temporary.touch()
+            raise _Tried
+    except OSError as error:
+        raise FigmentError(f"{flag} {path}: can't be written ({error.strerror})") from None
+
+
+class _Tried(BaseException):
+    """Ends a trial of writing."""
+
+
 def need_folder(path: Path, flag: str) -> Path:
     """Return `path` if it is a readable folder. Raises FigmentError that names `flag` otherwise."""
     if not path.exists():
@@ -107,13 +141,78 @@ def need_file(path: Path, flag: str) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class Walk:
+    """The files below a folder, and what is left out of them."""
+
+    files: list[Path]
+    """All files that are not hidden, sorted by their path relative to the folder."""
+    hidden: int
+    """Files with hidden names, or in hidden folders and folders of the system."""
+    repeated: list[Path]
+    """Links to folders that are listed already."""
+    unread: list[str]
+    """One line for each folder that can't be read."""
+
+
+def walk(
+    folder: Path,
+    leave_out: Path | None = None,  # folder to ignore, unless it is `folder`: the output
+) -> Walk:
+    """List the files below `folder`. Links to folders are followed, and each folder is listed once.
+
+    A folder that can be reached in several ways is listed under its own path if that is below `folder`.
+    """
+    ignored = _identity(leave_out) if leave_out else None
+    found, hidden, repeated, unread = list[Path](), 0, list[Path](), list[str]()
+    seen = set[tuple[int, int] | None]()
+    starts = [folder]  # `folder`, then the links in it
+
+    def fail(error: OSError) -> None:
+        unread.append(printable(f"{os.fsdecode(error.filename)}: can't read this folder ({error.strerror})"))
+
+    for start in starts:  # grows
+        if start is not folder and ignored and _identity(start) == ignored:
+            continue
+        if _identity(start) in seen:
+            repeated.append(start)
+        for root, folders, names in os.walk(start, onerror=fail):
+            here = Path(root)
+            identity = _identity(here)
+            if identity in seen:
+                folders.clear()
+                continue
+            seen.add(identity)
+            links = {name for name in folders if (here / name).is_symlink() and not is_hidden(name)}
+            starts += [here / name for name in sorted(links)]
+            hidden += sum(_count_files(here / name) for name in folders if is_hidden(name))
+            folders[:] = sorted(
+                name
+                for name in folders
+                if not is_hidden(name) and name not in links and not (ignored and _identity(here / name) == ignored)
+            )
+            found += [here / name for name in names if not is_hidden(name)]
+            hidden += sum(is_hidden(name) for name in names)
+    found.sort(key=lambda path: path.relative_to(folder).as_posix())
+    return Walk(found, hidden, repeated, unread)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Return what identifies a folder, whatever its path; None if it is missing."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _count_files(folder: Path) -> int:
+    return sum(len(names) for _, _, names in os.walk(folder))
+
+
 def list_files(folder: Path) -> list[Path]:
-    """Return all files below `folder`, sorted by relative path, without hidden files and folders."""
-    found = []
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(root, name) for name in names if not name.startswith(".")]
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+    """Return all files below `folder`, sorted by relative path, without hidden files and folders; see `walk`."""
+    return walk(folder).files
 
 
 def new_run(runs: Path, name: str) -> Path:

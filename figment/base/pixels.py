@@ -3,21 +3,47 @@
 from __future__ import annotations
 
 import io
+import logging
+import stat
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from figment.base.errors import UnreadableImage
 from figment.base.files import atomic
+from figment.base.formats import ADVICE, HEAD, NEVER, PLUG_INS, advice, enable, jpeg_xl_size, kind_of
+from figment.base.metadata import Bare, orientation_in, pixels_only
 
 if TYPE_CHECKING:
     import torch
 
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # damaged files have a reason, not lines on stderr
+
 MAX_PIXELS = 120_000_000
 """Images with more pixels are refused before decoding, as a guard against decompression bombs."""
+
+MAX_BYTES = 1 << 30
+"""Larger files are refused before they are read."""
+
+UNUSED = frozenset({"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"})
+"""Formats of Pillow that are never opened: an EPS file is a program, the others hold no pixels that Pillow reads."""
+
+ORIENTATION, NEW_SUBFILE_TYPE, SUB_IFDS = 0x0112, 254, 330
+"""Tags of Exif and TIFF."""
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes an image of this EXIF orientation upright."""
 
 BACKGROUND = (255, 255, 255)
 """Default color behind transparent pixels."""
@@ -33,14 +59,19 @@ def open_image(
     """Return the image in `path` as upright 8-bit sRGB of mode RGB (or RGBA with `keep_alpha`).
 
     Animations give their first frame. EXIF orientation is applied; embedded ICC profiles, CMYK, 16-bit, palette and
-    gray images are converted. Raises UnreadableImage with a reason, and nothing else.
+    gray images are converted. Metadata that is too large or broken is ignored. Raises UnreadableImage with a reason,
+    and nothing else; what is no regular file is not opened.
     """
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableImage("unreadable", f"{path}: not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise UnreadableImage("too-large", f"{path}: {status.st_size} bytes are more than {MAX_BYTES}")
         data = path.read_bytes()
     except OSError as error:
-        raise UnreadableImage("unreadable", f"{path}: can't be read ({error.strerror})") from None
-    if not data:
-        raise UnreadableImage("empty-file", f"{path}: the file is empty")
+        dead = ", a link to nothing" if path.is_symlink() and not path.exists() else ""
+        raise UnreadableImage("unreadable", f"{path}: can't be read ({error.strerror}{dead})") from None
     return decode_image(data, str(path), keep_alpha=keep_alpha, background=background, max_pixels=max_pixels)
 
 
@@ -73,22 +104,91 @@ def decode_image(
     max_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
     """Return the image in `data`, the content of an image file; see `open_image`."""
+    if not data:
+        raise UnreadableImage("empty-file", f"{name}: the file is empty")
+    kind = kind_of(data[:HEAD])
+    if kind in NEVER or (kind in ADVICE and not enable(kind)):
+        raise UnreadableImage(kind, f"{name}: {advice(kind)}")
+    if kind == "jpeg-xl":  # its decoder decodes at once, however large the image is
+        size = jpeg_xl_size(data)
+        if size is None:
+            raise UnreadableImage(kind, f"{name}: {advice(kind)}")
+        if size[0] * size[1] > max_pixels:
+            raise _too_large(name, size, max_pixels)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            image = Image.open(io.BytesIO(data))
-        except Exception as error:
-            if "DecompressionBomb" in type(error).__name__:
-                raise UnreadableImage("too-large", f"{name}: too many pixels to decode safely") from None
-            raise UnreadableImage("not-an-image", f"{name}: not an image in a known format") from None
-        width, height = image.size
-        if width * height > max_pixels:
-            raise UnreadableImage("too-large", f"{name}: {width}x{height} is more than {max_pixels} pixels")
+            image = _decode(Bare(data), name, kind, max_pixels)
+        except UnreadableImage as error:
+            damaged = error.reason in ("not-an-image", "truncated")
+            if damaged and kind in PLUG_INS:  # perhaps the plug-in's fault
+                raise UnreadableImage(kind, f"{name}: {advice(kind)}") from None
+            bare = pixels_only(data, kind) if damaged else None
+            if bare is None:
+                raise
+            image = _decode(bare, name, kind, max_pixels)
         try:
-            image.load()
             return _to_srgb(image, keep_alpha, background)
         except Exception as error:
             raise UnreadableImage("truncated", f"{name}: damaged image data ({error})") from None
+
+
+def _decode(bare: Bare, name: str, kind: str, max_pixels: int) -> Image.Image:
+    """Return the first image of a file as Pillow decodes it. Raises only UnreadableImage."""
+    Image.preinit()  # the common formats first
+    Image.init()
+    try:
+        image = Image.open(io.BytesIO(bare.data), formats=[form for form in Image.ID if form not in UNUSED])
+        if image.width * image.height > max_pixels:
+            raise _too_large(name, image.size, max_pixels)
+        if _is_preview(image):
+            raise UnreadableImage("camera-raw", f"{name}: {advice('camera-raw')}")
+        image.load()
+        if image.width * image.height > max_pixels:  # icons may hold other sizes than they list
+            raise _too_large(name, image.size, max_pixels)
+    except UnreadableImage:
+        raise
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except Image.DecompressionBombError:
+        raise UnreadableImage("too-large", f"{name}: too many pixels to decode safely") from None
+    except MemoryError:
+        raise UnreadableImage("too-large", f"{name}: not enough memory to decode it") from None
+    except UnidentifiedImageError:
+        what = f"begins like a {kind} file, but has no image header" if kind else "not an image in a known format"
+        raise UnreadableImage("not-an-image", f"{name}: {what}") from None
+    except BaseException as error:  # a decoder in Rust panics with one of these
+        reason = str(error).partition("\n")[0]
+        raise UnreadableImage("truncated", f"{name}: damaged image data ({reason})") from None
+    if bare.profile:
+        image.info["icc_profile"] = bare.profile
+    if bare.exif:
+        image.info["exif"] = b"Exif\0\0" + bare.exif
+    return image
+
+
+def _too_large(name: str, size: tuple[int, int], max_pixels: int) -> UnreadableImage:
+    return UnreadableImage("too-large", f"{name}: {size[0]}x{size[1]} is more than {max_pixels} pixels")
+
+
+def _is_preview(image: Image.Image) -> bool:
+    """Return whether a TIFF file starts with a preview of another image in it, as raw files of cameras do."""
+    tags = getattr(image, "tag_v2", None)
+    try:
+        return tags is not None and bool(tags.get(NEW_SUBFILE_TYPE, 0) & 1) and SUB_IFDS in tags
+    except TypeError:
+        return False
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return the image turned and mirrored as its Exif data says; damaged Exif data says nothing."""
+    try:
+        orientation = image.getexif().get(ORIENTATION, 1)
+    except Exception:
+        exif = image.info.get("exif", b"")
+        orientation = orientation_in(exif.removeprefix(b"Exif\0\0")) if isinstance(exif, bytes) else 1
+    turn = TURNS.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_srgb(
@@ -98,18 +198,19 @@ def _to_srgb(
 ) -> Image.Image:
     """Normalize orientation, bit depth, color space and alpha of a decoded image, in this order."""
     profile = image.info.get("icc_profile")
-    image = ImageOps.exif_transpose(image)
+    transparency = image.info.get("transparency")
+    image = _upright(image)
 
     # 16-bit and float gray: scale to 8 bits. Pillow's own conversion clips instead.
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image).astype(np.float64)
+        values = np.nan_to_num(np.asarray(image).astype(np.float32), posinf=0, neginf=0)
         top = 65535.0 if image.mode.startswith("I") else max(float(values.max()), 1e-9)
         image = Image.fromarray(np.clip(values / top * 255 + 0.5, 0, 255).astype(np.uint8))
-        profile = None
+        profile = transparency = None
 
     # Split off alpha: color management applies to the color channels only.
     alpha = None
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or transparency is not None:
         image = image.convert("RGBA")
         alpha = image.getchannel("A")
         image = image.convert("RGB")
@@ -135,7 +236,7 @@ def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+    except Exception:
         return image
     return converted if converted is not None else image
 

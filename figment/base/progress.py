@@ -90,5 +90,6 @@ class LiveBar:
 
 
 def say(text: str) -> None:
-    """Print one line and flush."""
-    print(text, flush=True)
+    """Print one line and flush; characters that the terminal does not take, as in odd file names, are escaped."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from figment.base.formats import ADVICE, advice
 from figment.base.parse import parse_duration
 from figment.base.progress import say
 from figment.base.settings import SEED, STEPS, Rule, within
@@ -121,7 +122,10 @@ def crop(
     from figment.heads.crop import crop_pictures
 
     options = {"threshold": threshold, "margin": margin, "detector": detector, "engine": engine}
-    say(crop_pictures(pictures, output, **given(options)).line())
+    summary = crop_pictures(pictures, output, **given(options))
+    say(summary.line())
+    for reason in sorted(summary.bad.keys() & ADVICE.keys()):
+        say(f"{reason}: {advice(reason)}")
 
 
 @app.command(epilog=example("curate heads/", "curate heads/ --min-size 96 --max-cut 0.2"))

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from figment.base.formats import ADVICE
+from figment.base.formats import advice as advice_on
+
 BINS = 32
 FEW = 1000
 """Kept heads below which a training wants help."""
@@ -53,10 +56,14 @@ def advice(facts: Facts) -> list[str]:
     say: list[str] = []
     where = html.escape(facts.folder)
     judged = facts.kept + sum(facts.rejected.values())
+    for reason in facts.bad:
+        if reason in ADVICE:
+            say.append(f"{count(facts.bad[reason], 'file')} left out as {reason}: {html.escape(advice_on(reason))}.")
     if not facts.heads:
         return [
+            *say,
             "No head was found. If the pictures do hold heads, lower the detector's threshold: "
-            f"<code>figment crop PICTURES -o {where} --threshold 0.3</code>"
+            f"<code>figment crop PICTURES -o {where} --threshold 0.3</code>",
         ]
     if judged < facts.heads:
         say.append(f"{count(facts.heads - judged, 'head')} not judged yet: <code>figment curate {where}</code>")
@@ -72,9 +79,9 @@ def advice(facts: Facts) -> list[str]:
             )
         elif reason == "unreadable":
             say.append(f"{count(lost, 'crop')} missing or damaged: run <code>figment crop</code> again.")
-    if facts.bad:
+    if lost_files := {reason: lost for reason, lost in facts.bad.items() if reason not in ADVICE}:
         say.append(
-            f"{count(sum(facts.bad.values()), 'file')} could not be read ({_list(facts.bad)}): their names are"
+            f"{count(sum(lost_files.values()), 'file')} could not be read ({_list(lost_files)}): their names are"
             " at the end; fetch them again or do without."
         )
     if facts.empty > MANY * facts.pictures:

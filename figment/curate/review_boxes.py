@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from figment.base.errors import FigmentError, UnreadableImage
-from figment.base.files import list_files, read_json, write_text
+from figment.base.files import read_json, write_text
+from figment.base.pictures import list_pictures, named, relative_name
 from figment.base.pixels import open_image
 
 LARGEST = 1600
@@ -24,8 +25,6 @@ MOST = 500
 """Boxes a picture may have."""
 LEAST = 3.0
 """Pixels a box must measure at least."""
-ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
-"""What counts as a picture in a folder that no catalog describes."""
 
 
 class Boxes:
@@ -39,14 +38,9 @@ class Boxes:
     ) -> None:
         self.pictures, self.out, self.found = pictures, out, dict(found or {})
         self.lock = threading.Lock()
-        names = (
-            found
-            if found is not None
-            else [
-                path.relative_to(pictures).as_posix() for path in list_files(pictures) if path.suffix.lower() in ENDINGS
-            ]
-        )
-        self.names = sorted(names)
+        if found is None:
+            found = {relative_name(path, pictures): [] for path in list_pictures(pictures)}
+        self.names = sorted(found)
         self.known = set(self.names)
         if not self.names:
             raise FigmentError(f"{pictures}: holds no pictures to draw boxes on")
@@ -123,8 +117,8 @@ class Boxes:
         """The file of a picture; raises FigmentError for what is none of the folder's pictures."""
         if name not in self.known:
             raise FigmentError(f"picture {name!r}: not one of this folder's")
-        path = (self.pictures / name).resolve()
-        if not path.is_relative_to(self.pictures.resolve()):
+        path = named(self.pictures, name)
+        if Path(name).is_absolute() or ".." in Path(name).parts:  # links may lead anywhere, as for `figment crop`
             raise FigmentError(f"picture {name!r}: lies outside of {self.pictures}")
         if not path.is_file():
             raise UnreadableImage("unreadable", f"picture {name!r}: not found in {self.pictures}")

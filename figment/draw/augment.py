@@ -18,7 +18,8 @@ from PIL import Image
 from torch import Tensor
 
 from figment.base.errors import FigmentError, UnreadableImage
-from figment.base.files import list_files, need_file, read_json, write_bytes, write_json, write_text
+from figment.base.files import need_file, read_json, write_bytes, write_json, write_text
+from figment.base.pictures import list_pictures, relative_name
 from figment.base.pixels import decode_image, open_image
 from figment.base.progress import track
 from figment.draw.latents import mix_styles, seeds_to_w
@@ -127,9 +128,9 @@ def _check(images: int, seed: int, hold: int | None, vary: str, form: str, known
 def _pictures(data: Path) -> Iterator[tuple[str, Image.Image]]:
     """Yield the readable images of a zip or folder with their names."""
     if data.is_dir():
-        for path in list_files(data):
+        for path in list_pictures(data, "--data"):
             try:
-                yield path.relative_to(data).as_posix(), open_image(path)
+                yield relative_name(path, data), open_image(path)
             except UnreadableImage:
                 continue
         return

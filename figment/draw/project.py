@@ -19,8 +19,9 @@ from PIL import Image
 from torch import Tensor
 
 from figment.base.device import find_device
-from figment.base.errors import FigmentError
-from figment.base.files import list_files, write_bytes, write_json
+from figment.base.errors import FigmentError, UnreadableImage, printable
+from figment.base.files import need_output, write_bytes, write_json
+from figment.base.pictures import list_pictures, output_stems, relative_name
 from figment.base.pixels import open_image, resize_square, to_uint8, to_unit, write_png
 from figment.base.progress import say, track
 from figment.draw.perceptual import Perceptual
@@ -41,6 +42,8 @@ RATE = 0.08
 NOISE = 0.05
 """Noise on w at the start, in its standard deviations; it falls to 0 over three quarters of the steps."""
 STEPS = 200
+OUTPUTS = (".png", "-pair.png")
+"""Endings of the images that are written for each picture."""
 TRACE_STEPS, FILM_FPS = 2, 20
 STRAY = 0.02
 """Weight of the spread between layers in w+."""
@@ -212,21 +215,33 @@ def project(
     seed: int = 0,
     device: str | None = None,  # None means the GPU if there is one
 ) -> list[tuple[str, float]]:
-    """Project each image; write NAME.png, NAME-pair.png, NAME.npz (w) and project.json; return names and distances."""
+    """Project each image; write NAME.png, NAME-pair.png, NAME.npz (w) and project.json; return names and distances.
+
+    NAME is the stem of the image, with a hash where two would write to the same files. Images of a folder that can't be
+    used are reported and left out.
+    """
     place = find_device(device)
     loaded = load(model)
     g = loaded.generator.to(place).eval()
     d = loaded.d.to(place).eval().requires_grad_(False) if loaded.d is not None else None
-    paths = list_files(pictures) if pictures.is_dir() else [pictures]
-    if not paths:
-        raise FigmentError(f"PICTURES {pictures}: holds no files")
+    need_output(out, "--output", folder=True)
+    folder = pictures.is_dir()
+    paths = list_pictures(pictures, leave_out=out) if folder else [pictures]
+    root = pictures if folder else pictures.parent
+    stems = output_stems(paths, root, OUTPUTS)
 
-    rows = []
-    for path in paths:
-        picture = open_image(path)
+    rows, names = [], {}
+    for path, stem in zip(paths, stems, strict=True):
+        try:
+            picture = open_image(path)
+        except UnreadableImage as error:
+            if not folder:
+                raise
+            say(f"left out: {error}")
+            continue
         target = (head_of if crop else to_target)(picture, g.resolution, g.channels).to(place)
         trace: list[Tensor] = []
-        bar = iter(track(range(steps), f"projecting {path.name}", steps))
+        bar = iter(track(range(steps), f"projecting {printable(path.name)}", steps))
 
         def watch(step: int, of: int, distance: float, bar: Iterator[int] = bar) -> None:
             next(bar, None)
@@ -236,17 +251,18 @@ def project(
         distance = found.distance
         if tune:
             distance = tune_generator(g, found.w, target, d=d)
-            save(out / f"{path.stem}.safetensors", loaded)
+            save(out / f"{stem}.safetensors", loaded)
 
-        _write_projection(out / path.stem, g, found.w, target, trace if film else None)
-        rows.append((path.stem, distance))
+        _write_projection(out / stem, g, found.w, target, trace if film else None)
+        rows.append((stem, distance))
+        names[stem] = relative_name(path, root)
         if tune:
             loaded = load(model)
             g = loaded.generator.to(place).eval()
-    write_json(
-        out / "project.json",
-        {"model": str(model), "space": space, "steps": steps, "seed": seed, "tuned": tune, "distances": dict(rows)},
-    )
+    if not rows:
+        raise FigmentError(f"PICTURES {pictures}: none of its {len(paths)} pictures can be used")
+    about = {"model": str(model), "space": space, "steps": steps, "seed": seed, "tuned": tune}
+    write_json(out / "project.json", about | {"distances": dict(rows), "pictures": names})
     return rows
 
 

@@ -17,14 +17,15 @@ import torch
 from PIL import Image
 
 from figment.base.catalog import Catalog
-from figment.base.errors import FigmentError, UnreadableImage
+from figment.base.errors import FigmentError, UnreadableImage, printable
 from figment.base.files import need_folder
 from figment.base.parallel import check_engine, run_on_ray
+from figment.base.pictures import list_pictures, relative_name
 from figment.base.pixels import open_image, write_png
 from figment.base.progress import track
 from figment.base.records import Head, Picture
 from figment.heads.describe import Describer, open_describer
-from figment.heads.detect import THRESHOLD, Finder, list_pictures, open_detector
+from figment.heads.detect import THRESHOLD, Finder, open_detector
 from figment.heads.network import SHIPPED
 from figment.heads.squares import cut_square, square_around
 
@@ -38,10 +39,10 @@ LARGEST = 1024
 
 @dataclass(frozen=True)
 class CropSummary:
-    """Result of the crop stage."""
+    """Result of the crop stage. Files that are no pictures, such as captions, are not counted."""
 
     pictures: int
-    """Files below the folder."""
+    """Pictures below the folder, usable or not."""
     unchanged: int
     """Files that an earlier call with the same settings has processed."""
     heads: int
@@ -49,7 +50,7 @@ class CropSummary:
     empty: int
     """Images without a head."""
     bad: dict[str, int] = field(default_factory=dict)
-    """Number of files that are no usable image, by reason."""
+    """Number of pictures that can't be used, by reason."""
 
     def line(self) -> str:
         """Return a summary in one line."""
@@ -163,8 +164,6 @@ def crop_picture(
     An image that can't be used gives a row, never an error. Raises FigmentError if a crop can't be written.
     """
     try:
-        if not path.is_file():
-            raise UnreadableImage("unreadable", f"{path}: not a regular file")
         image = open_image(path)
         found = job.detector.detect(image, job.settings.threshold)
         squares = [square_around(detection.box, image.size, job.settings.margin) for detection in found]
@@ -173,11 +172,11 @@ def crop_picture(
     except UnreadableImage as error:
         return Picture(name, mark, None, None, "bad", error.reason, str(error)), [], []
     except Exception as error:  # whatever goes wrong with one image, the others continue
-        message = f"{path}: {type(error).__name__}: {error}".splitlines()[0]
+        message = printable(f"{path}: {type(error).__name__}: {error}")
         return Picture(name, mark, None, None, "bad", "unreadable", message), [], []
 
     if not found:
-        return Picture(name, mark, *image.size, "empty", "no-head", f"{path}: no head found"), [], []
+        return Picture(name, mark, *image.size, "empty", "no-head", printable(f"{path}: no head found")), [], []
     heads = []
     for k, (detection, square, crop) in enumerate(zip(found, squares, crops, strict=True)):
         head = Head(crop_name(name, k), detection.box, detection.score, square)
@@ -208,14 +207,6 @@ def crop_name(
     digest = hashlib.sha1(name.encode()).hexdigest()
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name).stem).strip("._")[:60] or "picture"
     return f"{digest[:2]}/{stem}-{digest[:8]}-{k}.png"
-
-
-def relative_name(
-    path: Path,
-    folder: Path,
-) -> str:
-    """Return `path` relative to `folder` with forward slashes; bytes that aren't UTF-8 are escaped."""
-    return path.relative_to(folder).as_posix().encode("utf-8", "backslashreplace").decode()
 
 
 def _check(pictures: Path, heads: Path, settings: _Settings) -> None:

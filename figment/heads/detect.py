@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,8 +14,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from figment.base.errors import FigmentError, UnreadableImage
-from figment.base.files import list_files, need_folder
+from figment.base.errors import UnreadableImage
+from figment.base.files import need_output
+from figment.base.pictures import list_pictures, relative_name
 from figment.base.pixels import open_image, read_size, to_unit
 from figment.base.progress import track
 from figment.base.records import Box
@@ -37,8 +39,8 @@ FINE = 96
 """The pass at the larger size is for small heads: those above this side, in pixels of its input, are dropped."""
 DOUBT = 0.93
 """Factor of the scores at the larger size, where false positives are more frequent."""
-SIDECARS = frozenset({".json", ".md", ".txt", ".db", ".csv"})
-"""Endings of files beside images that are not images."""
+AHEAD = 4
+"""Images of a folder that are decoded before the detector needs them."""
 MULTIPLE = 32
 """Sides of the network's input are multiples of this."""
 
@@ -203,58 +205,55 @@ def _same(
     return a.iou(b) > iou or (both > inside * smaller and smaller > 0.25 * larger)
 
 
-def list_pictures(
-    pictures: Path,
-    leave_out: Path | None = None,  # folder to ignore: the output
-) -> list[Path]:
-    """Return every file below `pictures` that may be an image, sorted; raises FigmentError without any."""
-    need_folder(pictures, "PICTURES")
-    out = leave_out.resolve() if leave_out else None
-    found = [
-        path
-        for path in list_files(pictures)
-        if path.suffix.lower() not in SIDECARS
-        and not (out and out in (path.parent.resolve(), *path.parent.resolve().parents))
-    ]
-    if not found:
-        raise FigmentError(f"PICTURES {pictures}: holds no files")
-    return found
-
-
 def detect_folder(
     pictures: Path,  # folder of images; subfolders are included
     out: Path | None = None,  # boxes.json, x.coco.json or a folder for YOLO labels; None for no file
     *,
     detector: Finder | None = None,  # None means the shipped one
     threshold: float = LISTED,  # lowest score of a head
-    tell: Callable[[str], None] = lambda line: None,  # called with a line for each file that can't be read
+    tell: Callable[[str], None] = lambda line: None,  # called with a line for each picture that can't be read
 ) -> dict[str, list[list[float]]]:
     """Detect the heads of a folder; return {"relative/path.png": [[x0, y0, x1, y1, score], ...]}.
 
-    Beside a boxes.json, the same boxes are written as COCO. Files that can't be read are reported and left out.
+    Beside a boxes.json, the same boxes are written as COCO. Files that are no pictures are summed up in one line, and
+    pictures that can't be read are reported and left out.
     """
     detector = detector or Detector.load()
-    files = list_pictures(pictures)
+    files = list_pictures(pictures, leave_out=out, tell=tell)
+    yolo = out is not None and not out.suffix  # the label files are called as the pictures are, whatever their bytes
     if out is not None:
+        need_output(out, "--output", folder=yolo)
         check_output(out, (path.relative_to(pictures).as_posix() for path in files if _is_image(path)))
     boxes: dict[str, list[list[float]]] = {}
     sizes: dict[str, tuple[int, int]] = {}
-    with ThreadPoolExecutor(2) as pool:
-        for path, image in zip(files, track(pool.map(_open, files), "detecting", len(files)), strict=True):
-            if isinstance(image, UnreadableImage):
-                tell(f"left out: {image}")
-                continue
-            name = path.relative_to(pictures).as_posix()
-            sizes[name] = image.size
-            boxes[name] = [
-                [round(float(x), 2) for x in found.box] + [round(found.score, 4)]
-                for found in detector.detect(image, threshold)
-            ]
+    for path, image in track(_opened(files), "detecting", len(files)):
+        if isinstance(image, UnreadableImage):
+            tell(f"left out: {image}")
+            continue
+        name = path.relative_to(pictures).as_posix() if yolo else relative_name(path, pictures)
+        sizes[name] = image.size
+        boxes[name] = [
+            [round(float(x), 2) for x in found.box] + [round(found.score, 4)]
+            for found in detector.detect(image, threshold)
+        ]
     if out is not None:
         write_boxes(out, boxes, sizes)
         if out.suffix == ".json" and not out.name.endswith(".coco.json"):
             write_boxes(out.with_suffix(".coco.json"), boxes, sizes)
     return boxes
+
+
+def _opened(files: Sequence[Path]) -> Iterator[tuple[Path, Image.Image | UnreadableImage]]:
+    """Yield every file with its image or error, in order. Threads read ahead, but only by AHEAD images."""
+    with ThreadPoolExecutor(2) as pool:
+        waiting: deque[tuple[Path, Future[Image.Image | UnreadableImage]]] = deque()
+        for path in files:
+            waiting.append((path, pool.submit(_open, path)))
+            if len(waiting) > AHEAD:
+                first, image = waiting.popleft()
+                yield first, image.result()
+        for first, image in waiting:
+            yield first, image.result()
 
 
 def _open(path: Path) -> Image.Image | UnreadableImage:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from figment.base.errors import FigmentError
-from figment.base.files import read_json
+from figment.base.files import list_files, read_json
+from figment.base.formats import is_picture
 from figment.base.progress import say
 from figment.base.records import Box
 from figment.heads.boxes import Boxes, read_boxes
@@ -30,7 +31,7 @@ def evaluate(
 
     Raises FigmentError for boxes that can't be read, or if both name no common image.
     """
-    holds_pictures = found.is_dir() and not any(found.rglob("*.txt"))
+    holds_pictures = found.is_dir() and not _holds_labels(found)
     pictures = pictures or (found if holds_pictures else None)
     true = open_truth(truth, pictures)
     if holds_pictures:
@@ -46,6 +47,23 @@ def evaluate(
         heads = {name: found for name, found in true.heads.items() if str(PurePosixPath(name).parent) == folder}
         rows += rows_of(folder, score_boxes(boxes, Truth(heads, true.ignored)))[:1]
     return rows
+
+
+def _holds_labels(folder: Path) -> bool:
+    """Return whether a folder holds YOLO labels; text files beside pictures may be captions instead."""
+    files = list_files(folder)
+    texts = [path for path in files if path.suffix == ".txt" and path.is_file()]
+    return bool(texts) and (any(map(_is_label, texts)) or not any(map(is_picture, files)))
+
+
+def _is_label(path: Path) -> bool:
+    """Return whether a text file begins with the five numbers of a YOLO label."""
+    with path.open(errors="replace") as file:
+        words = file.read(200).split()[:5]
+    try:
+        return len([float(word) for word in words]) == 5
+    except ValueError:
+        return False
 
 
 def open_truth(path: Path, pictures: Path | None) -> Truth:

@@ -22,6 +22,7 @@ from PIL import Image
 
 from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import need_folder
+from figment.base.pictures import named
 from figment.base.pixels import open_image
 from figment.base.progress import say
 from figment.base.records import Box
@@ -121,7 +122,7 @@ def _scenes(labels: dict[str, list[list[float]]], pictures: Path) -> Iterator[tu
     """Yield every labeled image that can be read, scaled to at most LARGEST pixels; the others are reported."""
     for name, found in sorted(labels.items()):
         try:
-            image = open_image(pictures / name)
+            image = open_image(named(pictures, name))
         except UnreadableImage as error:
             say(f"left out: {error}")
             continue

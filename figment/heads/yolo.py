@@ -17,6 +17,7 @@ from pathlib import Path
 
 from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import list_files, need_folder, write_text
+from figment.base.pictures import list_pictures, relative_name
 from figment.base.pixels import read_size
 from figment.heads.labels import Boxes, Report, Sizes, choose_classes
 
@@ -66,17 +67,17 @@ def from_yolo(
     rows: dict[str, list[tuple[int, list[float]]]] = {}
     used: set[Path] = set()
     unreadable: dict[Path, str] = {}
-    for picture in list_files(pictures):
-        name = picture.relative_to(pictures)
-        labels = folder / name.with_suffix(".txt")
+    for picture in list_pictures(pictures, "--pictures", tell=lambda line: None):
+        name = relative_name(picture, pictures)
+        labels = folder / picture.relative_to(pictures).with_suffix(".txt")
         if labels == folder / CLASSES or labels == picture or not labels.is_file():
             continue
         try:
             size, _ = read_size(picture)
         except UnreadableImage:
-            unreadable[labels] = name.as_posix()
+            unreadable[labels] = name
             continue
-        rows[name.as_posix()] = read_labels(labels, size)
+        rows[name] = read_labels(labels, size)
         used.add(labels)
 
     # A file x.json beside x.png and x.txt is no loss, but a label without any image is one.

@@ -16,13 +16,12 @@ import numpy as np
 
 from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import need_file
+from figment.base.formats import has_picture_name
 from figment.base.pixels import decode_image
 from figment.pack.about import about_name, read_labels
 from figment.pack.labels import Label, one_hot_classes
 from figment.pack.tfrecords import DamagedRecord, Place, checked, decode_picture, index_records
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".avif", ".tif", ".tiff")
-"""Suffixes of the entries that are images, in lower case."""
 DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError, RuntimeError)
 """Exceptions that reading a damaged zip file raises."""
 RECORDS = re.compile(r"(?P<name>.+)-r(?P<level>\d+)")
@@ -78,13 +77,6 @@ def open_store(path: Path) -> Store:
     return ZipStore(need_file(path, "DATA"))
 
 
-def is_picture(name: str) -> bool:
-    """Return whether a zip entry is an image by its name; hidden files and what macOS adds (`__MACOSX`) are not."""
-    parts = name.replace("\\", "/").split("/")
-    hidden = any(part == "__MACOSX" or (part.startswith(".") and part.strip(".")) for part in parts)
-    return not hidden and name.lower().endswith(ENDINGS)
-
-
 class ZipStore:
     """A zip file of PNGs with dataset.json, the format of StyleGAN2 and StyleGAN3."""
 
@@ -95,7 +87,7 @@ class ZipStore:
             self._archive = zipfile.ZipFile(path)
         except DAMAGE:
             raise FigmentError(f"DATA {path}: not a zip file; make one with `figment pack HEADS -o {path}`") from None
-        entries = [name for name in self._archive.namelist() if is_picture(name)]
+        entries = [name for name in self._archive.namelist() if has_picture_name(name)]
         self.names = sorted(set(entries))
         if not self.names:
             raise FigmentError(f"DATA {path}: holds no pictures; make a data set with `figment pack`")
@@ -138,7 +130,7 @@ class ZipStore:
     def older_rows(self) -> list[list[tuple[str, int, int]]]:
         """Return name, CRC-32 and size of every entry, sorted by name; with and without folders and what macOS adds."""
         every = sorted((info.filename, info.CRC, info.file_size) for info in self._archive.infolist())
-        return [every, [row for row in every if is_picture(row[0]) or row[0] == "dataset.json"]]
+        return [every, [row for row in every if has_picture_name(row[0]) or row[0] == "dataset.json"]]
 
     def labels(self) -> dict[str, Label] | None:
         """Return the labels in dataset.json by image name, or None without labels."""

@@ -103,8 +103,12 @@ def _stamp(files: list[Path], fit: Fit) -> str:
     """Return a JSON text of everything that the parts depend on: version, part size, image files and settings."""
     digest = hashlib.sha256()
     for path in files:
-        state = path.stat()
-        digest.update(f"{path.absolute()}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+        try:
+            state = path.stat()
+            row = f"{path.absolute()}\0{state.st_size}\0{state.st_mtime_ns}\n"
+        except OSError:  # a link to nothing
+            row = f"{path.absolute()}\0gone\n"
+        digest.update(os.fsencode(row))
     return json.dumps({"version": VERSION, "part": PART, "files": digest.hexdigest(), **asdict(fit)})
 
 

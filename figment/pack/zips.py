@@ -15,7 +15,8 @@ from pathlib import Path
 
 from figment.base.catalog import Catalog
 from figment.base.errors import FigmentError, UnreadableImage
-from figment.base.files import atomic, list_files, need_folder
+from figment.base.files import atomic, need_folder
+from figment.base.pictures import list_pictures, relative_name
 from figment.base.pixels import open_image
 from figment.pack.fitting import Fit
 from figment.pack.labels import Item, Label, Labels, find_labels
@@ -65,6 +66,8 @@ def pack(
     """
     if form == "zip" and out.suffix != ".zip":
         raise FigmentError(f"--output {out}: must end in .zip, or ask for --format tfrecord")
+    if form == "zip" and out.is_dir():
+        raise FigmentError(f"--output {out}: must be a file, and this is a folder")
     if resolution is not None and resolution not in RESOLUTIONS:
         raise FigmentError(f"--resolution {resolution}: must be a power of two from 16 to 1024")
     if workers is not None and workers < 1:
@@ -72,7 +75,7 @@ def pack(
     Fit(16, alpha, upscale, form).check()
     if form == "tfrecord":
         need_new_folder(out)
-    items = [item for item in _chosen(need_folder(heads, "HEADS")) if item.path != Path(labels or "")]
+    items = [item for item in _chosen(need_folder(heads, "HEADS"), out) if item.path != Path(labels or "")]
     if form == "tfrecord" and shuffle:
         items = [items[index] for index in original_order(len(items))]
     found = find_labels(labels, items) if labels else None
@@ -130,13 +133,13 @@ def _write_zip(
     return count, failed, len(enlarged)
 
 
-def _chosen(heads: Path) -> list[Item]:
-    """Return the accepted heads of a catalog, or every file of a folder without one."""
+def _chosen(
+    heads: Path,
+    out: Path,  # the data set; a folder of this path is left out
+) -> list[Item]:
+    """Return the accepted heads of a catalog, or every picture of a folder without one."""
     if not (heads / "catalog.db").exists():
-        files = list_files(heads)
-        if not files:
-            raise FigmentError(f"HEADS {heads}: holds no files")
-        return [Item(path, path.relative_to(heads).as_posix()) for path in files]
+        return [Item(path, relative_name(path, heads)) for path in list_pictures(heads, "HEADS", leave_out=out)]
     with Catalog(heads) as catalog:
         if not catalog.verdicts():
             raise FigmentError(f"HEADS {heads}: no verdicts yet; run `figment curate {heads}` first")

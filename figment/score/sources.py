@@ -14,16 +14,14 @@ from PIL import Image
 
 from figment.base.device import is_out_of_memory
 from figment.base.errors import FigmentError, UnreadableImage
-from figment.base.files import is_run, list_files
+from figment.base.files import is_run
 from figment.base.parse import seeds_to_z
+from figment.base.pictures import list_pictures, named, relative_name
 from figment.base.pixels import open_image, to_uint8
 from figment.models import load
 from figment.nets.base import Generator
 from figment.nets.projected import KIND
 from figment.pack.stores import open_store
-
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".avif", ".tif", ".tiff")
-"""Endings of image files in folders, in lower case."""
 
 BLOCK = 8
 """Seeds drawn in one batch; a power of two."""
@@ -125,27 +123,36 @@ class ArraySource(Source):
 class FolderSource(Source):
     """All images below a folder."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        flag: str = "DATA",  # option or argument that messages name
+    ) -> None:
         super().__init__()
         self.path, self.name = path, path.name or str(path)
-        self.files = [file for file in list_files(path) if file.suffix.lower() in ENDINGS]
-        if not self.files:
-            raise FigmentError(f"{path}: neither a model, a run, nor a folder of images")
+        try:
+            self.files = list_pictures(path, flag)
+        except FigmentError as error:
+            raise FigmentError(f"{error}; neither a model, a run, nor a folder of images") from None
 
     @property
     def names(self) -> list[str]:
-        return [file.relative_to(self.path).as_posix() for file in self.files]
+        return [relative_name(file, self.path) for file in self.files]
 
     def read(self, name: str) -> np.ndarray:
-        return to_array(open_image(self.path / name, keep_alpha=True))
+        return to_array(open_image(named(self.path, name), keep_alpha=True))
 
     @property
     def digest(self) -> str:
         """Digest of the names, sizes and times of the files."""
-        rows = [
-            (name, file.stat().st_size, file.stat().st_mtime_ns)
-            for name, file in zip(self.names, self.files, strict=True)
-        ]
+        rows = []
+        for name, file in zip(self.names, self.files, strict=True):
+            try:
+                state = file.stat()
+            except OSError:  # a link to nothing
+                rows.append((name, 0, 0))
+            else:
+                rows.append((name, state.st_size, state.st_mtime_ns))
         return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
 
 
@@ -224,7 +231,7 @@ def open_source(
     if (path.suffix.lower() == ".zip" and path.is_file()) or (path.is_dir() and any(path.glob("*.tfrecords"))):
         return StoreSource(path)
     if path.is_dir() and not is_run(path):
-        return FolderSource(path)
+        return FolderSource(path, flag)
     model = load(path)
     g = model.generator.to(device).eval().requires_grad_(False)
     return ModelSource(g, count or DEFAULT_IMAGES, path.name, projected=is_projected(model.config))

@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from figment.base.errors import FigmentError, UnreadableImage
+from figment.base.formats import ADVICE, HEAD, kind_of
 from figment.base.pixels import decode_image
 from figment.web.jobs import Job
 from figment.web.live import fakes_path, read_live
@@ -33,8 +34,8 @@ CHILDREN = 48
 """Most children per request."""
 MAX_UPLOAD_PIXELS = 64_000_000
 """Most pixels of an uploaded image."""
-MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM")
-"""First bytes of PNG, JPEG, GIF and BMP uploads; WebP and AVIF have theirs at byte 8 and 4."""
+UPLOADS = ("png", "jpeg", "webp", "gif", "bmp", "avif")
+"""Kinds of images that may be uploaded."""
 WAIT_SEC = 120.0
 """Longest time that a request waits for its image."""
 FOREVER = "private, max-age=31536000, immutable"
@@ -229,7 +230,8 @@ async def start_projection(request: Request) -> Response:
     if space not in ("w", "w+"):
         raise FigmentError(f"space {space[:40]!r}: must be w or w+")
     data = await request.body()
-    if not (data.startswith(MAGIC) or data[8:12] == b"WEBP" or data[4:12] in (b"ftypavif", b"ftypavis")):
+    kind = kind_of(data[:HEAD])
+    if kind not in UPLOADS and kind not in ADVICE:  # of these, `decode_image` says what to do
         raise UnreadableImage("not-an-image", "the upload must be a PNG, JPEG, WebP, GIF, BMP or AVIF image")
     async with studio.decoding:
         picture = await asyncio.to_thread(decode_image, data, "the upload", max_pixels=MAX_UPLOAD_PIXELS)

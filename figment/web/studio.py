@@ -28,6 +28,7 @@ from starlette.responses import JSONResponse, Response
 
 from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import find_run, need_file
+from figment.base.formats import ADVICE
 from figment.base.progress import say
 from figment.draw.directions import Direction
 from figment.draw.render import load_generator
@@ -175,7 +176,13 @@ def make_app(
     return Guard(app, hosts=hosts, addresses=addresses, token=token)
 
 
-UPLOAD_STATUS = {"too-large": 413, "not-an-image": 415, "truncated": 422, "empty-file": 422}
+UPLOAD_STATUS = {
+    "too-large": 413,
+    "not-an-image": 415,
+    "truncated": 422,
+    "empty-file": 422,
+    **dict.fromkeys(ADVICE, 415),
+}
 """HTTP status for an upload that is no usable picture, by the reason."""
 
 

@@ -1,4 +1,5 @@
 import errno
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ from figment.base.files import (
     list_files,
     need_file,
     need_folder,
+    need_output,
     new_run,
     read_json,
     write_json,
@@ -100,3 +102,31 @@ def test_runs_are_numbered_and_the_newest_is_found(tmp_path):
 def test_no_run_names_the_flag(tmp_path):
     with pytest.raises(FigmentError, match="--resume"):
         find_run(tmp_path, "--resume")
+
+
+def test_outputs_that_cannot_be_written_name_the_flag(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file" / "a.json", tmp_path / ("n" * 300), Path("/proc/a.json")):
+        with pytest.raises(FigmentError, match="--output .*can't be written"):
+            need_output(path, "--output")
+        with pytest.raises(FigmentError, match="--output .*can't be written"):
+            need_output(path, "--output", folder=True)
+    with pytest.raises(FigmentError, match="--output .*this is a folder"):
+        need_output(tmp_path, "--output")
+    with pytest.raises(FigmentError, match="--output .*can't be written"):
+        need_output(tmp_path / "file", "--output", folder=True)
+
+
+def test_outputs_that_can_be_written_stay_as_they_are(tmp_path):
+    (tmp_path / "a.json").write_text("old")
+    need_output(tmp_path / "a.json", "--output")
+    need_output(tmp_path / "new" / "b.json", "--output")
+    need_output(tmp_path / "folder", "--output", folder=True)
+    assert (tmp_path / "a.json").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.json", "folder", "new"]
+
+
+def test_a_refused_write_names_the_file_and_not_the_temporary_one(tmp_path):
+    with pytest.raises(OSError, match="File name too long") as caught:
+        write_text(tmp_path / ("n" * 300), "x")
+    assert caught.value.filename == str(tmp_path / ("n" * 300))

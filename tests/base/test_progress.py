@@ -3,7 +3,7 @@
 import io
 import sys
 
-from figment.base.progress import LiveBar, track
+from figment.base.progress import LiveBar, say, track
 
 
 class Terminal(io.StringIO):
@@ -32,3 +32,8 @@ def test_a_terminal_shows_the_progress(monkeypatch):
         bar.move(13.0, "40.0 s/kimg")
     assert "13.00 / 2500 kimg" in screen.getvalue()[shown:]
     assert sys.stderr is screen
+
+
+def test_lines_with_names_of_any_bytes_are_printed(capsys):
+    say("left out: \udc8d.png")
+    assert capsys.readouterr().out == "left out: \\udc8d.png\n"

@@ -115,3 +115,9 @@ def test_an_empty_catalog_and_bad_places(tmp_path):
         write_report(tmp_path / "heads", tmp_path)
     with pytest.raises(FigmentError, match="catalog"):
         write_report(tmp_path)
+
+
+def test_pictures_of_a_telephone_have_advice_of_their_own():
+    facts = Facts("heads", 400, {"heic": 400}, 0, 0, 0, {}, {}, {})
+    said = advice(facts)
+    assert "400 files left out as heic" in said[0] and "HEIC" in said[0] and "No head" in said[1]

@@ -90,3 +90,25 @@ def test_files_of_a_projection(model, tmp_path):
     w = np.load(tmp_path / "out" / "a.npz")["w"]
     assert w.ndim == 3 and json.loads((tmp_path / "out" / "project.json").read_text())["distances"]["a"] == rows[0][1]
     assert to_uint8(torch.zeros(1)).item() == 128
+
+
+def test_a_folder_goes_on_behind_a_bad_picture_and_overwrites_nothing(model, tmp_path, capsys):
+    for name in ("a.png", "A.png", "a-pair.png", "sub/a.png"):
+        write_png(tmp_path / "in" / name, np.full((20, 20, 3), 99, np.uint8))
+    (tmp_path / "in" / "bad.png").write_text("text")
+    (tmp_path / "in" / "a.txt").write_text("1girl")
+    rows = project(model, tmp_path / "in", tmp_path / "in" / "out", steps=1, crop=False)
+    names = [path.name.casefold() for path in (tmp_path / "in" / "out").iterdir()]
+    assert len(rows) == 4 and len(set(names)) == 4 * 3 + 1
+    about = json.loads((tmp_path / "in" / "out" / "project.json").read_text())
+    assert sorted(about["pictures"].values()) == ["A.png", "a-pair.png", "a.png", "sub/a.png"]
+    assert about["pictures"].keys() == about["distances"].keys()
+    said = capsys.readouterr().out.splitlines()
+    assert "1 .txt" in said[0] and "left out" in said[1] and "bad.png" in said[1]
+
+    # The results are not projected again, and without any usable picture there is one line.
+    assert len(project(model, tmp_path / "in", tmp_path / "in" / "out", steps=1, crop=False)) == 4
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "bad.png").write_text("text")
+    with pytest.raises(FigmentError, match="none of its 1 pictures"):
+        project(model, tmp_path / "none", tmp_path / "out", steps=1)

@@ -247,3 +247,38 @@ def test_a_link_to_itself_is_a_row_with_a_reason(tmp_path: Path) -> None:
     with Catalog(tmp_path / "heads") as catalog:
         found = {picture.path: picture.status for picture in catalog.pictures()}
     assert found == {"a.png": "heads", "loop.png": "bad"}
+
+
+def test_files_beside_pictures_are_one_line_and_no_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for k in range(3):
+        draw(tmp_path / "pictures" / f"{k}.png")
+        (tmp_path / "pictures" / f"{k}.npz").write_bytes(b"PK\3\4")
+    summary = crop_pictures(tmp_path / "pictures", tmp_path / "heads", workers=1)
+    assert (summary.pictures, summary.heads) == (3, 3)
+    assert capsys.readouterr().out == "left alone: 3 files that are not pictures (3 .npz)\n"
+
+
+def test_pictures_behind_links_to_folders_are_cropped(tmp_path: Path) -> None:
+    draw(tmp_path / "store" / "a.png")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "more").symlink_to(tmp_path / "store")
+    assert crop_pictures(tmp_path / "pictures", tmp_path / "heads", workers=1).heads == 1
+    with Catalog(tmp_path / "heads") as catalog:
+        assert [picture.path for picture in catalog.pictures()] == ["more/a.png"]
+
+
+def test_bad_pictures_have_rows_whatever_their_names(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    draw(pictures / "a.png", None)
+    (pictures / "a.png").rename(pictures / os.fsdecode(b"\xfe.png"))
+    (pictures / os.fsdecode(b"\xff.png")).write_text("text")
+    (pictures / os.fsdecode(b"\xfd.png")).symlink_to("nowhere")
+    draw(pictures / os.fsdecode(b"\xfc.png"), None, (13, 13))
+    crop_pictures(pictures, tmp_path / "heads", workers=1)
+    with Catalog(tmp_path / "heads") as catalog:
+        assert {picture.path: picture.reason for picture in catalog.pictures()} == {
+            "\\udcfe.png": "no-head",
+            "\\udcff.png": "not-an-image",
+            "\\udcfd.png": "unreadable",
+            "\\udcfc.png": "unreadable",
+        }

@@ -1,6 +1,7 @@
 """Detection: how boxes merge and scale, the files it writes, and the shipped weights on demo scenes."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,11 @@ import torch
 from PIL import Image
 
 from figment.base.errors import FigmentError
+from figment.base.pictures import list_pictures
 from figment.base.records import Box
+from figment.heads import detect, evaluate
 from figment.heads.boxes import to_coco
-from figment.heads.detect import DOUBT, Detection, Detector, detect_folder, list_pictures, suppress
+from figment.heads.detect import DOUBT, Detection, Detector, detect_folder, suppress
 from figment.heads.metrics import Truth, score_boxes
 from figment.heads.network import HeadNet, Level, NetConfig
 
@@ -129,3 +132,51 @@ def test_the_shipped_weights_find_the_heads_of_fresh_demo_scenes() -> None:
     assert scores.heads >= 12
     assert scores.recall >= 0.8  # floors for a dozen scenes; MODEL_CARD.md has the measured figures
     assert scores.precision >= 0.7
+
+
+def test_other_files_are_one_line_and_names_may_be_any_bytes(tmp_path: Path) -> None:
+    pictures = tmp_path / "in"
+    pictures.mkdir()
+    Image.new("RGB", (320, 320)).save(pictures / "a.png")
+    (pictures / "a.png").rename(pictures / os.fsdecode(b"\xff.png"))
+    for k in range(3):
+        (pictures / f"{k}.txt").write_text("1girl, solo")
+    (pictures / "bad.png").write_text("text")
+    lines: list[str] = []
+    detector = Detector(OneHead(), (320,), None)
+    boxes = detect_folder(pictures, tmp_path / "boxes.json", detector=detector, tell=lines.append)
+    assert list(boxes) == ["\\udcff.png"] == list(json.loads((tmp_path / "boxes.json").read_text()))
+    assert lines[0] == "left alone: 3 files that are not pictures (3 .txt)" and "bad.png" in lines[1]
+
+    # YOLO's labels are called as the picture is; the output may be the folder of the pictures.
+    detect_folder(pictures, pictures, detector=detector)
+    assert (pictures / os.fsdecode(b"\xff.txt")).is_file()
+
+
+def test_few_pictures_are_decoded_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for k in range(20):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{k:02d}.png")
+    opened: list[Path] = []
+    ahead: list[int] = []
+
+    class Counter:
+        def detect(self, image: Image.Image, threshold: float) -> list[Detection]:
+            ahead.append(len(opened) - len(ahead))
+            return []
+
+    monkeypatch.setattr(detect, "open_image", lambda path: opened.append(path) or Image.new("RGB", (4, 4)))
+    detect_folder(tmp_path, detector=Counter())
+    assert len(opened) == len(ahead) == 20 and max(ahead) <= detect.AHEAD + 1
+
+
+def test_captions_beside_pictures_are_no_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "open_detector", lambda path: Detector(OneHead(), (320,), None))
+    pictures = tmp_path / "in"
+    pictures.mkdir()
+    Image.new("RGB", (320, 320)).save(pictures / "a.png")
+    (pictures / "a.txt").write_text("1girl, solo")
+    (tmp_path / "truth.json").write_text('{"a.png": [[8, 0, 72, 48]]}')
+    assert dict(evaluate.evaluate(pictures, tmp_path / "truth.json"))["all: AP50"] == "1.000   1 heads, 1 boxes"
+    (pictures / "a.txt").write_text("0 .5 .5 .2 .2 0.9\n")  # labels, which the detector has no part in
+    rows = dict(evaluate.evaluate(pictures, tmp_path / "truth.json", pictures=pictures))
+    assert rows["all: AP50"] == "0.000   1 heads, 1 boxes"

@@ -1,4 +1,5 @@
 import json
+import os
 import zipfile
 
 import numpy as np
@@ -65,3 +66,26 @@ def test_mistakes_name_the_flag(tmp_path):
     with Catalog(tmp_path / "fresh", create=True), pytest.raises(FigmentError, match="figment curate"):
         pack(tmp_path / "fresh", tmp_path / "a.zip")
     assert not (tmp_path / "a.zip").exists()
+
+
+def test_a_folder_is_packed_with_all_that_real_folders_hold(tmp_path, capsys):
+    folder = tmp_path / "in"
+    write_png(folder / "a.png", np.zeros((20, 20, 3), np.uint8))
+    write_png(tmp_path / "store" / "b.png", np.zeros((20, 20, 3), np.uint8))
+    (folder / "more").symlink_to(tmp_path / "store")
+    (folder / "gone.png").symlink_to("/nowhere/else.png")
+    os.mkfifo(folder / "pipe.png")
+    (folder / os.fsdecode(b"\x8d\xf7.png")).write_bytes((folder / "a.png").read_bytes())
+    for k in range(3):
+        (folder / f"{k}.caption").write_text("solo")
+    summary = pack(folder, tmp_path / "a.zip", resolution=16)
+    assert summary.packed == 3
+    assert ["gone.png" in summary.failed[0], "pipe.png" in summary.failed[1]] == [True, True]
+    assert capsys.readouterr().out == "left alone: 3 files that are not pictures (3 .caption)\n"
+
+
+def test_an_output_that_is_a_folder_is_refused_at_once(tmp_path):
+    write_png(tmp_path / "in" / "a.png", np.zeros((20, 20, 3), np.uint8))
+    (tmp_path / "a.zip").mkdir()
+    with pytest.raises(FigmentError, match="--output .*a.zip: must be a file"):
+        pack(tmp_path / "in", tmp_path / "a.zip", resolution=16)

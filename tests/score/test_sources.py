@@ -1,4 +1,5 @@
 import copy
+import os
 import zipfile
 
 import numpy as np
@@ -105,3 +106,23 @@ def test_what_is_no_source_is_one_line(tmp_path, make, message):
     make(path)
     with pytest.raises(FigmentError, match=message):
         open_source(path, "DATA")
+
+
+def test_a_folder_with_links_and_captions_is_scored(tmp_path, capsys):
+    write_png(tmp_path / "in" / "a.png", blobs(0))
+    write_png(tmp_path / "store" / "b.png", blobs(1))
+    (tmp_path / "in" / "more").symlink_to(tmp_path / "store")
+    (tmp_path / "in" / "gone.png").symlink_to("/nowhere")
+    (tmp_path / "in" / "a.txt").write_text("1girl")
+    (tmp_path / "in" / os.fsdecode(b"\xff.png")).write_bytes((tmp_path / "in" / "a.png").read_bytes())
+    source = open_source(tmp_path / "in", "DATA")
+    assert [name for name, _ in source] == ["a.png", "more/b.png", "\\udcff.png"]
+    assert len(source.damaged) == 1 and len(source.digest) == 16
+    assert capsys.readouterr().out == "left alone: 1 file that is not a picture (1 .txt)\n"
+
+
+def test_resource_forks_in_a_zip_are_no_pictures(tmp_path, pictures):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(pictures / "real" / "00.png", "00000/a.png")
+        archive.writestr("__MACOSX/00000/._a.png", b"\0\5\x16\7" + b"\0" * 100)
+    assert open_source(tmp_path / "a.zip", "DATA").names == ["00000/a.png"]
