@@ -11,49 +11,100 @@ from typing import Any
 from torch import Tensor
 
 from figment.base.errors import FigmentError
-from figment.legacy.pickle_vm import Record
+from figment.legacy.pickle_vm import Foreign, Record, printable
 from figment.legacy.torchfile import as_array
-from figment.legacy.variables import Variables, listed
+from figment.legacy.variables import Variables, last_block_size, listed
 from figment.nets.checkpoint import Model, fill_discriminator, fill_generator
 
 NETWORKS = {"G": "g", "G_ema": "g_ema", "D": "d"}
 """Entries with networks, and their names in a `Model`."""
-OTHERS = ("augment_pipe", "training_set_kwargs", "snapshot_pkl", "pl_mean")
-"""Entries without networks: training settings, which are noted or dropped."""
+SETTINGS = "training_set_kwargs"
+"""The entry with settings of the data set, which are noted; all other entries are dropped and named."""
+PROGRAMS = {
+    "pg_modules": "Projected GAN",
+    "R3GAN": "R3GAN",
+    "lightweight_gan": "lightweight-gan",
+}
+"""Modules of networks that figment does not draw, and the programs they belong to."""
+KINDS = {"SuperresGenerator": "StyleGAN-XL", "TriPlaneGenerator": "EG3D"}
+"""Classes of networks that figment does not draw, and the programs they belong to."""
 
 
 def read(value: dict[Any, Any], where: str) -> Model:
     """Return the model in a snapshot. `where` names the file in messages.
 
-    Raises FigmentError for left-over entries or variables and for variants that figment does not implement.
+    Entries that are not networks of this program are dropped and named, among them a discriminator of another kind.
+    Raises FigmentError for another program's generator, for left-over variables, and for variants that figment does not
+    implement.
     """
-    unknown = [str(key) for key in value if key not in NETWORKS and key not in OTHERS]
-    if unknown:
-        raise FigmentError(f"{where}: left over: {listed(unknown)}")
     model = Model(origin="NVlabs/stylegan2-ada-pytorch")
+    dropped = [str(key)[:40] for key in value if key not in NETWORKS and key != SETTINGS and value[key] is not None]
+    for key in ("G", "G_ema"):
+        if isinstance(value.get(key), Record) and (program := _program(value[key], value)):
+            raise FigmentError(f"{where}: {key} is a network of {program}, which figment does not draw")
     for key, name in NETWORKS.items():
         network = value.get(key)
         if network is None:
             continue
         if not isinstance(network, Record):
             raise FigmentError(f"{where}: {key} is not a network")
-        if name == "d":
-            model.d = fill_discriminator(*_read_network(network, f"{where}: {key}", "Discriminator"))
-        else:
+        if name != "d":
             setattr(model, name, fill_generator(*_read_network(network, f"{where}: {key}", "Generator")))
-    data = value.get("training_set_kwargs")
+        elif isinstance(network, Foreign) or network.kind != "Discriminator":
+            dropped.append("D")
+            named = str(network) if isinstance(network, Foreign) else network.kind
+            model.config["notes"] = f"its discriminator, a {printable(named)}, is left out"
+        else:
+            start = next((g.settings()["start"] for g in (model.g, model.g_ema) if g is not None), None)
+            model.d = fill_discriminator(*_read_network(network, f"{where}: {key}", "Discriminator", start))
+    if not model.networks() and "D" in dropped:
+        raise FigmentError(f"{where}: {model.config['notes']}, and it holds no generator")
+    if dropped:
+        model.config["dropped"] = dropped
+    data = value.get(SETTINGS)
     if isinstance(data, dict):
         plain = {str(k): v for k, v in data.items() if isinstance(v, str | int | float | bool) and k != "path"}
         model.config["data"] = plain
     return model
 
 
-def _read_network(network: Record, where: str, wanted: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _program(network: Record, snapshot: dict[Any, Any]) -> str | None:
+    """Return the program that a generator belongs to if figment does not draw its networks, else None."""
+    if network.kind in KINDS:
+        return KINDS[network.kind]
+    modules = _modules(network)
+    for part in (network, *modules.values()):
+        program = PROGRAMS.get(part.module.partition(".")[0]) if isinstance(part, Foreign) else None
+        if program and "b4" not in _modules(modules.get("synthesis")):
+            return program
+    layers = _modules(modules.get("synthesis"))
+    if "input" not in layers and not any(re.match(r"L\d+_\d+_\d+$", str(name)) for name in layers):
+        return None
+    if "embed_proj" in _modules(modules.get("mapping")) or isinstance(snapshot.get("D"), Foreign):
+        return "StyleGAN-XL"
+    return "StyleGAN3 (config T or R; of that repository only --cfg=stylegan2 can be read)"
+
+
+def _modules(record: Any) -> dict[Any, Any]:
+    """Return the submodules of a module by name; none if it is no module."""
+    found = record.state.get("_modules") if isinstance(record, Record) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _read_network(
+    network: Record,
+    where: str,
+    wanted: str,  # its class
+    start: tuple[int, int] | None = None,  # a discriminator's: first block of the generator beside it
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if network.kind != wanted:
         raise FigmentError(f"{where}: is a {network.kind[:40]!a}, expected a {wanted}")
     variables = Variables(_tensors(network, where), where)
     variables.skip_filters(r"resample_filter$")
-    config, tensors = (_generator if wanted == "Generator" else _discriminator)(network, variables)
+    if wanted == "Generator":
+        config, tensors = _generator(network, variables)
+    else:
+        config, tensors = _discriminator(network, variables, start)
     variables.done()
     return config, tensors
 
@@ -121,8 +172,6 @@ def _mapping(v: Variables) -> tuple[dict[str, Any], dict[str, Tensor]]:
         tensors[f"mapper.layers.{depth}.weight"] = v.take(f"mapping.fc{depth}.weight")
         tensors[f"mapper.layers.{depth}.bias"] = v.take(f"mapping.fc{depth}.bias")
         depth += 1
-    if not depth:
-        raise FigmentError(f"{v.where}: missing mapping.fc0.weight")
     c_dim = 0
     if "mapping.embed.weight" in v:
         tensors["mapper.embed.weight"] = v.take("mapping.embed.weight")
@@ -140,6 +189,8 @@ def _lr_mul(mapping: Record) -> float:
 def _generator(network: Record, v: Variables) -> tuple[dict[str, Any], dict[str, Tensor]]:
     # Mapping network.
     config, tensors = _mapping(v)
+    if not config["map_depth"]:
+        raise FigmentError(f"{v.where}: missing mapping.fc0.weight")
     mapping, synthesis = _part(network, "mapping"), _part(network, "synthesis")
     tensors["w_avg"] = v.take("mapping.w_avg")
     w_dim = len(tensors["w_avg"])
@@ -164,12 +215,14 @@ def _generator(network: Record, v: Variables) -> tuple[dict[str, Any], dict[str,
         for part in ("weight", "bias", "affine.weight", "affine.bias"):
             tensors[f"blocks.{k}.rgb.{part}"] = v.take(f"synthesis.b{r}.torgb.{part}")
         widths.append(len(tensors[f"blocks.{k}.conv1.bias"]))
+    _, *start = v.shape("synthesis.b4.const", 3)
     tensors["const"] = v.take("synthesis.b4.const")
     config |= {
         "family": "stylegan2",
         "z_dim": z_dim,
         "w_dim": w_dim,
-        "resolution": resolutions[-1],
+        "start": start,
+        "resolution": max(start) << (len(resolutions) - 1),
         "channels": len(tensors["blocks.0.rgb.bias"]),
         "widths": widths,
         "map_lr_mul": _lr_mul(mapping),
@@ -182,7 +235,11 @@ def _raw_clamp(layer: Record) -> Any:
     return layer.state.get("conv_clamp")
 
 
-def _discriminator(network: Record, v: Variables) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _discriminator(
+    network: Record,
+    v: Variables,
+    start: tuple[int, int] | None,
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     # Blocks; only the largest has a fromRGB layer.
     resolutions = _resolutions(v, "", r"conv0?\.weight")
     top = resolutions[-1]
@@ -209,9 +266,13 @@ def _discriminator(network: Record, v: Variables) -> tuple[dict[str, Any], dict[
         mapped, mapper = _mapping(v)
         config |= mapped
         tensors |= mapper
+        if config["map_depth"]:
+            config["map_lr_mul"] = _lr_mul(_part(network, "mapping"))
+    start = last_block_size(tensors["dense.weight"], first, start, v.where)
     config |= {
         "family": "stylegan2",
-        "resolution": top,
+        "start": start,
+        "resolution": max(start) << (len(resolutions) - 1),
         "channels": tensors["from_rgb.weight"].shape[1],
         "widths": [first, *(len(tensors[f"blocks.{k}.conv0.bias"]) for k in range(len(resolutions) - 1))],
         "mbstd_group": _group(network),

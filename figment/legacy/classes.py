@@ -184,6 +184,24 @@ def _make_empty_bytes(arguments: tuple[Any, ...]) -> bytes:
     return b""
 
 
+def _make_empty_dict(arguments: tuple[Any, ...]) -> dict[Any, Any]:
+    """Return the dictionary that a defaultdict starts as; its items follow."""
+    return {}
+
+
+def _make_set(arguments: tuple[Any, ...]) -> set[Any]:
+    """Return a set as Python 2 and pickle protocol 2 write it, of numbers and text."""
+    items = arguments[0] if arguments else []
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str | int | float) for item in items):
+        raise Damaged("an invalid set")
+    return set(items)
+
+
+def _make_path(arguments: tuple[Any, ...]) -> str:
+    """Return a path, which settings may hold, as text."""
+    return "/".join(part[:200] for part in arguments[:20] if isinstance(part, str))
+
+
 def _make_object(arguments: tuple[Any, ...]) -> Any:
     """Return an object from copyreg's (class, base, state)."""
     if len(arguments) != 3 or not isinstance(arguments[0], Name) or arguments[0].name == "_reconstructor":
@@ -230,7 +248,11 @@ def _table() -> dict[Name, Builder]:
     add("argparse", "Namespace", _record("Namespace"))
     add("_codecs", "encode", _make_bytes)
     add("copyreg copy_reg", "_reconstructor", _make_object)
-    add("builtins __builtin__", "object dict set", _only_named)
+    add("builtins __builtin__", "set", _make_set)
+    add("builtins __builtin__", "object dict", _only_named)
+    add("collections", "defaultdict", _make_empty_dict)
+    add("easydict", "EasyDict", _make_dict)
+    add("pathlib pathlib._local", "PosixPath PurePosixPath WindowsPath PureWindowsPath", _make_path)
     # TensorFlow StyleGAN, StyleGAN2 and ProGAN
     add("dnnlib.tflib.network tfutil", "Network", _record("Network"))
     add("dnnlib.util dnnlib", "EasyDict", _make_dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,12 @@ def load(path: str | Path) -> Model:
 def _read(value: Any, path: Path) -> Model:
     """Return the model in the content of a file, with the first reader that recognizes it."""
     where = str(path)
+    if isinstance(value, Record):
+        value = (value,)
     if isinstance(value, tuple | list) and value and all(isinstance(part, Record) for part in value):
-        return tensorflow.read(value, where)
-    if isinstance(value, Record) and value.kind == "Network":
-        return tensorflow.read((value,), where)
+        if any(part.kind == "Network" for part in value):
+            return tensorflow.read(value, where)
+        return ada.read(_by_name(value), where)
     if rosinality1.fits(value):
         return rosinality1.read(value, where, path.name)
     if rosinality2.fits(value):
@@ -56,3 +59,12 @@ def _read(value: Any, path: Path) -> Model:
         return ada.read(value, where)
     held = f"a dictionary of {listed([str(k) for k in value], 12)}" if isinstance(value, dict) else type(value).__name__
     raise FigmentError(f"{where}: not a checkpoint that figment can read; it contains {held}")
+
+
+def _by_name(networks: Sequence[Record]) -> dict[str, Record]:
+    """Return modules that were saved without names under the names of a snapshot."""
+    names = ("G", "D", "G_ema") if len(networks) == 3 else ("G_ema",) * len(networks)
+    named = {"D" if part.kind == "Discriminator" else name: part for name, part in zip(names, networks, strict=True)}
+    if len(named) != len(networks):
+        raise FigmentError(f"holds {listed([part.kind for part in networks], 12)}, and figment can't tell which is which")
+    return named

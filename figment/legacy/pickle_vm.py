@@ -3,7 +3,8 @@
 A pickle is a program for a stack machine, and Python's own unpickler may import and call anything on its behalf. Here
 no opcode imports, calls or looks up anything. Every name becomes an inert `Name`, and wherever Python would call a
 name, a table of builders (`figment.legacy.classes`) turns the arguments into plain values: dictionaries, lists, text,
-and arrays that are views of the file's bytes. Names outside that table are rejected.
+and arrays that are views of the file's bytes. Classes of the programs in `PROGRAMS` become inert records (`Foreign`),
+so that the networks beside them can be read. All other names are rejected.
 
 Two budgets keep hostile files from filling the memory: a number of opcodes, which also pays for the containers that
 builders may copy, and a number of bytes of text. Nested values are never hashed, so deep nesting cannot overflow the
@@ -61,6 +62,35 @@ class Record:
     """Name of the class, such as `Network`."""
     state: dict[str, Any] = field(default_factory=dict)
     """Attributes."""
+
+
+@dataclass(eq=False)
+class Foreign(Record):
+    """An object of a class that figment has no use for, as plain data: it stands for what can't be read."""
+
+    module: str = ""
+    """Module of the class, such as `pg_modules.discriminator`."""
+
+    def __str__(self) -> str:
+        return printable(f"{self.module}.{self.kind}")
+
+
+PROGRAMS = tuple(
+    (
+        "torch.nn torch.optim torch.amp torch.cuda.amp torch_utils dnnlib training pg_modules feature_networks R3GAN "
+        "timm torchvision clip lightweight_gan stylegan2_pytorch omegaconf dill"
+    ).split()
+)
+"""Modules of programs that write checkpoints. Their classes and functions are inert: none is looked up or called."""
+INERT = (Name("functools", "partial"), Name("torch._C._nn", "gelu"))
+"""Further inert names."""
+
+
+def is_inert(name: Name) -> bool:
+    """Return whether a name becomes a `Foreign` record wherever Python would call it."""
+    parts = name.module.split(".")
+    inside = any(".".join(parts[:count]) in PROGRAMS for count in range(1, min(len(parts), 3) + 1))
+    return name in INERT or (inside and all(part.isidentifier() for part in (*parts, *name.name.split("."))))
 
 
 Builder = Callable[[tuple[Any, ...]], Any]
@@ -283,6 +313,8 @@ class PickleVM:
     def extend(self, items: list[Any]) -> None:
         """APPEND, APPENDS: append `items` to the list on top."""
         target = self.top()
+        if isinstance(target, Foreign):
+            return
         if not isinstance(target, list):
             raise Damaged(f"invalid pickle: it appends to a {type(target).__name__}")
         target.extend(items)
@@ -290,6 +322,8 @@ class PickleVM:
     def set_items(self, items: list[Any]) -> None:
         """SETITEM, SETITEMS: store alternating keys and values in the dictionary on top."""
         target = self.top()
+        if isinstance(target, Foreign):
+            return
         if not isinstance(target, dict) or len(items) % 2:
             raise Damaged(f"invalid pickle: it sets items of a {type(target).__name__}")
         for key, value in zip(items[::2], items[1::2], strict=True):
@@ -298,6 +332,8 @@ class PickleVM:
     def add_items(self, items: list[Any]) -> None:
         """ADDITEMS: add `items` to the set on top."""
         target = self.top()
+        if isinstance(target, Foreign):
+            return
         if not isinstance(target, set):
             raise Damaged(f"invalid pickle: it adds items to a {type(target).__name__}")
         target.update(_key(item) for item in items)
@@ -309,7 +345,7 @@ class PickleVM:
         if not isinstance(module, str) or not isinstance(name, str):
             raise Damaged("invalid pickle: a name that is not text")
         known = Name(module, name)
-        if known not in self.builders:
+        if known not in self.builders and not is_inert(known):
             raise Refused(f"the pickle names {known}, which no checkpoint needs; nothing was run")
         self.push(known)
 
@@ -320,8 +356,13 @@ class PickleVM:
 
     def push_built(self, function: Any, arguments: Any) -> None:
         """Push the plain value that the builder of the name `function` makes of `arguments`."""
+        if isinstance(function, Foreign):  # a class that an inert function stands for
+            function = Name(function.module, function.kind)
         if not isinstance(function, Name) or not isinstance(arguments, tuple):
             raise Refused("the pickle calls something without a name; nothing was run")
+        if function not in self.builders:
+            self.push(Foreign(function.name, module=function.module))
+            return
         for argument in arguments:
             self.charge_copy(argument)
         self.push(self.builders[function](arguments))
@@ -373,6 +414,8 @@ class PickleVM:
             target.state.update(state)
         elif isinstance(target, dict) and isinstance(state, dict | None):
             pass  # attributes of a dictionary, such as an OrderedDict's _metadata
+        elif isinstance(target, Foreign):
+            pass  # a state that is not a dictionary, such as that of functools.partial
         else:
             raise Damaged(f"invalid pickle: a state of type {type(state).__name__} for a {type(target).__name__}")
 

@@ -1,6 +1,6 @@
-"""NVIDIA's TensorFlow pickles `(G, D, Gs)` of ProGAN, StyleGAN and StyleGAN2, read without TensorFlow.
+"""NVIDIA's TensorFlow pickles `(G, D, Gs)` of ProGAN, StyleGAN, StyleGAN2 and StyleGAN2-ADA, read without TensorFlow.
 
-Karras et al. 2017 (arXiv 1710.10196), 2018 (arXiv 1812.04948) and 2019 (arXiv 1912.04958).
+Karras et al. 2017 (arXiv 1710.10196), 2018 (arXiv 1812.04948), 2019 (arXiv 1912.04958) and 2020 (arXiv 2006.06676).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from figment.base.errors import FigmentError
 from figment.legacy.pickle_vm import Record
-from figment.legacy.variables import Variables, listed
+from figment.legacy.variables import Variables, last_block_size, listed
 from figment.nets.checkpoint import Model, fill_discriminator, fill_generator
 
 FUSED_FROM = 128
@@ -22,7 +22,11 @@ KERNEL = (3, 2, 0, 1)
 DENSE = (1, 0)
 """Axes that turn TensorFlow's [in, out] into [out, in]."""
 GENERATORS = {"G_style": "stylegan1", "G_paper": "progan", "G_main": "stylegan2"}
-DISCRIMINATORS = {"D_basic": "stylegan1", "D_paper": "progan", "D_stylegan2": "stylegan2"}
+DISCRIMINATORS = {"D_basic": "stylegan1", "D_paper": "progan", "D_stylegan2": "stylegan2", "D_main": "stylegan2"}
+ADA = "D_main"
+"""The discriminator of StyleGAN2-ADA; its generator is called G_main like StyleGAN2's."""
+Size = tuple[int, int] | None
+"""Height and width of a generator's first block; None without a generator."""
 SUPPORTED: dict[str, tuple[Any, ...]] = {
     "use_wscale": (True,),
     "use_pixel_norm": (False,),
@@ -56,13 +60,14 @@ def read(value: Any, where: str) -> Model:
     if len(networks) != len(value):
         raise FigmentError(f"{where}: must contain networks only")
     model = Model(origin="")
-    families = set()
+    families, functions = set(), set()
     for position, network in enumerate(networks):
         function = network.state.get("build_func_name")
         settings = network.state.get("static_kwargs")
         if not isinstance(function, str) or not isinstance(settings, dict):
             raise FigmentError(f"{where}: a network without build_func_name and static_kwargs")
-        _check_settings(settings, f"{where}: {function[:40]!a}")
+        settings = {**_default_settings(network), **_component_settings(network), **settings}
+        _check_settings(settings, f"{where}: {function[:40]!a}", GENERATORS.get(function))
         variables = Variables(_all_variables(network), f"{where}: {function[:40]}")
         name = "d" if function in DISCRIMINATORS else "g" if position == 0 and len(networks) > 1 else "g_ema"
         if getattr(model, name) is not None:
@@ -71,30 +76,99 @@ def read(value: Any, where: str) -> Model:
             family = GENERATORS[function]
             config, tensors = READERS[family][0](variables, settings)
             variables.done()
-            setattr(model, name, fill_generator({"family": family, **config}, tensors))
+            generator = fill_generator({"family": family, **config}, tensors)
+            _check_size(settings, generator.size, variables.where)
+            setattr(model, name, generator)
         elif function in DISCRIMINATORS:
             family = DISCRIMINATORS[function]
-            config, tensors = READERS[family][1](variables, settings)
+            start = next((g.settings()["start"] for g in (model.g, model.g_ema) if g is not None), None)
+            config, tensors = READERS[family][1](variables, settings, start)
             variables.done()
             model.d = fill_discriminator({"family": family, **config}, tensors)
+            _check_size(settings, model.d.size, variables.where)
         else:
             known = ", ".join([*GENERATORS, *DISCRIMINATORS])
             raise FigmentError(f"{where}: built by {function[:40]!a}; figment can read {known}")
         families.add(family)
+        functions.add(function)
     if len(families) != 1:
         raise FigmentError(f"{where}: networks of several families: {', '.join(sorted(families))}")
     model.origin = {"stylegan1": "NVlabs/stylegan", "stylegan2": "NVlabs/stylegan2"}.get(
         families.pop(), "tkarras/progressive_growing_of_gans"
     )
+    if ADA in functions or any(network.state.get("version") == 5 for network in networks):
+        model.origin = "NVlabs/stylegan2-ada"
     return model
 
 
-def _check_settings(settings: dict[str, Any], where: str) -> None:
+DEFAULTS = ("normalize_latents", "mapping_lrmul", "mbstd_group_size", "conv_clamp")
+"""Settings that forks changed in the program's text: a pickle carries that text, and figment looks it up there."""
+
+
+def _default_settings(network: Record) -> dict[str, Any]:
+    """Return the defaults of `DEFAULTS` in the source text that a network carries. The text is never run.
+
+    TADNE is of such a fork: its static_kwargs don't name what its author changed.
+    """
+    found: dict[str, Any] = {}
+    for part in (*_components(network), network):
+        source, function = part.state.get("build_module_src"), part.state.get("build_func_name")
+        if not isinstance(source, str) or not isinstance(function, str):
+            continue
+        start = source.find(f"def {function}(")
+        if start < 0:
+            continue
+        end = source.find("\ndef ", start)
+        text = re.sub(r"#.*", "", source[start : min(end if end > 0 else start + 20000, start + 20000)])
+        for name in DEFAULTS:
+            default = re.search(rf"[(,\s]{name}\s*=\s*(True|False|None|\d{{1,9}}(?:\.\d{{1,9}})?)\s*[,)]", text)
+            if default:
+                value = default[1]
+                found[name] = {"True": True, "False": False, "None": None}.get(value, _number(value))
+    return found
+
+
+def _number(text: str) -> int | float | None:
+    try:
+        return float(text) if "." in text else int(text)
+    except ValueError:
+        return None
+
+
+def _components(network: Record) -> list[Record]:
+    components = network.state.get("components")
+    parts = components.values() if isinstance(components, dict) else ()
+    return [part for part in parts if isinstance(part, Record)]
+
+
+def _component_settings(network: Record) -> dict[str, Any]:
+    """Return the static_kwargs of the components; a network's own come before them."""
+    found: dict[str, Any] = {}
+    for part in _components(network):
+        settings = part.state.get("static_kwargs")
+        found |= settings if isinstance(settings, dict) else {}
+    return found
+
+
+def _check_size(settings: dict[str, Any], size: tuple[int, int], where: str) -> None:
+    """Raise FigmentError if the settings name another height or width than the weights make."""
+    for name, pixels in (("resolution_h", size[0]), ("resolution_w", size[1])):
+        if settings.get(name, pixels) != pixels:
+            raise FigmentError(f"{where}: {name} is {settings[name]!r}, but its weights make {size[1]}x{size[0]} pixels")
+
+
+def _check_settings(settings: dict[str, Any], where: str, family: str | None) -> None:
+    """Raise FigmentError for settings of a generator of `family` (None: a discriminator) that figment lacks."""
+    supported = SUPPORTED | ({"normalize_latents": (True, False)} if family == "stylegan2" else {})
     wrong = [
         f"{name}={value!r}"
         for name, value in settings.items()
-        if name in SUPPORTED and value not in SUPPORTED[str(name)]
+        if name in supported and value not in supported[str(name)]
     ]
+    for name in ("mapping_lrmul", "conv_clamp"):
+        value = settings.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+            wrong.append(f"{name}={value!r}")
     if wrong:
         raise FigmentError(f"{where}: a variant that figment does not implement: {listed(wrong)}")
 
@@ -140,17 +214,37 @@ def _mapping(v: Variables, prefix: str) -> tuple[dict[str, Any], dict[str, Tenso
         depth += 1
     if not depth:
         raise FigmentError(f"{v.where}: missing {prefix}Dense0/weight")
-    c_dim, inputs = 0, tensors["mapper.layers.0.weight"].shape[1]
+    c_dim, z_dim = 0, tensors["mapper.layers.0.weight"].shape[1]
     if f"{prefix}LabelConcat/weight" in v:
         tensors["mapper.embed_weight"] = v.take(f"{prefix}LabelConcat/weight")
         c_dim, z_dim = v.shape(f"{prefix}LabelConcat/weight", 2)
-    else:
-        z_dim = inputs
+    elif f"{prefix}LabelEmbed/weight" in v:
+        tensors |= _label_embedding(v, prefix)
+        embedded, c_dim = tensors["mapper.embed.weight"].shape
+        z_dim -= embedded
     widths = [tensors[f"mapper.layers.{k}.weight"].shape[0] for k in range(depth)]
     config = {"z_dim": z_dim, "c_dim": c_dim, "w_dim": widths[-1], "map_depth": depth}
     if widths[0] != widths[-1]:
         config["map_hidden"] = widths[0]
     return config, tensors
+
+
+def _label_embedding(v: Variables, prefix: str) -> dict[str, Tensor]:
+    """Read the layer that embeds labels, as StyleGAN2-ADA has it: with a bias."""
+    weight = v.take(f"{prefix}LabelEmbed/weight", DENSE)
+    return {"mapper.embed.weight": weight, "mapper.embed.bias": v.take(f"{prefix}LabelEmbed/bias")}
+
+
+def _map_lr_mul(settings: dict[str, Any], usual: float) -> float:
+    """Return the learning rate multiplier of the mapping layers, which also scales their weights."""
+    value = settings.get("mapping_lrmul")
+    return usual if value is None else float(value)
+
+
+def _clamp(settings: dict[str, Any]) -> float | None:
+    """Return the limit of the absolute activations, which StyleGAN2-ADA has where it trains in float16."""
+    clamp = settings.get("conv_clamp")
+    return None if clamp is None else float(clamp)
 
 
 def _stylegan1_generator(v: Variables, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -181,6 +275,7 @@ def _stylegan1_generator(v: Variables, settings: dict[str, Any]) -> tuple[dict[s
         "channels": len(tensors["blocks.0.rgb.bias"]),
         "widths": widths,
         "lod": v.number("synthesis/lod"),
+        "map_lr_mul": _map_lr_mul(settings, 0.01),
     }
     return config, tensors
 
@@ -192,7 +287,7 @@ def _synthesis_resolutions(v: Variables) -> list[int]:
     return _resolutions(Variables(inside, f"{v.where}: synthesis"), "Conv1/weight")
 
 
-def _growing_discriminator(v: Variables, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _growing_discriminator(v: Variables, settings: dict[str, Any], start: Size) -> tuple[Any, dict[str, Tensor]]:
     resolutions = _resolutions(v, "Conv0/weight")
     last = len(resolutions) - 1
     tensors: dict[str, Tensor] = {}
@@ -218,18 +313,20 @@ def _growing_discriminator(v: Variables, settings: dict[str, Any]) -> tuple[dict
 
 
 def _group(settings: dict[str, Any]) -> int:
-    """Return the group size of the minibatch stddev layer."""
+    """Return the group size of the minibatch stddev layer: 0 for the whole batch (None in the original)."""
     group = settings.get("mbstd_group_size", 4)
+    if group is None:
+        return 0
     return group if isinstance(group, int) and 1 <= group <= 4096 else 4
 
 
-def _last_block(v: Variables, output: str) -> dict[str, Tensor]:
-    """Read the 4x4 block of a discriminator. `output` is the prefix of its last layer."""
+def _last_block(v: Variables, output: str, name: str = "4x4") -> dict[str, Tensor]:
+    """Read the last block of a discriminator, called `name`. `output` is the prefix of its last layer."""
     return {
-        "conv.weight": v.take("4x4/Conv/weight", KERNEL),
-        "conv.bias": v.take("4x4/Conv/bias"),
-        "dense.weight": v.take("4x4/Dense0/weight", DENSE),
-        "dense.bias": v.take("4x4/Dense0/bias"),
+        "conv.weight": v.take(f"{name}/Conv/weight", KERNEL),
+        "conv.bias": v.take(f"{name}/Conv/bias"),
+        "dense.weight": v.take(f"{name}/Dense0/weight", DENSE),
+        "dense.bias": v.take(f"{name}/Dense0/bias"),
         "out.weight": v.take(output + "weight", DENSE),
         "out.bias": v.take(output + "bias"),
     }
@@ -266,63 +363,103 @@ def _progan_generator(v: Variables, settings: dict[str, Any]) -> tuple[dict[str,
 
 def _stylegan2_generator(v: Variables, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     config, tensors = _mapping(v, "mapping/")
-    resolutions = _synthesis_resolutions(v)
+    blocks = _block_names(v, "synthesis/", "Const/const", "Conv1/weight")
+    const = v.rank_one(f"synthesis/{blocks[0]}/Const/const", 4)  # [C, h, w]
+    start = (const.shape[1], const.shape[2])
     widths = []
-    for k, r in enumerate(resolutions):
+    for k, block in enumerate(blocks):
         names = (("Conv0_up", "conv0"), ("Conv1", "conv1")) if k else (("Conv", "conv1"),)
         for name, to in names:
             # The original rotates the kernel of an upsampling layer before its transposed convolution.
-            path, target = f"synthesis/{r}x{r}/{name}/", f"blocks.{k}.{to}."
+            path, target = f"synthesis/{block}/{name}/", f"blocks.{k}.{to}."
             tensors[target + "weight"] = v.take(path + "weight", KERNEL, rotate=name == "Conv0_up")
             tensors[target + "affine.weight"] = v.take(path + "mod_weight", DENSE)
             tensors[target + "affine.bias"] = v.take(path + "mod_bias") + 1
             tensors[target + "noise_strength"] = v.take(path + "noise_strength", shape=())
             tensors[target + "bias"] = v.take(path + "bias")
             number = 2 * k - (to == "conv0")
-            tensors[target + "noise"] = v.take(f"synthesis/noise{number}", shape=(r, r))
-        path, target = f"synthesis/{r}x{r}/ToRGB/", f"blocks.{k}.rgb."
+            tensors[target + "noise"] = v.rank_one(f"synthesis/noise{number}", 4)[0]
+        path, target = f"synthesis/{block}/ToRGB/", f"blocks.{k}.rgb."
         tensors[target + "weight"] = v.take(path + "weight", KERNEL)
         tensors[target + "affine.weight"] = v.take(path + "mod_weight", DENSE)
         tensors[target + "affine.bias"] = v.take(path + "mod_bias") + 1
         tensors[target + "bias"] = v.take(path + "bias")
         widths.append(len(tensors[f"blocks.{k}.conv1.bias"]))
-    tensors["const"] = v.take("synthesis/4x4/Const/const", shape=(widths[0], 4, 4))
+    tensors["const"] = const
     tensors["w_avg"] = v.take("dlatent_avg")
     v.skip(["lod", "synthesis/lod"])
     if config.pop("map_hidden", config["w_dim"]) != config["w_dim"]:
         raise FigmentError(f"{v.where}: mapping layers have different widths")
     config |= {
-        "resolution": resolutions[-1],
+        "start": start,
+        "resolution": max(start) << (len(blocks) - 1),
         "channels": len(tensors["blocks.0.rgb.bias"]),
         "widths": widths,
-        "map_norm": "joint",
+        "map_norm": "each" if "mapper.embed.weight" in tensors else "joint",
+        "map_lr_mul": _map_lr_mul(settings, 0.01),
+        "normalize_z": settings.get("normalize_latents", True),
+        "clamp": _clamp(settings),
     }
     return config, tensors
 
 
-def _stylegan2_discriminator(v: Variables, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    resolutions = _resolutions(v, "Conv0/weight")
-    top = resolutions[-1]
-    tensors = {
-        "from_rgb.weight": v.take(f"{top}x{top}/FromRGB/weight", KERNEL),
-        "from_rgb.bias": v.take(f"{top}x{top}/FromRGB/bias"),
+def _block_names(v: Variables, prefix: str, first: str, others: str) -> list[str]:
+    """Return the names of the blocks, `4x4`, `8x8` ... as a rule, smallest first.
+
+    `first` ends a variable's name in the first block alone, `others` in all the others. Each block must be twice the
+    size of the one before. Pictures that aren't square may or may not show in the names.
+    """
+    sizes = {
+        end: sorted(
+            (int(m[1]), int(m[2]))
+            for name in v.values
+            if (m := re.fullmatch(rf"{re.escape(prefix)}(\d{{1,5}})x(\d{{1,5}})/{end}", name))
+        )
+        for end in (first, others)
     }
-    for k, r in enumerate(resolutions[1:]):
+    found = sizes[first] + sizes[others]
+    if len(sizes[first]) != 1 or found != [(found[0][0] << k, found[0][1] << k) for k in range(len(found))]:
+        shown = ", ".join(f"{a}x{b}" for a, b in found[:20]) or "none"
+        raise FigmentError(f"{v.where}: blocks are {shown}, expected 4x4, 8x8, 16x16 ...")
+    return [f"{a}x{b}" for a, b in found]
+
+
+def _stylegan2_discriminator(v: Variables, settings: dict[str, Any], start: Size) -> tuple[Any, dict[str, Tensor]]:
+    names = _block_names(v, "", "Conv/weight", "Conv0/weight")
+    tensors = {
+        "from_rgb.weight": v.take(f"{names[-1]}/FromRGB/weight", KERNEL),
+        "from_rgb.bias": v.take(f"{names[-1]}/FromRGB/bias"),
+    }
+    for k, block in enumerate(names[1:]):
         for name, to in (("Conv0", "conv0"), ("Conv1_down", "conv1")):
-            tensors[f"blocks.{k}.{to}.weight"] = v.take(f"{r}x{r}/{name}/weight", KERNEL)
-            tensors[f"blocks.{k}.{to}.bias"] = v.take(f"{r}x{r}/{name}/bias")
-        tensors[f"blocks.{k}.skip.weight"] = v.take(f"{r}x{r}/Skip/weight", KERNEL)
-    tensors |= _last_block(v, "Output/")
+            tensors[f"blocks.{k}.{to}.weight"] = v.take(f"{block}/{name}/weight", KERNEL)
+            tensors[f"blocks.{k}.{to}.bias"] = v.take(f"{block}/{name}/bias")
+        tensors[f"blocks.{k}.skip.weight"] = v.take(f"{block}/Skip/weight", KERNEL)
+    tensors |= _last_block(v, "Output/", names[0])
     first = len(tensors["conv.bias"])
+    start = last_block_size(tensors["dense.weight"], first, start, v.where)
     config = {
         "c_dim": int(settings.get("label_size", 0)),
-        "resolution": top,
+        "start": start,
+        "resolution": max(start) << (len(names) - 1),
         "channels": tensors["from_rgb.weight"].shape[1],
-        "widths": [first, *(len(tensors[f"blocks.{k}.conv0.bias"]) for k in range(len(resolutions) - 1))],
+        "widths": [first, *(len(tensors[f"blocks.{k}.conv0.bias"]) for k in range(len(names) - 1))],
         "mbstd_group": _group(settings),
         "mbstd_channels": tensors["conv.weight"].shape[1] - first,
         "label": "select",
+        "clamp": _clamp(settings),
     }
+
+    # StyleGAN2-ADA maps the label and projects on it; StyleGAN2 has one output per label.
+    if "LabelEmbed/weight" in v:
+        tensors |= _label_embedding(v, "")
+        depth = 0
+        while f"Mapping{depth}/weight" in v:
+            tensors[f"mapper.layers.{depth}.weight"] = v.take(f"Mapping{depth}/weight", DENSE)
+            tensors[f"mapper.layers.{depth}.bias"] = v.take(f"Mapping{depth}/bias")
+            depth += 1
+        config |= {"c_dim": tensors["mapper.embed.weight"].shape[1], "label": "project", "map_depth": depth}
+        config["map_lr_mul"] = _map_lr_mul(settings, 0.1)
     return config, tensors
 
 

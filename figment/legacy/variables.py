@@ -120,6 +120,24 @@ class Variables:
             raise FigmentError(f"{self.where}: left over: {listed(sorted(self.rest))}")
 
 
+def last_block_size(
+    dense: Tensor,  # [outputs, C * h * w]: the first layer that sees a discriminator's last block as one vector
+    width: int,  # C
+    like: tuple[int, int] | None,  # height and width of the first block of the generator beside it, if there is one
+    where: str,
+) -> tuple[int, int]:
+    """Return height and width of a discriminator's last block, which its weights don't name.
+
+    Raises FigmentError unless the generator's are possible, or without a generator 4x4.
+    """
+    places = dense.shape[1] / width
+    height, wide = like or (4, 4)
+    if places == height * wide:
+        return height, wide
+    hint = f"the generator's {height}x{wide}" if like else "4x4, and without a generator figment can't tell its sides"
+    raise FigmentError(f"{where}: its last block has {places:g} positions, which is not {hint}")
+
+
 def listed(names: list[str], most: int = 40) -> str:
     """Return the first `most` names as printable text for one line, with the number of further names."""
     shown = ", ".join(name if name.isprintable() else ascii(name) for name in names[:most])[:4000]

@@ -30,7 +30,8 @@ class Mapping(nn.Module):
     """Fully connected layers from z (and a label) to w, with a learning rate of their own.
 
     The embedded label is concatenated with z. StyleGAN2-ADA normalizes the two separately (`norm="each"`). StyleGAN and
-    the TensorFlow StyleGAN2 normalize them as one vector and embed without a bias (`norm="joint"`).
+    the TensorFlow StyleGAN2 normalize them as one vector and embed without a bias (`norm="joint"`). Some networks were
+    trained without any normalization of z (`normalize_z`): `each` then normalizes the label alone, `joint` nothing.
     """
 
     def __init__(
@@ -38,15 +39,16 @@ class Mapping(nn.Module):
         z_dim: int,  # 0 for a network that maps the label alone
         c_dim: int,
         w_dim: int,
-        depth: int = 8,  # layers
+        depth: int = 8,  # layers; 0 for the normalized label's embedding itself
         lr_mul: float = 0.01,  # learning rate relative to the rest of the generator
         norm: str = "each",  # or "joint"
         hidden: int | None = None,  # width of the hidden layers; None for w_dim
         gain: float = 1.0,  # of the weights; StyleGAN has sqrt(2) here ...
         act_gain: float = SQRT2,  # of the activations; ... and 1 here
+        normalize_z: bool = True,
     ) -> None:
         super().__init__()
-        self.norm = norm
+        self.norm, self.normalize_z = norm, normalize_z
         self.embed = None
         embedded = 0
         if c_dim and norm == "each":
@@ -56,7 +58,7 @@ class Mapping(nn.Module):
             self.embed_weight = nn.Parameter(torch.randn(c_dim, z_dim))
             embedded = z_dim
         self.c_dim = c_dim
-        widths = [z_dim + embedded, *[hidden or w_dim] * (depth - 1), w_dim]
+        widths = [z_dim + embedded, *[hidden or w_dim] * (depth - 1), w_dim] if depth else []
         self.layers = nn.ModuleList(
             Linear(a, b, lr_mul=lr_mul, activate=True, gain=gain, act_gain=act_gain)
             for a, b in itertools.pairwise(widths)
@@ -78,15 +80,15 @@ class Mapping(nn.Module):
             c = c.to(self.dtype)
             label = c @ self.embed_weight if self.embed is None else pixel_norm(self.embed(c))
 
-        # z, normalized alone or together with the label.
+        # z, normalized alone, together with the label, or not at all.
         parts = []
         if z is not None:
             z = z.to(self.dtype)
-            parts.append(pixel_norm(z) if self.norm == "each" else z)
+            parts.append(pixel_norm(z) if self.norm == "each" and self.normalize_z else z)
         if label is not None:
             parts.append(label)
         x = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
-        if self.norm == "joint":
+        if self.norm == "joint" and self.normalize_z:
             x = pixel_norm(x)
 
         for layer in self.layers:

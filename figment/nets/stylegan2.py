@@ -139,6 +139,8 @@ class StyleGAN2Config(GeneratorConfig):
     """Layers of the mapping network."""
     map_norm: str = "each"
     """How z and the label are normalized: `each` or `joint`, see Mapping."""
+    normalize_z: bool = True
+    """Whether z is normalized at all."""
     map_lr_mul: float = 0.01
     """Learning rate of the mapping network relative to the rest."""
     clamp: float | None = None
@@ -159,7 +161,13 @@ class StyleGAN2Generator(StyleGenerator):
         self.num_layers = 2 * len(sizes)
 
         self.mapper = Mapping(
-            config.z_dim, config.c_dim, config.w_dim, config.map_depth, config.map_lr_mul, config.map_norm
+            config.z_dim,
+            config.c_dim,
+            config.w_dim,
+            config.map_depth,
+            config.map_lr_mul,
+            config.map_norm,
+            normalize_z=config.normalize_z,
         )
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
         self.const = nn.Parameter(torch.randn(self.widths[0], *sizes[0]))
@@ -216,7 +224,9 @@ class StyleGAN2DiscriminatorConfig(BlockDiscriminatorConfig):
     """What StyleGAN2's discriminator is built from."""
 
     map_depth: int = 8
-    """Layers that map the label."""
+    """Layers that map the label; 0 for its normalized embedding."""
+    map_lr_mul: float = 0.01
+    """Learning rate of these layers relative to the rest."""
     label: str = "project"
     """How labels count: `project` as in StyleGAN2-ADA, or `select`, one output per label, as in TensorFlow."""
     clamp: float | None = None
@@ -262,7 +272,7 @@ class StyleGAN2Discriminator(BlockDiscriminator):
         outputs = 1 if not config.c_dim else config.c_dim if config.label == "select" else first
         self.out = Linear(first, outputs)
         projects = config.c_dim and config.label == "project"
-        self.mapper = Mapping(0, config.c_dim, first, config.map_depth) if projects else None
+        self.mapper = Mapping(0, config.c_dim, first, config.map_depth, config.map_lr_mul) if projects else None
 
     def forward(
         self,

@@ -140,8 +140,9 @@ class Surgery:
             label, scale = pixel_norm(mapper.embed(mean)), 1.0
         else:
             # Normalized as one vector: z has mean square 1, so both lengths are known but for z's own spread.
-            label = mean @ mapper.embed_weight
-            scale = float(((z_dim + label.square().sum()) / (2 * z_dim)).rsqrt())
+            label, scale = mean @ mapper.embed_weight, 1.0
+            if mapper.normalize_z:
+                scale = float(((z_dim + label.square().sum()) / (2 * z_dim)).rsqrt())
         weight, inputs = first.weight, first.weight.shape[1]
         added = (label * scale) @ weight[:, z_dim:].t() * (first.gain / first.lr_mul)
         tensors["mapper.layers.0.weight"] = weight[:, :z_dim] * (scale * math.sqrt(z_dim / inputs))
