@@ -13,7 +13,7 @@ from torch import nn
 
 from figment.base.errors import FigmentError
 from figment.base.files import need_file
-from figment.legacy import formats, rosinality2
+from figment.legacy import content, formats, rosinality2
 from figment.nets.adapt import adapt
 from figment.nets.checkpoint import Model, load_model_file, save
 from figment.nets.surgery import name_colors
@@ -31,11 +31,13 @@ def load(path: str | Path) -> Model:
     path = Path(path)
     if path.is_dir():
         inside = path / "model.safetensors"
+        if not inside.is_file() and any((folder / "data.pkl").is_file() for folder in (path, *path.glob("*/"))):
+            raise FigmentError(f"{path}: {content.UNPACKED}")
         if not inside.is_file():
             raise FigmentError(f"{path}: a folder without model.safetensors, so not (yet) a run to load from")
         path = inside
     need_file(path, "model")
-    return load_model_file(path) if path.suffix == ".safetensors" else formats.load(path)
+    return load_model_file(path) if content.is_safetensors(path) else formats.load(path)
 
 
 def convert(

@@ -191,6 +191,14 @@ def head_of(
     return to_target(picture, resolution, channels)
 
 
+def need_square(g: Generator, name: str) -> Generator:
+    """Return `g` if it draws squares, as projecting a head needs. Raises FigmentError that names the model."""
+    height, width = g.size
+    if height != width:
+        raise FigmentError(f"{name}: draws {width}x{height} pixels, and projecting needs a model that draws squares")
+    return g
+
+
 def to_target(
     picture: Image.Image,  # RGB, square
     resolution: int,
@@ -224,6 +232,7 @@ def project(
     loaded = load(model)
     g = loaded.generator.to(place).eval()
     d = loaded.d.to(place).eval().requires_grad_(False) if loaded.d is not None else None
+    need_square(g, str(model))
     need_output(out, "--output", folder=True)
     folder = pictures.is_dir()
     paths = list_pictures(pictures, leave_out=out) if folder else [pictures]

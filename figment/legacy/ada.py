@@ -26,6 +26,7 @@ PROGRAMS = {
     "lightweight_gan": "lightweight-gan",
 }
 """Modules of networks that figment does not draw, and the programs they belong to."""
+STYLEGAN3 = "StyleGAN3 (config T or R)"
 KINDS = {"SuperresGenerator": "StyleGAN-XL", "TriPlaneGenerator": "EG3D"}
 """Classes of networks that figment does not draw, and the programs they belong to."""
 
@@ -41,7 +42,7 @@ def read(value: dict[Any, Any], where: str) -> Model:
     dropped = [str(key)[:40] for key in value if key not in NETWORKS and key != SETTINGS and value[key] is not None]
     for key in ("G", "G_ema"):
         if isinstance(value.get(key), Record) and (program := _program(value[key], value)):
-            raise FigmentError(f"{where}: {key} is a network of {program}, which figment does not draw")
+            raise FigmentError(f"{where}: {key} is a network of {program}, which figment does not draw{hint(program)}")
     for key, name in NETWORKS.items():
         network = value.get(key)
         if network is None:
@@ -68,6 +69,11 @@ def read(value: dict[Any, Any], where: str) -> Model:
     return model
 
 
+def hint(program: str) -> str:
+    """Return what can be read instead."""
+    return "; of that repository it reads --cfg=stylegan2" if program == STYLEGAN3 else ""
+
+
 def _program(network: Record, snapshot: dict[Any, Any]) -> str | None:
     """Return the program that a generator belongs to if figment does not draw its networks, else None."""
     if network.kind in KINDS:
@@ -82,7 +88,7 @@ def _program(network: Record, snapshot: dict[Any, Any]) -> str | None:
         return None
     if "embed_proj" in _modules(modules.get("mapping")) or isinstance(snapshot.get("D"), Foreign):
         return "StyleGAN-XL"
-    return "StyleGAN3 (config T or R; of that repository only --cfg=stylegan2 can be read)"
+    return STYLEGAN3
 
 
 def _modules(record: Any) -> dict[Any, Any]:
@@ -99,6 +105,8 @@ def _read_network(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if network.kind != wanted:
         raise FigmentError(f"{where}: is a {network.kind[:40]!a}, expected a {wanted}")
+    if wanted == "Generator" and "b4" not in _modules(_modules(network).get("synthesis")):
+        raise FigmentError(f"{where}: a Generator whose blocks are not StyleGAN2's, which figment does not draw")
     variables = Variables(_tensors(network, where), where)
     variables.skip_filters(r"resample_filter$")
     if wanted == "Generator":

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from figment.base.errors import FigmentError
 from figment.base.files import need_file
-from figment.legacy import ada, lucidrains, rosinality1, rosinality2, tensorflow, torchfile
-from figment.legacy.pickle_vm import Record
+from figment.legacy import ada, content, lucidrains, rosinality1, rosinality2, tensorflow, torchfile
+from figment.legacy.pickle_vm import Damaged, Record
 from figment.legacy.variables import listed
 from figment.nets.checkpoint import Model
 
@@ -21,10 +22,15 @@ def load(path: str | Path) -> Model:
     """
     path = Path(path)
     need_file(path, "model")
+    head = content.read_head(path)
+    if reason := content.reason(head):
+        raise FigmentError(f"{path}: {reason}")
     try:
         model = _read(torchfile.read(path), path)
     except FigmentError as error:
-        text = str(error)
+        text, words = str(error), content.as_text(head)
+        if isinstance(error, Damaged) and words:
+            text = f"text that begins with {content.quoted(words)}, not a checkpoint"
         raise FigmentError(text if text.startswith(str(path)) else f"{path}: {text}") from None
     except MemoryError:
         raise FigmentError(f"{path}: needs more memory than this machine has") from None
@@ -57,14 +63,37 @@ def _read(value: Any, path: Path) -> Model:
         return lucidrains.read(value, where, path)
     if isinstance(value, dict) and any(isinstance(value.get(key), Record) for key in ada.NETWORKS):
         return ada.read(value, where)
+    if program := _stranger(value):
+        raise FigmentError(f"{where}: a checkpoint of {program}, which figment does not draw")
     held = f"a dictionary of {listed([str(k) for k in value], 12)}" if isinstance(value, dict) else type(value).__name__
     raise FigmentError(f"{where}: not a checkpoint that figment can read; it contains {held}")
+
+
+STRANGERS = {
+    "lightweight-gan": ("GAN", r"G\.(initial_conv|layers)\."),
+    "FastGAN": ("g", r"(module\.)?(init\.init|feat_8)\."),
+    "MMGeneration": ("state_dict", r"generator(_ema)?\.(style_mapping|constant_input)\."),
+}
+"""Programs whose networks figment does not draw: an entry with weights, and how the name of one of them begins."""
+
+
+def _stranger(value: Any) -> str | None:
+    """Return the program that wrote a file if it is one that figment knows by name only."""
+    for program, (entry, pattern) in STRANGERS.items():
+        table = value.get(entry, value) if isinstance(value, dict) else None
+        if isinstance(table, dict) and any(re.match(pattern, key) for key in table if isinstance(key, str)):
+            return program
+    return None
 
 
 def _by_name(networks: Sequence[Record]) -> dict[str, Record]:
     """Return modules that were saved without names under the names of a snapshot."""
     names = ("G", "D", "G_ema") if len(networks) == 3 else ("G_ema",) * len(networks)
-    named = {"D" if part.kind == "Discriminator" else name: part for name, part in zip(names, networks, strict=True)}
+    named = {
+        "D" if part.kind.endswith("Discriminator") else name: part for name, part in zip(names, networks, strict=True)
+    }
     if len(named) != len(networks):
-        raise FigmentError(f"holds {listed([part.kind for part in networks], 12)}, and figment can't tell which is which")
+        raise FigmentError(
+            f"holds {listed([part.kind for part in networks], 12)}, and figment can't tell which is which"
+        )
     return named

@@ -20,24 +20,31 @@ ORIGIN = "lucidrains/stylegan2-pytorch"
 
 def fits(value: Any) -> bool:
     """Return whether the content of a file looks like this program's."""
-    return isinstance(value, dict) and isinstance(value.get("GAN"), dict) and "S.net.0.weight" in value["GAN"]
+    return isinstance(value, dict) and "S.net.0.weight" in _state(value)
+
+
+def _state(value: dict[Any, Any]) -> dict[Any, Any]:
+    """Return the state of the `GAN` module; early versions wrote it without an envelope."""
+    inner = value.get("GAN")
+    return inner if isinstance(inner, dict) else value
 
 
 def read(value: dict[str, Any], where: str, path: Path | None = None) -> Model:
     """Return the model in a checkpoint. Settings come from a file beside `path`; None uses the defaults.
 
-    Raises FigmentError for left-over variables.
+    Entries besides the networks, such as the scaler of mixed precision, are dropped and named. Raises FigmentError for
+    left-over variables.
     """
-    unknown = sorted(str(key) for key in set(value) - {"GAN", "version"})
-    if unknown:
-        raise FigmentError(f"{where}: left over: {listed(unknown)}")
-    state = value["GAN"]
+    state = _state(value)
     settings = _settings(path)
     model = Model(origin=ORIGIN)
+    dropped = [str(key)[:40] for key in value if key not in ("GAN", "version")] if state is not value else []
+    if dropped:
+        model.config["dropped"] = dropped
     model.config["notes"] = (
         "w_avg is estimated from 4096 latents and the noise map is drawn with seed 0: the file has neither"
     )
-    if isinstance(value.get("version"), str):
+    if state is not value and isinstance(value.get("version"), str):
         model.config["program_version"] = value["version"][:40]
 
     # Both generators (trained and averaged) and the discriminator, which the file holds under two names.

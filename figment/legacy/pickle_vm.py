@@ -13,6 +13,7 @@ stack.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -75,22 +76,17 @@ class Foreign(Record):
         return printable(f"{self.module}.{self.kind}")
 
 
-PROGRAMS = tuple(
-    (
-        "torch.nn torch.optim torch.amp torch.cuda.amp torch_utils dnnlib training pg_modules feature_networks R3GAN "
-        "timm torchvision clip lightweight_gan stylegan2_pytorch omegaconf dill"
-    ).split()
+PROGRAMS = re.compile(
+    r"(torch\.(nn|optim|amp|cuda\.amp)|torch_utils|dnnlib|training|pg_modules|feature_networks|R3GAN|timm|torchvision|clip"
+    r"|lightweight_gan|stylegan2_pytorch|omegaconf|dill|functools(?=\.partial$)|torch\._C\._nn(?=\.gelu$))\."
 )
 """Modules of programs that write checkpoints. Their classes and functions are inert: none is looked up or called."""
-INERT = (Name("functools", "partial"), Name("torch._C._nn", "gelu"))
-"""Further inert names."""
 
 
 def is_inert(name: Name) -> bool:
     """Return whether a name becomes a `Foreign` record wherever Python would call it."""
-    parts = name.module.split(".")
-    inside = any(".".join(parts[:count]) in PROGRAMS for count in range(1, min(len(parts), 3) + 1))
-    return name in INERT or (inside and all(part.isidentifier() for part in (*parts, *name.name.split("."))))
+    dotted = f"{name.module}.{name.name}"
+    return PROGRAMS.match(dotted) is not None and dotted.replace(".", "").isidentifier()
 
 
 Builder = Callable[[tuple[Any, ...]], Any]
@@ -310,33 +306,28 @@ class PickleVM:
         self.push(set())
         self.add_items(items)
 
+    def container(self, kind: type[Any]) -> Any:
+        """Return the container on top that items are put into; None for a `Foreign` record, which takes none."""
+        target = self.top()
+        if not isinstance(target, kind | Foreign):
+            raise Damaged(f"invalid pickle: it puts items into a {type(target).__name__} as into a {kind.__name__}")
+        return target if isinstance(target, kind) else None
+
     def extend(self, items: list[Any]) -> None:
         """APPEND, APPENDS: append `items` to the list on top."""
-        target = self.top()
-        if isinstance(target, Foreign):
-            return
-        if not isinstance(target, list):
-            raise Damaged(f"invalid pickle: it appends to a {type(target).__name__}")
-        target.extend(items)
+        if (target := self.container(list)) is not None:
+            target.extend(items)
 
     def set_items(self, items: list[Any]) -> None:
         """SETITEM, SETITEMS: store alternating keys and values in the dictionary on top."""
-        target = self.top()
-        if isinstance(target, Foreign):
-            return
-        if not isinstance(target, dict) or len(items) % 2:
-            raise Damaged(f"invalid pickle: it sets items of a {type(target).__name__}")
-        for key, value in zip(items[::2], items[1::2], strict=True):
-            target[_key(key)] = value
+        if (target := self.container(dict)) is not None:
+            for key, value in zip(items[::2], items[1::2], strict=True):
+                target[_key(key)] = value
 
     def add_items(self, items: list[Any]) -> None:
         """ADDITEMS: add `items` to the set on top."""
-        target = self.top()
-        if isinstance(target, Foreign):
-            return
-        if not isinstance(target, set):
-            raise Damaged(f"invalid pickle: it adds items to a {type(target).__name__}")
-        target.update(_key(item) for item in items)
+        if (target := self.container(set)) is not None:
+            target.update(_key(item) for item in items)
 
     # --- Names and what Python would call
 
@@ -412,10 +403,8 @@ class PickleVM:
             target.state["order"] = state
         elif isinstance(target, Record) and isinstance(state, dict):
             target.state.update(state)
-        elif isinstance(target, dict) and isinstance(state, dict | None):
-            pass  # attributes of a dictionary, such as an OrderedDict's _metadata
-        elif isinstance(target, Foreign):
-            pass  # a state that is not a dictionary, such as that of functools.partial
+        elif isinstance(target, Foreign) or (isinstance(target, dict) and isinstance(state, dict | None)):
+            pass  # the state of functools.partial, or attributes of a dictionary, such as an OrderedDict's _metadata
         else:
             raise Damaged(f"invalid pickle: a state of type {type(state).__name__} for a {type(target).__name__}")
 

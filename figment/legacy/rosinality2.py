@@ -13,50 +13,91 @@ from figment.base.errors import FigmentError
 from figment.base.files import atomic
 from figment.legacy.pickle_vm import Record
 from figment.legacy.torchfile import as_array
-from figment.legacy.variables import Variables, estimate_w_avg, listed
+from figment.legacy.variables import Variables, estimate_w_avg, last_block_size
 from figment.nets.base import Network
 from figment.nets.checkpoint import Model, fill_discriminator, fill_generator
 
 ORIGIN = "rosinality/stylegan2-pytorch"
-DROPPED = ("g_optim", "d_optim")
-"""Entries of a checkpoint that are ignored."""
+NETWORKS = ("g", "g_ema", "d")
+"""Entries with networks; a table of weights under another name, or without one, counts as g_ema."""
 NOTED = ("args", "ada_aug_p", "latent_avg")
-"""Entries of a checkpoint besides networks that are used."""
+"""Entries besides networks that are used. All others are dropped and named."""
+MAX_SIDE = 4096
+"""Longer side in pixels of the largest network whose noise maps are drawn."""
+FIRST = {"generator": "input.input", "discriminator": "final_linear.1.weight"}
+"""A variable that every network has. What comes before it in a table is a prefix of another program."""
+OTHERS = {"generator": ("style.1.weight", "to_rgb1.bias"), "discriminator": ("convs.0.0.weight", "final_conv.0.weight")}
+"""More of them: a table that has none of these either holds another program's network."""
 
 
 def fits(value: Any) -> bool:
-    """Return whether the content of a file looks like this program's."""
+    """Return whether the content of a file looks like this program's: it holds a generator under some name."""
     if not isinstance(value, dict):
         return False
-    return any(isinstance(part, dict) and "input.input" in part for part in (value.get("g_ema"), value.get("g")))
+    return _prefix(value, "generator") is not None or any(
+        isinstance(part, dict) and _prefix(part, "generator") is not None for part in value.values()
+    )
+
+
+def _prefix(table: dict[Any, Any], kind: str) -> str | None:
+    """Return what stands before the names of a network's variables: mostly nothing, else `module.` and the like.
+
+    None if the table holds no such network. The shortest one counts, then the first.
+    """
+    end = FIRST[kind]
+    found = [key[: -len(end)] for key in table if isinstance(key, str) and key.endswith(end)]
+    return min((prefix for prefix in found if not prefix or prefix.endswith(".")), key=len, default=None)
 
 
 def read(value: dict[str, Any], where: str) -> Model:
-    """Return the model in a training checkpoint or a converted file. Raises FigmentError for left-over variables."""
-    unknown = sorted(str(key) for key in set(value) - {"g", "g_ema", "d", *DROPPED, *NOTED})
-    if unknown:
-        raise FigmentError(f"{where}: left over: {listed(unknown)}")
+    """Return the model in a training checkpoint, a converted file, or a table of weights of the generator.
+
+    Other entries, and what lies beside a generator under a prefix, are dropped and named. Raises FigmentError for
+    left-over variables of a network.
+    """
     model = Model(origin=ORIGIN)
-    for part in ("g", "g_ema", "d"):
-        values = value.get(part)
-        if not isinstance(values, dict):
-            continue
+    notes: list[str] = []
+    if _prefix(value, "generator") is not None:
+        value = {"g_ema": value}
+    known = _tables(value)
+    dropped = [
+        str(key)[:40] for key in value if key not in NOTED and not any(value[key] is table for table in known.values())
+    ]
+
+    start = None
+    for part, table in known.items():
+        kind = "discriminator" if part == "d" else "generator"
+        prefix = _prefix(table, kind)
+        if prefix is None:
+            raise FigmentError(f"{where}: {part}: missing {FIRST[kind]}")
+        values = {key[len(prefix) :]: item for key, item in table.items() if str(key).startswith(prefix)}
+        latent = next(
+            (found for found in (value.get("latent_avg"), table.get("latent_avg")) if found is not None), None
+        )
+        inner = values.pop("latent_avg", None)
+        latent = inner if latent is None else latent
+        beside = {_component(str(key), prefix) for key in table if not str(key).startswith(prefix)} - {"latent_avg"}
+        dropped += [name for name in sorted(beside) if name not in dropped]
+        if "decoder" in prefix.split("."):
+            notes.append("the decoder of an encoder-and-decoder file")
         variables = Variables(values, f"{where}: {part}")
-        config, tensors = (_discriminator if part == "d" else _generator)(variables)
+        config, tensors = _discriminator(variables, start) if part == "d" else _generator(variables, notes)
         variables.done()
         if part == "d":
             model.d = fill_discriminator({"family": "stylegan2", **config}, tensors)
             continue
+        start = config["start"]
         network = fill_generator({"family": "stylegan2", **config}, tensors)
-        if "latent_avg" in value:
-            network.w_avg.copy_(torch.from_numpy(as_array(value["latent_avg"]).reshape(-1).astype("float32")))
-        else:
+        if latent is None:
             estimate_w_avg(network)
+            notes.append("w_avg is estimated from 4096 latents: the file has none")
+        else:
+            network.w_avg.copy_(_w_avg(latent, network.w_dim, where))
         setattr(model, part, network)
 
-    if "latent_avg" not in value:
-        model.config["notes"] = "w_avg is estimated from 4096 latents: the file has none"
-    model.config["dropped"] = [key for key in DROPPED if key in value]
+    if notes:
+        model.config["notes"] = "; ".join(dict.fromkeys(notes))
+    model.config["dropped"] = dropped
     if isinstance(value.get("ada_aug_p"), float):
         model.config["ada_p"] = value["ada_aug_p"]
     args = value.get("args")
@@ -66,7 +107,41 @@ def read(value: dict[str, Any], where: str) -> Model:
     return model
 
 
-def _generator(v: Variables) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _tables(value: dict[Any, Any]) -> dict[str, dict[Any, Any]]:
+    """Return the tables of weights of this program's networks, by name: g, g_ema, d."""
+    tables = {key: part for key, part in value.items() if isinstance(part, dict)}
+    known = {}
+    for name in NETWORKS:
+        kind = "discriminator" if name == "d" else "generator"
+        ends = (FIRST[kind], *OTHERS[kind])
+        if name in tables and any(str(key).endswith(ends) for key in tables[name]):
+            known[name] = tables[name]
+    if "g" not in known and "g_ema" not in known:
+        generators = [key for key, table in tables.items() if _prefix(table, "generator") is not None]
+        best = min(generators, key=lambda key: "ema" not in str(key).lower())
+        known = {"g_ema": tables[best], **known}
+    return known
+
+
+def _component(name: str, prefix: str) -> str:
+    """Return the first parts of a variable's name, up to the one in which it differs from `prefix`."""
+    parts, wanted = name.split("."), prefix.split(".")
+    same = next((k for k, (a, b) in enumerate(zip(parts, wanted, strict=False)) if a != b), len(parts))
+    return ".".join(parts[: same + 1])[:60]
+
+
+def _w_avg(latent: Any, w_dim: int, where: str) -> Tensor:
+    """Return the mean w in a file: [w_dim], or as encoders keep it, [layers, w_dim] with the same row for each."""
+    rows = torch.from_numpy(as_array(latent).astype("float32"))
+    if not rows.numel() or rows.shape[-1] != w_dim:
+        raise FigmentError(f"{where}: latent_avg has shape {list(rows.shape)}, expected [{w_dim}]")
+    rows = rows.reshape(-1, w_dim)
+    if not torch.allclose(rows, rows[:1], atol=1e-6):
+        raise FigmentError(f"{where}: latent_avg differs from layer to layer, and figment has one mean for all")
+    return rows[0]
+
+
+def _generator(v: Variables, notes: list[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     # Mapping network: layers 1, 2, 3 ... after the normalization.
     tensors: dict[str, Tensor] = {}
     depth = 0
@@ -79,6 +154,11 @@ def _generator(v: Variables) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
     # Blocks: the file numbers all convolutions in one list, and all toRGB layers in another.
     blocks = 1 + len({m[1] for name in v.values if (m := re.match(r"to_rgbs\.(\d+)\.", name))})
+    if blocks > 12:
+        raise FigmentError(f"{v.where}: has {blocks} blocks, expected at most 12")
+    const = v.rank_one("input.input", 4)  # [C, h, w]
+    start = (const.shape[1], const.shape[2])
+    maps = _noise_maps(v, blocks, start, notes)
     for path, to, number in _layers(blocks):
         tensors[to + "weight"] = v.rank_one(path + "conv.weight", 5)
         tensors[to + "affine.weight"] = v.take(path + "conv.modulation.weight")
@@ -88,20 +168,36 @@ def _generator(v: Variables) -> tuple[dict[str, Any], dict[str, Tensor]]:
         else:
             tensors[to + "noise_strength"] = v.take(path + "noise.weight", shape=())
             tensors[to + "bias"] = v.take(path + "activate.bias")
-            tensors[to + "noise"] = v.rank_one(f"noises.noise_{number}", 4)[0]
-    tensors["const"] = v.rank_one("input.input", 4)
+            tensors[to + "noise"] = maps[number]
+    tensors["const"] = const
     v.skip_filters(r"\.(blur|upsample)\.kernel$")
     w_dim, z_dim = tensors["mapper.layers.0.weight"].shape
     tensors["w_avg"] = torch.zeros(w_dim)
     config = {
         "z_dim": z_dim,
         "w_dim": w_dim,
-        "resolution": 4 << (blocks - 1),
+        "start": start,
+        "resolution": max(start) << (blocks - 1),
         "channels": len(tensors["blocks.0.rgb.bias"]),
         "widths": [len(tensors[f"blocks.{k}.conv1.bias"]) for k in range(blocks)],
         "map_depth": depth,
     }
     return config, tensors
+
+
+def _noise_maps(v: Variables, blocks: int, start: tuple[int, int], notes: list[str]) -> list[Tensor]:
+    """Return the noise map [H, W] of every convolution. Files of before 2020 have none: then they are drawn."""
+    names = [f"noises.noise_{number}" for number in range(2 * blocks - 1)]
+    if any(name in v for name in names):
+        return [v.rank_one(name, 4)[0] for name in names]
+    if max(start) << (blocks - 1) > MAX_SIDE:
+        raise FigmentError(
+            f"{v.where}: starts with {start[0]}x{start[1]} and has {blocks} blocks, more than figment reads"
+        )
+    notes.append("noise maps are drawn with seed 0: the file has none")
+    random = torch.Generator().manual_seed(0)
+    sizes = [(start[0] << (number + 1) // 2, start[1] << (number + 1) // 2) for number in range(2 * blocks - 1)]
+    return [torch.randn(size, generator=random) for size in sizes]
 
 
 def _layers(blocks: int) -> list[tuple[str, str, int | None]]:
@@ -117,13 +213,15 @@ def _layers(blocks: int) -> list[tuple[str, str, int | None]]:
     return layers
 
 
-def _discriminator(v: Variables) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _discriminator(v: Variables, start: tuple[int, int] | None) -> tuple[dict[str, Any], dict[str, Tensor]]:
     count = len({m[1] for name in v.values if (m := re.match(r"convs\.(\d+)\.", name))}) - 1
     tensors = {to: v.take(name) for name, to in _discriminator_names(count)}
     v.skip_filters(r"\.kernel$")
     first = len(tensors["conv.bias"])
+    start = last_block_size(tensors["dense.weight"], first, start, v.where)
     config = {
-        "resolution": 4 << count,
+        "start": start,
+        "resolution": max(start) << count,
         "channels": tensors["from_rgb.weight"].shape[1],
         "widths": [first, *(len(tensors[f"blocks.{k}.conv0.bias"]) for k in range(count))],
         "mbstd_channels": tensors["conv.weight"].shape[1] - first,
@@ -177,7 +275,7 @@ def write(path: Path, model: Model) -> None:
 def _differences(model: Model) -> list[str]:
     """Return the settings that this program does not support, as `name=value`."""
     wanted = {"family": "stylegan2", "c_dim": 0, "channels": 3, "start": (4, 4), "map_lr_mul": 0.01, "label": "project"}
-    wanted |= {"mbstd_group": 4, "mbstd_channels": 1}
+    wanted |= {"mbstd_group": 4, "mbstd_channels": 1, "normalize_z": True}
     wrong: dict[str, None] = {}
     for network in model.networks().values():
         config = network.settings()

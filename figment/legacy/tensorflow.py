@@ -154,7 +154,9 @@ def _check_size(settings: dict[str, Any], size: tuple[int, int], where: str) -> 
     """Raise FigmentError if the settings name another height or width than the weights make."""
     for name, pixels in (("resolution_h", size[0]), ("resolution_w", size[1])):
         if settings.get(name, pixels) != pixels:
-            raise FigmentError(f"{where}: {name} is {settings[name]!r}, but its weights make {size[1]}x{size[0]} pixels")
+            raise FigmentError(
+                f"{where}: {name} is {settings[name]!r}, but its weights make {size[1]}x{size[0]} pixels"
+            )
 
 
 def _check_settings(settings: dict[str, Any], where: str, family: str | None) -> None:

@@ -12,13 +12,19 @@ from typing import Any
 import numpy as np
 
 from figment.legacy.classes import BUILDERS, STORAGES, Storage
-from figment.legacy.pickle_vm import MAX_OPCODES, Builder, Damaged, Name, PickleVM, Refused
+from figment.legacy.content import UNPACKED
+from figment.legacy.pickle_vm import MAX_OPCODES, Builder, Damaged, Name, PickleVM, Refused, printable
 
 MAGIC = 0x1950A86A20F9469CFC6C
 """First value of the stream format."""
 MAX_INNER_OPCODES = 2_000_000
 """Opcodes of all storages within one pickle, together."""
 MAX_STORAGES = 200_000
+MAX_UNPACKED = 64 << 20
+"""Bytes that the compressed entries of a zip may have, in addition to twice the size of the file. Weights hardly
+compress."""
+WEIGHTS = (".pkl", ".pt", ".pth", ".ckpt", ".model", ".bin", ".safetensors")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def read(path: Path) -> Any:
@@ -34,7 +40,14 @@ def read(path: Path) -> Any:
     builders: dict[Name, Builder] = {**BUILDERS, Name("torch.storage", "_load_from_bytes"): _InnerStorages()}
     if struct.pack("<Q", MAGIC & (2**64 - 1)) in data[:16].tobytes():
         return _read_stream(data, builders)[0]
-    return PickleVM(data, builders).load()
+    return PickleVM(data, builders, _outside).load()
+
+
+def _outside(identity: tuple[Any, ...]) -> Any:
+    """Refuse a persistent id in a pickle that stands alone: its storages lie elsewhere."""
+    if identity and identity[0] == "storage":
+        raise Refused(UNPACKED)
+    raise Refused("the pickle refers to an object outside itself; nothing was run")
 
 
 class _Storages:
@@ -60,49 +73,91 @@ class _Storages:
 
 
 def _read_zip(data: memoryview) -> Any:
-    """Read a zip file of torch.save: ROOT/data.pkl and ROOT/data/KEY, uncompressed."""
-    # Find the entries.
+    """Read a zip file of torch.save: ROOT/data.pkl and ROOT/data/KEY, stored, or deflated if it was packed again."""
+    # Find the entries; archivers add a folder, and those of a Mac files of their own.
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-        entries = {info.filename: info for info in archive.infolist()}
+        entries = {info.filename: info for info in archive.infolist() if not _is_clutter(info.filename)}
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError, struct.error) as error:
         raise Damaged(f"a damaged zip file ({error})") from None
-    pickles = [name for name in entries if name.endswith("data.pkl") and name.count("/") <= 1]
+    pickles = [name for name in entries if name.rpartition("/")[2] == "data.pkl"]
     if len(pickles) != 1:
-        raise Damaged("a zip file that is not from torch.save")
+        raise Damaged(_held(list(entries)))
     root = pickles[0][: -len("data.pkl")]
+    if root + "constants.pkl" in entries:
+        raise Refused("a TorchScript program, which figment does not run; it reads the weights (a state_dict) alone")
+    packed = _Packed(data)
     order = entries.get(root + "byteorder")
-    if order is not None and _entry(data, order).tobytes() != b"little":
+    if order is not None and packed.read(order).tobytes().strip() != b"little":
         raise Refused("the file was written on a big-endian machine")
 
     # Run the pickle, which names the storages, then attach their bytes.
     storages = _Storages()
-    value = PickleVM(_entry(data, entries[pickles[0]]), BUILDERS, storages).load()
+    value = PickleVM(packed.read(entries[pickles[0]]), BUILDERS, storages).load()
     rest = len(data)
     for key, storage in storages.by_key.items():
         name = f"{root}data/{key}"
         if name not in entries:
             raise Damaged(f"the storage {ascii(key)[:40]} is missing")
-        rest -= entries[name].file_size
+        rest -= entries[name].compress_size
         if rest < 0:
             raise Damaged("entries of the zip file overlap")
-        storage.data = _entry(data, entries[name])
+        storage.data = packed.read(entries[name])
     return value
 
 
-def _entry(data: memoryview, info: zipfile.ZipInfo) -> memoryview:
-    """Return the bytes of an uncompressed entry without copying them, after checking the checksum."""
-    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
-        raise Refused("entries of the zip file are compressed, which torch.save never does")
-    header = data[info.header_offset : info.header_offset + 30]
-    if len(header) < 30 or header[:4].tobytes() != b"PK\x03\x04":
-        raise Damaged("an entry of the zip file is missing")
-    names = sum(struct.unpack("<HH", header[26:30]))
-    start = info.header_offset + 30 + names
-    entry = data[start : start + info.file_size]
-    if len(entry) != info.file_size or zlib.crc32(entry) != info.CRC:
-        raise Damaged(f"the entry {ascii(info.filename)[:60]} of the zip file is damaged")
-    return entry
+def _is_clutter(name: str) -> bool:
+    """Return whether an entry of a zip is a folder or what a Mac adds."""
+    last = name.rpartition("/")[2]
+    return not last or last == ".DS_Store" or last.startswith("._") or name.startswith("__MACOSX/")
+
+
+def _held(names: list[str]) -> str:
+    """Return what a zip file is that torch.save did not write, and what to do."""
+    weights = [name for name in names if name.lower().endswith(WEIGHTS)]
+    if weights and len([name for name in names if name.endswith("data.pkl")]) <= 1:
+        return f"a zip file that holds {shown(weights)}; unpack it first and open what was inside"
+    if any(name.lower().endswith(PICTURES) for name in names):
+        return "a zip file of pictures, so a data set and not a checkpoint"
+    return f"a zip file that is not from torch.save; it holds {shown(names)}"
+
+
+def shown(names: list[str]) -> str:
+    """Return the first names for a message."""
+    first = ", ".join(printable(name)[:60] for name in names[:3]) or "nothing"
+    return first if len(names) <= 3 else f"{first} and {len(names) - 3} more"
+
+
+class _Packed:
+    """Entries of a zip file, checked; what is deflated is unpacked within a budget."""
+
+    def __init__(self, data: memoryview) -> None:
+        self.data = data
+        self.budget = 2 * len(data) + MAX_UNPACKED
+
+    def read(self, info: zipfile.ZipInfo) -> memoryview:
+        """Return the bytes of an entry, without copying them if it is stored, after checking the checksum."""
+        name = ascii(info.filename)[:60]
+        if info.flag_bits & 1:
+            raise Refused("entries of the zip file are encrypted; unpack it first and store them without a password")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise Refused("entries of the zip file are compressed in an unusual way; store them (`zip -0`)")
+        header = self.data[info.header_offset : info.header_offset + 30]
+        if len(header) < 30 or header[:4].tobytes() != b"PK\x03\x04":
+            raise Damaged("an entry of the zip file is missing")
+        start = info.header_offset + 30 + sum(struct.unpack("<HH", header[26:30]))
+        entry = self.data[start : start + info.compress_size]
+        if info.compress_type == zipfile.ZIP_DEFLATED:
+            self.budget -= info.file_size
+            if self.budget < 0:
+                raise Refused("the zip file unpacks to far more than its size; store its entries (`zip -0`)")
+            try:
+                entry = memoryview(zlib.decompressobj(-zlib.MAX_WBITS).decompress(entry, max(info.file_size, 1)))
+            except zlib.error:
+                raise Damaged(f"the entry {name} of the zip file is damaged") from None
+        if len(entry) != info.file_size or zlib.crc32(entry) != info.CRC:
+            raise Damaged(f"the entry {name} of the zip file is damaged")
+        return entry
 
 
 def _read_stream(

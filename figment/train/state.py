@@ -174,8 +174,15 @@ def init_path(init: str, resolution: int) -> Path:
 
 
 def load_init(init: str, adapted: bool, resolution: int, channels: int) -> tuple[Model, list[str]]:
-    """Return the model that `--init` names, adapted to such images if wanted, and one line per change."""
+    """Return the model that `--init` names, adapted to such images if wanted, and one line per change.
+
+    Raises FigmentError for a network whose images are not square, as those of data sets are.
+    """
     model = load(str(init_path(init, resolution)))
+    for network in model.networks().values():
+        height, width = network.size
+        if height != width:
+            raise FigmentError(f"--init {init}: draws {width}x{height} px, and training needs a network of squares")
     return adapt(model, resolution=resolution, channels=channels, labels=False) if adapted else (model, [])
 
 

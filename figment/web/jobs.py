@@ -26,7 +26,7 @@ from figment.base.errors import FigmentError
 from figment.base.pixels import png_bytes, to_uint8
 from figment.draw.latents import closed_spline
 from figment.draw.morph import SMALLEST, loop_changes, respace
-from figment.draw.project import STEPS, head_of, project_picture
+from figment.draw.project import STEPS, head_of, need_square, project_picture
 from figment.draw.video import write_mp4
 from figment.models import load
 from figment.nets.base import Discriminator, Generator
@@ -264,7 +264,7 @@ class Jobs:
         """Project on a copy of the generator, since the worker keeps drawing with the original."""
         job.step(0.0, "looking for the head")
         g, d = self._networks(scene)
-        target = head_of(picture, g.resolution, g.channels)  # [1, C, R, R]
+        target = head_of(picture, need_square(g, "the model").resolution, g.channels)  # [1, C, R, R]
         best = 0.0
 
         def on_step(step: int, of: int, distance: float) -> bool:

@@ -99,7 +99,8 @@ def facts_line(
 ) -> str:
     """Return a line with the size of the data, the length of training, the resolution and the truncation."""
     data = config.get("data") or {}
-    facts = [f"{g.resolution} by {g.resolution} pixels", f"truncation {psi:g}"]
+    height, width = g.size
+    facts = [f"{width} by {height} pixels", f"truncation {psi:g}"]
     if data.get("pictures"):
         facts.insert(0, f"learned from {data['pictures']} pictures")
     if config.get("kimg") and data.get("pictures"):

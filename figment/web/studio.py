@@ -119,6 +119,8 @@ class Studio:
         shown = scene and {
             "digest": scene.digest,
             "resolution": scene.g.resolution,
+            "width": scene.g.size[1],
+            "height": scene.g.size[0],
             "channels": scene.g.channels,
             "layers": scene.g.num_layers,
             "bands": list(self.bands),

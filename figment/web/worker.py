@@ -24,7 +24,6 @@ from PIL import Image
 from torch import Tensor
 
 from figment.base.errors import FigmentError
-from figment.base.pixels import resize_square
 from figment.draw.render import draw_pictures, picture_png
 from figment.nets.base import Generator
 from figment.web.compose import Composer
@@ -227,7 +226,7 @@ class Worker:
         """Encode an image as PNG, cache it and settle its request."""
         try:
             if pending.size:
-                picture = np.asarray(resize_square(Image.fromarray(picture.squeeze()), pending.size))
+                picture = _smaller(picture, pending.size)
             data = picture_png(picture)
             self.cache.put(pending.key, data)
             self._settle(pending, data)
@@ -251,3 +250,10 @@ class Worker:
 def etag(key: tuple[str, str, int | None]) -> str:
     """Return the HTTP entity tag of an image."""
     return '"' + hashlib.sha256(repr(key).encode()).hexdigest()[:24] + '"'
+
+
+def _smaller(picture: np.ndarray, longest: int) -> np.ndarray:
+    """Return uint8 pixels [H, W, C] resized so that the longer side has `longest` pixels."""
+    image = Image.fromarray(picture.squeeze())
+    scale = longest / max(image.size)
+    return np.asarray(image.resize([round(side * scale) or 1 for side in image.size], Image.Resampling.LANCZOS))

@@ -223,7 +223,7 @@ function describe() {
   const { model, name, run } = state.about;
   $("to-training").hidden = !run;
   const facts = [name];
-  if (model) facts.push(`${model.resolution} by ${model.resolution} pixels`);
+  if (model) facts.push(`${model.width} by ${model.height} pixels`);
   if (model?.pictures) facts.push(`learned from ${model.pictures} pictures`);
   if (model?.kimg) facts.push(`${Math.round(model.kimg * 1000).toLocaleString()} looks at them`);
   $("facts").textContent = facts.join(" · ");
