@@ -20,8 +20,8 @@ from figment.nets.checkpoint import Model, fill_discriminator, fill_generator
 
 ORIGIN = "rosinality/style-based-gan-pytorch"
 SQRT2 = math.sqrt(2.0)
-DROPPED = ("g_optimizer", "d_optimizer")
-"""Entries of a checkpoint that are ignored."""
+NETWORKS = ("generator", "g_running", "discriminator")
+"""Entries with networks; all others are dropped and named."""
 TRANSPOSED = (1, 0, 2, 3)
 """Axes that turn [in, out, h, w] into [out, in, h, w]."""
 
@@ -39,11 +39,8 @@ def read(value: dict[str, Any], where: str, name: str = "") -> Model:
     """
     model = Model(origin=ORIGIN)
     if "generator" in value:
-        unknown = sorted(set(value) - {"generator", "discriminator", "g_running", *DROPPED})
-        if unknown:
-            raise FigmentError(f"{where}: left over: {listed(unknown)}")
         parts = {"g": value["generator"], "g_ema": value.get("g_running"), "d": value.get("discriminator")}
-        model.config["dropped"] = [key for key in DROPPED if key in value]
+        model.config["dropped"] = [str(key)[:40] for key in value if key not in NETWORKS]
     else:
         parts = {"g": None, "g_ema": value, "d": None}
     model.config["notes"] = (

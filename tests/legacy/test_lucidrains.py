@@ -50,3 +50,19 @@ def test_random_noise_follows_its_generator(data):
     first = g.synthesis(w, "random", torch.Generator().manual_seed(3))
     assert torch.equal(first, g.synthesis(w, "random", torch.Generator().manual_seed(3)))
     assert not torch.equal(first, g.synthesis(w, "random", torch.Generator().manual_seed(4)))
+
+
+def test_files_of_every_version_open(data, tmp_path):
+    value = torch.load(data / "luc_tiny_model_1.pt", weights_only=True)
+    scaler = {"loss_scaler0": {"loss_scale": 2.0, "unskipped": 1}}
+    forms = {
+        "mixed precision": ({**value, "amp": scaler}, ["amp"]),
+        "no version": ({"GAN": value["GAN"]}, None),
+        "no envelope": (value["GAN"], None),
+    }
+    for content, dropped in forms.values():
+        torch.save(content, tmp_path / "model_1.pt")
+        model = load(tmp_path / "model_1.pt")
+        assert list(model.networks()) == ["g_ema", "g", "d"]
+        assert model.config.get("dropped") == dropped
+        close(model.g_ema.mapping(tensor(arrays("luc_tiny")["z"]))[:, 0], arrays("luc_tiny")["w"])

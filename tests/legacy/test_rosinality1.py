@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from figment.legacy import rosinality1
+from figment.legacy import rosinality1, torchfile
 from figment.legacy.formats import load
 from figment.legacy.variables import Variables
 from tests.legacy.reference import arrays, close, tensor
@@ -67,3 +67,9 @@ def test_fused_upsampling_is_the_programs_transposed_convolution():
     assert ours.shape == (5, 6, 3, 3)
     enlarged = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), ours, ours_bias, padding=1)
     close(enlarged, wanted.numpy(), 1e-5)
+
+
+def test_further_entries_are_dropped_and_named(data):
+    value = torchfile.read(data / "ros1_tiny_train_step-4.model")
+    model = rosinality1.read({**value, "iteration": 5}, "net.model", "train_step-4.model")
+    assert model.config["dropped"] == ["g_optimizer", "d_optimizer", "iteration"]

@@ -11,7 +11,7 @@ from figment.legacy.formats import load
 from figment.models import convert
 from figment.nets.checkpoint import Model, save
 from figment.nets.registry import build_generator
-from tests.legacy.reference import arrays, close, tensor
+from tests.legacy.reference import DATA, arrays, close, tensor
 
 
 def test_latents_images_and_logits(data):
@@ -72,3 +72,102 @@ def test_left_over_variables_are_listed(data):
     value["g_ema"]["convs.6.conv.strange"] = value["latent_avg"]
     with pytest.raises(FigmentError, match=r"g_ema: left over: convs\.6\.conv\.strange$"):
         rosinality2.read(value, "net.pt")
+
+
+# --- Wrappings
+
+
+def saved(path, value):
+    torch.save(value, path)
+    return load(path)
+
+
+@pytest.fixture
+def held(data):
+    return torch.load(data / "ros2_tiny_converted.pt", weights_only=True)
+
+
+def renamed(table, prefix):
+    return {prefix + name: value for name, value in table.items()}
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "decoder.", "generator.", "generator.generator.", "module.decoder."])
+@pytest.mark.parametrize("entry", ["g_ema", "state_dict", "params_ema", None])
+def test_the_generator_is_found_in_any_wrapping(held, tmp_path, prefix, entry):
+    table = renamed(held["g_ema"], prefix)
+    value = table if entry is None else {entry: table}
+    model = saved(tmp_path / "net.pt", {**value, "latent_avg": held["latent_avg"]})
+    assert list(model.networks()) == ["g_ema"]
+    assert torch.equal(model.g_ema.w_avg, held["latent_avg"].reshape(-1))
+    close(model.g_ema(tensor(arrays("ros2_tiny")["z"])), arrays("ros2_tiny")["img_const"])
+    assert model.config["dropped"] == []
+    decoder = "decoder." in prefix
+    assert model.config.get("notes") == ("the decoder of an encoder-and-decoder file" if decoder else None)
+
+
+def test_a_mean_that_is_missing_is_estimated_and_noted(held, tmp_path):
+    model = saved(tmp_path / "net.pt", held["g_ema"])
+    assert model.config["notes"] == "w_avg is estimated from 4096 latents: the file has none"
+    assert 0 < model.g_ema.w_avg.square().mean() < 10
+
+
+def test_further_entries_are_dropped_and_named(held, tmp_path):
+    more = {"iter": 100, "mean_path_length": torch.zeros([]), "opts": {"size": 32}}
+    model = saved(tmp_path / "net.pt", {**held, **more})
+    assert model.config["dropped"] == ["iter", "mean_path_length", "opts"]
+
+
+def test_what_lies_beside_a_decoder_is_dropped_and_named(held, tmp_path):
+    table = renamed(held["g_ema"], "decoder.") | {"encoder.body.0.weight": torch.zeros(3), "decoder_2": torch.zeros(1)}
+    model = saved(tmp_path / "net.pt", {"state_dict": table, "latent_avg": held["latent_avg"]})
+    assert model.config["dropped"] == ["decoder_2", "encoder"]
+    nested = renamed(held["g_ema"], "generator.generator.") | {"generator.res.0.weight": torch.zeros(3)}
+    assert saved(tmp_path / "net.pt", {"g_ema": nested}).config["dropped"] == ["generator.res"]
+
+
+def test_encoders_keep_the_mean_once_per_layer(held, tmp_path):
+    mean = held["latent_avg"].reshape(1, -1)
+    model = saved(tmp_path / "net.pt", {**held, "latent_avg": mean.repeat(8, 1)})
+    assert torch.equal(model.g_ema.w_avg, mean[0])
+    for wrong in (torch.randn(8, mean.shape[1]), torch.zeros(3)):
+        with pytest.raises(FigmentError, match=r"net\.pt: latent_avg "):
+            saved(tmp_path / "net.pt", {**held, "latent_avg": wrong})
+
+
+def test_a_whole_training_checkpoint_under_a_prefix(data, tmp_path):
+    value = torch.load(data / "ros2_tiny_000100.pt", weights_only=False)
+    for name in ("g", "g_ema", "d"):
+        value[name] = renamed(value[name], "module.")
+    model, known = saved(tmp_path / "net.pt", value), arrays("ros2_tiny")
+    assert list(model.networks()) == ["g_ema", "g", "d"]
+    close(model.d(tensor(known["img_const"])), known["D"])
+    assert model.config["dropped"] == ["g_optim", "d_optim"]
+
+
+def test_another_discriminator_is_dropped_and_named(held, tmp_path):
+    model = saved(tmp_path / "net.pt", {**held, "d": {"heads.0.weight": torch.zeros(3)}})
+    assert list(model.networks()) == ["g_ema"] and model.config["dropped"] == ["d"]
+
+
+def test_missing_noise_maps_are_drawn_with_seed_0_and_noted(held, tmp_path):
+    table = {name: value for name, value in held["g_ema"].items() if not name.startswith("noises.")}
+    model = saved(tmp_path / "550000.pt", {**held, "g_ema": table})
+    assert model.config["notes"] == "noise maps are drawn with seed 0: the file has none"
+    assert torch.equal(model.g_ema.blocks[0].conv1.noise, torch.randn(4, 4, generator=torch.Generator().manual_seed(0)))
+    z, original = tensor(arrays("ros2_tiny")["z"]), load(DATA / "ros2_tiny_converted.pt").g_ema
+    assert torch.equal(model.g_ema.synthesis(model.g_ema.mapping(z), "none"), original(z, noise="none"))
+    again = saved(tmp_path / "again.pt", {**held, "g_ema": table})
+    assert torch.equal(model.g_ema(z), again.g_ema(z))
+
+
+def test_one_missing_noise_map_is_named(held, tmp_path):
+    del held["g_ema"]["noises.noise_3"]
+    with pytest.raises(FigmentError, match=r"g_ema: missing noises\.noise_3$"):
+        saved(tmp_path / "net.pt", held)
+
+
+def test_pictures_need_not_be_square(held, tmp_path):
+    table = {name: value for name, value in held["g_ema"].items() if not name.startswith("noises.")}
+    table["input.input"] = torch.randn(1, table["input.input"].shape[1], 4, 2)
+    g = saved(tmp_path / "net.pt", {"g_ema": table}).g_ema
+    assert g(torch.randn(1, 16)).shape == (1, 3, 32, 16)
