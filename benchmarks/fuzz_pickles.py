@@ -79,13 +79,14 @@ def mutate_zip(data: bytes, random: random.Random) -> bytes:
     """Return a zip with a mutated pickle or other entries and correct checksums."""
     with tempfile.SpooledTemporaryFile() as target, tempfile.SpooledTemporaryFile() as source:
         source.write(data)
+        compression = random.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
         with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
             for info in old.infolist():
                 content = old.read(info)
                 if info.filename.endswith("data.pkl") or random.random() < 0.01:
                     content = mutate(content, random) if content else content
                 if random.random() > 0.002:
-                    new.writestr(zipfile.ZipInfo(info.filename), content)
+                    new.writestr(zipfile.ZipInfo(info.filename), content, compression)
         target.seek(0)
         return target.read()
 

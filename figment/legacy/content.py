@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import struct
 from pathlib import Path
@@ -52,7 +53,7 @@ def is_safetensors(path: Path) -> bool:
     head = read_head(path)
     if head[8:10] == b'{"' and struct.unpack("<Q", head[:8])[0] <= MAX_HEADER_BYTES:
         return True
-    other = head.startswith((b"PK\x03\x04", b"\x80")) or reason(head) is not None
+    other = head.startswith((b"PK\x03\x04", b"\x80")) or reason(head) is not None or as_text(head) is not None
     return path.suffix == ".safetensors" and not other
 
 
@@ -74,10 +75,11 @@ def reason(head: bytes) -> str | None:
 
 def as_text(head: bytes) -> str | None:
     """Return the beginning of a text file without leading blanks; None for anything but text."""
+    encodings = ["utf-16"] if head[:2] in (b"\xff\xfe", b"\xfe\xff") else ["utf-8-sig", "latin-1"]
     text = ""
-    for encoding in ("utf-16",) if head[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "latin-1"):
-        try:
-            text = head.decode(encoding, "ignore" if encoding == "utf-8-sig" and len(head) == HEAD_BYTES else "strict")
+    for encoding in encodings:
+        try:  # the last character may be cut off
+            text = codecs.getincrementaldecoder(encoding)().decode(head, final=len(head) < HEAD_BYTES)
             break
         except UnicodeDecodeError:
             continue

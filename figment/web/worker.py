@@ -226,7 +226,7 @@ class Worker:
         """Encode an image as PNG, cache it and settle its request."""
         try:
             if pending.size:
-                picture = _smaller(picture, pending.size)
+                picture = smaller(picture, pending.size)
             data = picture_png(picture)
             self.cache.put(pending.key, data)
             self._settle(pending, data)
@@ -252,7 +252,7 @@ def etag(key: tuple[str, str, int | None]) -> str:
     return '"' + hashlib.sha256(repr(key).encode()).hexdigest()[:24] + '"'
 
 
-def _smaller(picture: np.ndarray, longest: int) -> np.ndarray:
+def smaller(picture: np.ndarray, longest: int) -> np.ndarray:
     """Return uint8 pixels [H, W, C] resized so that the longer side has `longest` pixels."""
     image = Image.fromarray(picture.squeeze())
     scale = longest / max(image.size)

@@ -70,3 +70,10 @@ def test_a_loop_too_large_to_hold_is_drawn_again(tmp_path, model, monkeypatch):
 def test_uncorrected_steps_are_equal_in_latent_space(tmp_path, model):
     pace = morph(model, tmp_path / "a.webp", seeds=[0, 1, 2], seconds=1, fps=10, even=False)
     assert pace.before == pace.after
+
+
+def test_pictures_that_are_not_square_keep_their_shape(tmp_path, oblong):
+    morph(oblong, tmp_path / "m.mp4", seeds=[0, 1], seconds=1, fps=12, size=64)
+    with av.open(str(tmp_path / "m.mp4")) as video:
+        frame = next(video.decode(video=0))
+    assert (frame.width, frame.height) == (32, 64)

@@ -112,3 +112,9 @@ def test_a_folder_goes_on_behind_a_bad_picture_and_overwrites_nothing(model, tmp
     (tmp_path / "none" / "bad.png").write_text("text")
     with pytest.raises(FigmentError, match="none of its 1 pictures"):
         project(model, tmp_path / "none", tmp_path / "out", steps=1)
+
+
+def test_a_model_of_oblong_pictures_is_one_line(tmp_path, oblong):
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    with pytest.raises(FigmentError, match="draws 8x16 pixels, and projecting needs a model that draws squares"):
+        project(oblong, tmp_path / "a.png", tmp_path / "out", steps=1)

@@ -62,3 +62,12 @@ def test_mistakes_are_one_line(tmp_path, model):
     ):
         with pytest.raises(FigmentError, match=flag):
             sample(model, tmp_path, **options)
+
+
+def test_pictures_that_are_not_square(tmp_path, oblong):
+    sample(oblong, tmp_path, seeds=range(8), grid=(4, 2))
+    grid = np.asarray(open_image(tmp_path / "grid.png"))
+    assert grid.shape == (32, 32, 3)
+    first, last = (np.asarray(open_image(tmp_path / f"seed000{seed}.png")) for seed in (0, 7))
+    assert first.shape == (16, 8, 3)
+    assert np.array_equal(grid[:16, :8], first) and np.array_equal(grid[16:, 24:], last)

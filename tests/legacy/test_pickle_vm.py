@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import os
+import pathlib
 import pickle
 import struct
 import sys
@@ -14,7 +16,7 @@ import pytest
 from figment.base.errors import FigmentError
 from figment.legacy import torchfile
 from figment.legacy.classes import BUILDERS, Storage, StoredTensor
-from figment.legacy.pickle_vm import Damaged, PickleVM, Refused
+from figment.legacy.pickle_vm import Damaged, Foreign, PickleVM, Refused
 
 COMMAND = "touch /tmp/figment-was-here"
 
@@ -177,3 +179,66 @@ def test_nothing_is_imported_or_executed_for_a_hostile_file():
             continue
     active = False
     assert seen == []
+
+
+# --- Classes of known programs
+
+INERT = {
+    "pg_modules.discriminator": "ProjectedDiscriminator",
+    "torch.nn.modules.container": "Sequential",
+    "torch.optim.adam": "Adam",
+    "training.networks": "Generator",
+    "R3GAN.Networks": "Generator",
+    "timm.layers.conv2d_same": "Conv2dSame",
+    "functools": "partial",
+}
+
+
+@pytest.mark.parametrize("module", INERT)
+def test_classes_of_known_programs_are_inert_records(module):
+    name = b"\x80\x04" + word(module) + word(INERT[module]) + b"\x93"
+    for call in (b")R", b")\x81", b")}\x92", word("touch") + b"\x85R"):
+        found = run(name + call + b"}" + word("a") + b"K\x01sb.")
+        assert isinstance(found, Foreign)
+        assert (found.module, found.kind, found.state) == (module, INERT[module], {"a": 1})
+        assert str(found) == f"{module}.{INERT[module]}"
+
+
+def test_inert_records_take_any_state_and_any_items():
+    name = b"\x80\x04" + word("pg_modules.x") + word("Y") + b"\x93)R"
+    for rest in (b"K\x01a", b"(K\x01K\x02e", b"K\x01K\x02s", b"(K\x01K\x02u", b"(K\x01\x90", b"(K\x01)}}tb", b"K\x01b"):
+        assert isinstance(run(name + rest + b"."), Foreign)
+    assert isinstance(run(name + b")\x81."), Foreign)  # calling an inert record gives another
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["torch.serialization.load", "torch.hub.load", "torchx.nn.A", "os.training", "functools.reduce", "timm", "torch.load",
+     "functools.partial.x", "torch._C._nn.gelu.x", "importlib.import_module", "pg_modules.a-b", "training. system"],
+)  # fmt: skip
+def test_other_names_are_still_refused(name):
+    module, _, last = name.rpartition(".")
+    with pytest.raises(Refused, match="which no checkpoint needs; nothing was run"):
+        run(b"\x80\x04" + word(module) + word(last) + b"\x93.")
+
+
+def test_names_of_known_programs_import_nothing():
+    assert "training" not in sys.modules and "dill" not in sys.modules
+    run(
+        b"\x80\x04"
+        + word("training.networks")
+        + word("Generator")
+        + b"\x93)R0"
+        + word("dill")
+        + word("loads")
+        + b"\x93N\x85R."
+    )
+    assert "training" not in sys.modules and "dill" not in sys.modules
+
+
+def test_settings_may_hold_sets_paths_and_default_dictionaries():
+    value = {"seen": {"a", "b"}, "folder": pathlib.PurePosixPath("runs/1"), "state": collections.defaultdict(dict, a=1)}
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        assert run(pickle.dumps(value, protocol)) == {"seen": {"a", "b"}, "folder": "runs/1", "state": {"a": 1}}
+    with pytest.raises(Damaged):
+        run(b"\x80\x02c__builtin__\nset\n](]]eb\x85R.")

@@ -101,12 +101,14 @@ def test_grey_becomes_rgb():
     torch.testing.assert_close(new.d(picture), old.d(picture[:, :1]))
 
 
-@pytest.mark.parametrize("norm", ["each", "joint"])
-def test_dropped_labels_leave_the_mean_label(norm):
+@pytest.mark.parametrize(("norm", "normalize_z"), [("each", True), ("joint", True), ("each", False), ("joint", False)])
+def test_dropped_labels_leave_the_mean_label(norm, normalize_z):
     torch.manual_seed(2)
     shared = {"family": "stylegan2", "resolution": 8, "channels": 3, "c_dim": 5, "channel_base": 64, "channel_max": 8}
-    g = build_generator(shared | {"z_dim": 8, "w_dim": 8, "map_depth": 2, "map_norm": norm}).double()
-    d = build_discriminator(shared | {"label": "project" if norm == "each" else "select"}).double()
+    mapping = {"map_depth": 2, "map_norm": norm, "normalize_z": normalize_z}
+    g = build_generator(shared | {"z_dim": 8, "w_dim": 8, **mapping}).double()
+    label = {"label": "project" if norm == "each" else "select", "map_depth": 8 if normalize_z else 0}
+    d = build_discriminator(shared | label).double()
     new, done = adapt(Model(g_ema=g, d=d), labels=False)
     assert done == ["g_ema: 5 labels dropped", "d: 5 labels dropped"]
     mean = torch.full((3, 5), 0.2, dtype=torch.float64)

@@ -10,9 +10,12 @@ import torch
 import figment
 from figment.base.errors import FigmentError
 from figment.base.pixels import write_png
+from figment.nets.checkpoint import Model, save
+from figment.nets.registry import build_generator
 from figment.pack.zips import pack
 from figment.train.run import resume_training, start_training
 from figment.train.state import checkpoints
+from tests.conftest import TINY_GENERATOR
 from tests.train.conftest import TINY, run_ranks
 
 
@@ -208,3 +211,10 @@ def test_scores_leave_a_run_as_it_is(tmp_path, zip_path, monkeypatch):
     assert not (plain / "scores.jsonl").exists()
     grids = [(run / "fakes" / "img000000032.png").read_bytes() for run in (scored, plain)]
     assert grids[0] == grids[1]
+
+
+def test_a_model_of_oblong_pictures_is_one_line(tmp_path, zip_path):
+    save(tmp_path / "wide.safetensors", Model(g_ema=build_generator({**TINY_GENERATOR, "start": (4, 2)})))
+    for adapt in (False, True):
+        with pytest.raises(FigmentError, match=r"--init .*: draws 8x16 px, and training needs a network of squares$"):
+            start_training(zip_path, tmp_path / "runs", init=str(tmp_path / "wide.safetensors"), adapt=adapt, **TINY)

@@ -1,6 +1,7 @@
 import threading
 from concurrent.futures import CancelledError
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +11,7 @@ from figment.draw.render import load_generator
 from figment.web import worker as worker_module
 from figment.web.compose import Composer, find_directions
 from figment.web.recipe import parse_recipe
-from figment.web.worker import Busy, PictureCache, Scene, Worker, etag
+from figment.web.worker import Busy, PictureCache, Scene, Worker, etag, smaller
 
 
 @pytest.fixture
@@ -166,3 +167,10 @@ def test_bands_come_from_their_sources_and_psi_draws_in(scene):
     assert torch.equal(mixed[:4], w["1@0.7"][:4]) and torch.equal(mixed[4:8], w["2@0.7"][4:8])
     assert torch.allclose(w["1:0.5@1"], w["1@0.5"], atol=1e-6)
     assert torch.allclose(w["1@0"], scene.g.w_avg.expand_as(w["1@0"]))
+
+
+def test_small_pictures_keep_their_shape():
+    picture = np.random.default_rng(0).integers(0, 255, (64, 32, 3), np.uint8)
+    assert smaller(picture, 16).shape == (16, 8, 3)
+    assert smaller(picture[:32], 16).shape == (16, 16, 3)
+    assert smaller(picture[:, :, :1], 16).shape == (16, 8)
