@@ -27,6 +27,7 @@ PROGRAMS = {
 }
 """Modules of networks that figment does not draw, and the programs they belong to."""
 STYLEGAN3 = "StyleGAN3 (config T or R)"
+"""What networks with an `input` layer of Fourier features are called."""
 KINDS = {"SuperresGenerator": "StyleGAN-XL", "TriPlaneGenerator": "EG3D"}
 """Classes of networks that figment does not draw, and the programs they belong to."""
 
@@ -42,7 +43,8 @@ def read(value: dict[Any, Any], where: str) -> Model:
     dropped = [str(key)[:40] for key in value if key not in NETWORKS and key != SETTINGS and value[key] is not None]
     for key in ("G", "G_ema"):
         if isinstance(value.get(key), Record) and (program := _program(value[key], value)):
-            raise FigmentError(f"{where}: {key} is a network of {program}, which figment does not draw{hint(program)}")
+            instead = "; of that repository it reads --cfg=stylegan2" if program == STYLEGAN3 else ""
+            raise FigmentError(f"{where}: {key} is a network of {program}, which figment does not draw{instead}")
     for key, name in NETWORKS.items():
         network = value.get(key)
         if network is None:
@@ -51,7 +53,7 @@ def read(value: dict[Any, Any], where: str) -> Model:
             raise FigmentError(f"{where}: {key} is not a network")
         if name != "d":
             setattr(model, name, fill_generator(*_read_network(network, f"{where}: {key}", "Generator")))
-        elif isinstance(network, Foreign) or network.kind != "Discriminator":
+        elif network.kind != "Discriminator" or (isinstance(network, Foreign) and "b4" not in _modules(network)):
             dropped.append("D")
             named = str(network) if isinstance(network, Foreign) else network.kind
             model.config["notes"] = f"its discriminator, a {printable(named)}, is left out"
@@ -67,11 +69,6 @@ def read(value: dict[Any, Any], where: str) -> Model:
         plain = {str(k): v for k, v in data.items() if isinstance(v, str | int | float | bool) and k != "path"}
         model.config["data"] = plain
     return model
-
-
-def hint(program: str) -> str:
-    """Return what can be read instead."""
-    return "; of that repository it reads --cfg=stylegan2" if program == STYLEGAN3 else ""
 
 
 def _program(network: Record, snapshot: dict[Any, Any]) -> str | None:

@@ -119,6 +119,17 @@ def test_the_generator_of_a_projected_gan_is_read_without_its_discriminator(data
         write(tmp_path / "d.pkl", {"D": PROJECTED})
 
 
+def test_plainly_pickled_modules_of_the_usual_names_are_read(data, tmp_path):
+    def plain(record):
+        state = {**record.state, "_modules": {name: plain(part) for name, part in record.state["_modules"].items()}}
+        return Foreign(record.kind, state, module="training.networks")
+
+    value, known = torchfile.read(data / "ada_tiny.pkl"), arrays("ada_tiny")
+    model = write(tmp_path / "net.pkl", {"G_ema": plain(value["G_ema"]), "D": plain(value["D"])})
+    close(model.g_ema.mapping(tensor(known["z"])), known["G_ema_w"])
+    close(model.d(tensor(known["G_ema_img_const"])), known["G_ema_D"])
+
+
 def r3gan(outer):
     outer.state["_modules"] = {"Model": Foreign("Generator", {"_modules": {}}, module="R3GAN.Networks")}
     return outer
