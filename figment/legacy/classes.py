@@ -189,6 +189,11 @@ def _make_empty_dict(arguments: tuple[Any, ...]) -> dict[Any, Any]:
     return {}
 
 
+def _make_list(arguments: tuple[Any, ...]) -> list[Any]:
+    """Return the list that stands for a deque; its items follow."""
+    return list(arguments[0]) if arguments and isinstance(arguments[0], list | tuple) else []
+
+
 def _make_set(arguments: tuple[Any, ...]) -> set[Any]:
     """Return a set as Python 2 and pickle protocol 2 write it, of numbers and text."""
     items = arguments[0] if arguments else []
@@ -241,7 +246,7 @@ def _table() -> dict[Name, Builder]:
     add("numpy.core.multiarray numpy._core.multiarray", "scalar", _make_scalar)
     add("numpy.core.numeric numpy._core.numeric", "_frombuffer", _make_buffer_array)
     add("numpy", "dtype", _make_dtype)
-    add("numpy", "ndarray", _only_named)
+    add("numpy", "ndarray float16 float32 float64 int32 int64 uint8 bool_", _only_named)
     # Python
     add("collections", "OrderedDict", _make_dict)
     add("builtins __builtin__", "bytes", _make_empty_bytes)
@@ -249,7 +254,10 @@ def _table() -> dict[Name, Builder]:
     add("_codecs", "encode", _make_bytes)
     add("copyreg copy_reg", "_reconstructor", _make_object)
     add("builtins __builtin__", "set", _make_set)
-    add("builtins __builtin__", "object dict", _only_named)
+    add("builtins __builtin__", "object dict list tuple str int float bool", _only_named)
+    add("collections", "deque", _make_list)
+    add("collections", "Counter", _make_dict)
+    add("types", "SimpleNamespace", _record("SimpleNamespace"))
     add("collections", "defaultdict", _make_empty_dict)
     add("easydict", "EasyDict", _make_dict)
     add("pathlib pathlib._local", "PosixPath PurePosixPath WindowsPath PureWindowsPath", _make_path)

@@ -39,6 +39,10 @@ UNPACKED = (
 """What `data.pkl`, and the folder it lies in, are."""
 
 
+PARTS = ("version", "byteorder")
+"""Small files beside it."""
+
+
 def read_head(path: Path) -> bytes:
     """Return the first bytes of a file."""
     with open(path, "rb") as file:
@@ -55,6 +59,12 @@ def is_safetensors(path: Path) -> bool:
         return True
     other = head.startswith((b"PK\x03\x04", b"\x80")) or reason(head) is not None or as_text(head) is not None
     return path.suffix == ".safetensors" and not other
+
+
+def is_part(path: Path) -> bool:
+    """Return whether a file lies where one part of an unpacked .pt file lies: its numbers or its version."""
+    folder = path.parent.parent if path.parent.name == "data" else path.parent if path.name in PARTS else None
+    return folder is not None and (folder / "data.pkl").is_file()
 
 
 def reason(head: bytes) -> str | None:

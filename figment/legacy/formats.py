@@ -29,7 +29,9 @@ def load(path: str | Path) -> Model:
         model = _read(torchfile.read(path), path)
     except FigmentError as error:
         text, words = str(error), content.as_text(head)
-        if isinstance(error, Damaged) and words:
+        if isinstance(error, Damaged) and content.is_part(path):
+            text = content.UNPACKED
+        elif isinstance(error, Damaged) and words:
             text = f"text that begins with {content.quoted(words)}, not a checkpoint"
         raise FigmentError(text if text.startswith(str(path)) else f"{path}: {text}") from None
     except MemoryError:

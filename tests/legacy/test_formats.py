@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+import torch
 
 import figment
 from figment.base.errors import FigmentError
@@ -28,3 +29,22 @@ def test_truncated_files_are_refused_in_one_line(data, tmp_path):
         path.write_bytes(whole[: len(whole) // 2])
         with pytest.raises(FigmentError, match=r"^[^\n]*$"):
             figment.load(str(path))
+
+
+STRANGERS = {
+    "lightweight-gan": {
+        "GAN": {"G.initial_conv.0.weight": 1, "D.x": 1},
+        "version": "1",
+        "G_scaler": {},
+        "D_scaler": {},
+    },
+    "FastGAN": {"g": {"module.init.init.0.weight_orig": 1}, "d": {}, "g_ema": [1], "opt_g": {}},
+    "MMGeneration": {"meta": {}, "state_dict": {"generator_ema.style_mapping.0.weight": 1}},
+}
+
+
+@pytest.mark.parametrize("program", STRANGERS)
+def test_programs_that_figment_knows_by_name_only(tmp_path, program):
+    torch.save(STRANGERS[program], tmp_path / "net.pt")
+    with pytest.raises(FigmentError, match=rf"net\.pt: a checkpoint of {program}, which figment does not draw$"):
+        figment.load(str(tmp_path / "net.pt"))

@@ -236,9 +236,17 @@ def test_names_of_known_programs_import_nothing():
     assert "training" not in sys.modules and "dill" not in sys.modules
 
 
-def test_settings_may_hold_sets_paths_and_default_dictionaries():
-    value = {"seen": {"a", "b"}, "folder": pathlib.PurePosixPath("runs/1"), "state": collections.defaultdict(dict, a=1)}
+def test_settings_may_hold_what_the_standard_library_offers():
+    value = {"seen": {"a", "b"}, "folder": pathlib.PurePosixPath("runs/1"), "state": collections.defaultdict(list, a=1),
+             "last": collections.deque([1, 2], 3), "counts": collections.Counter("aab")}  # fmt: skip
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
-        assert run(pickle.dumps(value, protocol)) == {"seen": {"a", "b"}, "folder": "runs/1", "state": {"a": 1}}
+        expected = {
+            "seen": {"a", "b"},
+            "folder": "runs/1",
+            "state": {"a": 1},
+            "last": [1, 2],
+            "counts": {"a": 2, "b": 1},
+        }
+        assert run(pickle.dumps(value, protocol)) == expected
     with pytest.raises(Damaged):
         run(b"\x80\x02c__builtin__\nset\n](]]eb\x85R.")

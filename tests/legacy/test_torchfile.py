@@ -75,7 +75,8 @@ def test_a_part_of_an_unpacked_file_and_its_folder(entries, tmp_path):
         path = tmp_path / "outer" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    for path in (tmp_path / "outer" / NAME / "data.pkl", tmp_path / "outer" / NAME, tmp_path / "outer"):
+    folder = tmp_path / "outer" / NAME
+    for path in (folder / "data.pkl", folder / "data" / "3", folder / "version", folder, tmp_path / "outer"):
         with pytest.raises(FigmentError) as caught:
             figment.load(str(path))
         assert str(caught.value) == (
