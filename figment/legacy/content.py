@@ -94,7 +94,10 @@ def as_text(head: bytes) -> str | None:
         except UnicodeDecodeError:
             continue
     text = text.strip()
-    return text if text and all(c.isprintable() or c in "\r\n\t\f" for c in text) else None
+    if not text or not all(c.isprintable() or c in "\r\n\t\f" for c in text):
+        return None
+    # Any byte is a character of Latin-1, but text is mostly ASCII there.
+    return text if encoding != "latin-1" or sum(c.isascii() for c in text) * 2 > len(text) else None
 
 
 def quoted(text: str) -> str:
