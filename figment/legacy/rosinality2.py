@@ -186,7 +186,7 @@ def _generator(v: Variables, notes: list[str]) -> tuple[dict[str, Any], dict[str
 
 
 def _noise_maps(v: Variables, blocks: int, start: tuple[int, int], notes: list[str]) -> list[Tensor]:
-    """Return the noise map [H, W] of every convolution. Files of before 2020 have none: then they are drawn."""
+    """Return the noise map [H, W] of every convolution. Early files have none: then they are drawn."""
     names = [f"noises.noise_{number}" for number in range(2 * blocks - 1)]
     if any(name in v for name in names):
         return [v.rank_one(name, 4)[0] for name in names]
