@@ -18,6 +18,7 @@ import functools
 import multiprocessing
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -51,18 +52,24 @@ PEOPLE = Cast({style: weight**0.5 for style, weight in MIX.items()}, heads=(1, 2
 """All styles, more evenly than in demo art; with their margin, heads are about SIDE pixels or larger."""
 SCENE = (272, 272)
 """Size of the drawn scenes in pixels."""
+CHANNELS = 16
+"""Channels at full resolution."""
 RECIPE = {
     "preset": "cpu",
-    "discriminator": "projected",
+    "lr": 0.004,
     "mixing": 0.1,
-    "ema_kimg": 4.0,
     "score_ticks": 0,
     "channel_max": 192,
     "z_dim": 128,
 }
-"""Settings that differ from the preset `cpu`: the data are more varied and the training is longer than usual."""
-CHANNELS = 16
-"""Channels at full resolution."""
+"""Settings of all stages. Few latents are mixed, as mixes of different styles look like none."""
+STAGES: tuple[tuple[float, dict[str, Any]], ...] = (
+    (0.5, {"discriminator": "family", "batch": 16, "ema_kimg": 4.0}),
+    (1.0, {"discriminator": "projected", "batch": 8, "ema_kimg": 3.0}),
+)
+"""Each stage's resolution as a share of the last one's, and its settings. The first learns colors and layout."""
+FIRST = 0.2
+"""The first stage's share of the time."""
 LICENCE = (
     "Trained on drawings of DiceBear's styles, each under its own free licence (see `figment demo-art`), on portraits "
     "of Battle for Wesnoth (GPL-2.0-or-later and CC-BY-SA-4.0) and characters of Ren'Py's demo games (MIT)."
@@ -123,14 +130,28 @@ def main() -> None:
         work = pool.imap(functools.partial(draw_shard, folder=heads, sources=sources), shards)
         for _ in track(work, "drawing heads", len(shards)):
             pass
-    data, run = options.out / f"heads-{options.resolution}.zip", options.out / name
-    if not data.exists():
-        pack(heads, data, resolution=options.resolution)
-    if checkpoints(run):
-        resume_training(run)
-    else:
-        base = CHANNELS * options.resolution
-        start_training(data, options.out, run=run, sec=options.hours * 3600, seed=SEED, channel_base=base, **RECIPE)
+
+    init = None
+    for stage, (share, settings) in enumerate(STAGES, start=1):
+        side = round(share * options.resolution)
+        data, run = options.out / f"heads-{side}.zip", options.out / f"{name}-stage{stage}"
+        if not data.exists():
+            pack(heads, data, resolution=side)
+        if checkpoints(run):
+            resume_training(run)
+        else:
+            start_training(
+                data,
+                options.out,
+                run=run,
+                sec=options.hours * 3600 * (FIRST if init is None else 1 - FIRST),
+                seed=SEED,
+                init=init,
+                adapt=init is not None,
+                channel_base=CHANNELS * options.resolution,
+                **RECIPE | settings,
+            )
+        init = str(run)
     trained = load(str(run))
     model = Model(g_ema=trained.g_ema, d=trained.d, config={"kimg": trained.config["kimg"], "licence": LICENCE})
     save(options.out / f"{name}.safetensors", model, half=True)
