@@ -89,7 +89,7 @@ def with_video(sec: float) -> Callable[[Command], Command]:
 @with_truncation
 def sample(
     model: Model,
-    output: Annotated[Path, output_option("Folder for the PNGs, grid.png and latents.npz.")],
+    output: Annotated[Path, output_option("Folder for the PNGs, grid.png and latents.npz.", folder=True)],
     seeds: Annotated[
         str | None, typer.Option(help="Seeds of the characters, e.g. 0-63 or 1,5,9-12. Unset: 0-63.")
     ] = None,
@@ -142,7 +142,7 @@ def sample(
 @with_truncation
 def mix(
     model: Model,
-    output: Annotated[Path, output_option("PNG file.")],
+    output: Annotated[Path, output_option("PNG file.", folder=False)],
     rows: Annotated[
         str, typer.Option(help="Characters at the left: seeds, or a .npz or .json file of latents.")
     ] = "0-3",
@@ -180,7 +180,7 @@ def mix(
 @with_video(sec=10.0)
 def morph(
     model: Model,
-    output: Annotated[Path, output_option("Video: .mp4, .gif or .webp.")],
+    output: Annotated[Path, output_option("Video: .mp4, .gif or .webp.", folder=False)],
     seeds: Annotated[
         str | None,
         typer.Option(
@@ -237,7 +237,7 @@ def morph(
 @with_video(sec=6.0)
 def sweep(
     model: Model,
-    output: Annotated[Path, output_option("Picture (.png) or video (.mp4, .gif or .webp).")],
+    output: Annotated[Path, output_option("Picture (.png) or video (.mp4, .gif or .webp).", folder=False)],
     seeds: Annotated[str, typer.Option(help="Characters: seeds, or a .npz or .json file of latents.")] = "0-3",
     start: Annotated[float, typer.Option(help="First truncation psi.", callback=must(PSI))] = -1.0,
     stop: Annotated[float, typer.Option(help="Last truncation psi.", callback=must(PSI))] = 1.0,
@@ -258,7 +258,7 @@ def sweep(
 @app.command(epilog=example("film runs/00000-heads -o film.mp4"))
 def film(
     run: Annotated[Path, typer.Argument(help="A run's folder.")],
-    output: Annotated[Path, output_option("Video: .mp4, .gif or .webp.")],
+    output: Annotated[Path, output_option("Video: .mp4, .gif or .webp.", folder=False)],
 ) -> None:
     """Make a video of a training run.
 
@@ -278,7 +278,9 @@ def film(
 def project(
     model: Model,
     pictures: Annotated[Path, typer.Argument(help="A picture, or a folder of pictures.")],
-    output: Annotated[Path, output_option("Folder for the results: NAME.png and NAME.npz for each picture.")],
+    output: Annotated[
+        Path, output_option("Folder for the results: NAME.png and NAME.npz for each picture.", folder=True)
+    ],
     space: Annotated[
         str,
         typer.Option(
@@ -391,7 +393,7 @@ def edit(
 )
 def augment(
     model: Model,
-    output: Annotated[Path, output_option("Folder for the images and their manifest.")],
+    output: Annotated[Path, output_option("Folder for the images and their manifest.", folder=True)],
     images: Annotated[
         int,
         typer.Option(

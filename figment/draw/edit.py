@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from figment.base.errors import FigmentError
-from figment.base.files import write_json
+from figment.base.files import need_ending, write_json
 from figment.base.pixels import write_png
 from figment.base.progress import track
 from figment.draw.directions import (
@@ -54,6 +54,7 @@ def find(
     psi: float = 0.7,  # truncation
 ) -> list[Direction]:
     """Find directions without labels and draw them, one row each, amounts from left to right; return them."""
+    need_ending(out, ".png")
     g, _ = load_generator(model)
     found = _find(g, method, count)
     blocks = []
@@ -86,10 +87,16 @@ def name_directions(
     wanted = []
     for text in names:
         number, equals, name = text.partition("=")
-        if not equals or not is_number(number) or not name:
+        if not equals or not is_number(number) or not name.strip():
             raise FigmentError(
                 f"--name {text!r}: must be NUMBER=NAME such as 3=hair-length, with a number from 1 to {MOST_DIRECTIONS}"
             )
+        if name != name.strip() or not {",", "="}.isdisjoint(name):
+            raise FigmentError(
+                f"--name {text!r}: a name must have no comma, = or space around it; --apply splits there"
+            )
+        if name in [known for _, known in wanted]:
+            raise FigmentError(f"--name {text!r}: the name {name} is given twice")
         wanted.append((int(number), name))
     found = _find(g, method, max(number for number, _ in wanted))
     if max(number for number, _ in wanted) > len(found):
@@ -134,6 +141,8 @@ def parse_moves(model: Path, g: Generator, text: str) -> list[tuple[Direction, f
         method, _, number = name.partition("-")
         if name not in known and method in METHODS and is_number(number):
             known |= {direction.name: direction for direction in _find(g, method, int(number))}
+        if name in [direction.name for direction, _ in moves]:
+            raise FigmentError(f"--apply {text!r}: the direction {name} is given twice")
         if name not in known:
             raise FigmentError(f"--apply {name!r}: no such direction; must be {', '.join([*known, 'sefa-N'])} or pca-N")
         try:

@@ -175,7 +175,7 @@ def init_path(init: str, resolution: int) -> Path:
 
 def load_init(init: str, adapted: bool, resolution: int, channels: int) -> tuple[Model, list[str]]:
     """Return the model that `--init` names, adapted to such images if wanted, and one line per change."""
-    model = load(str(init_path(init, resolution)))
+    model = load(str(init_path(init, resolution)), "--init")
     return adapt(model, resolution=resolution, channels=channels, labels=False) if adapted else (model, [])
 
 
