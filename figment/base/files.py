@@ -110,6 +110,7 @@ def need_output(
             raise FigmentError(f"{flag} {path}: must be a file, and this is a folder")
         with contextlib.suppress(_Tried), atomic(path / "figment" if folder else path) as temporary:
             temporary.touch()
+            path.exists()  # raises OSError for a name that is too long, once its folder exists
             raise _Tried
     except OSError as error:
         raise FigmentError(f"{flag} {path}: can't be written ({error.strerror})") from None

@@ -369,6 +369,7 @@ def edit(
     from figment.draw import edit as stage
 
     chosen = parse_seeds(seeds)
+    _check_tasks(find=find, name=name, labels=labels, apply=apply, layers=layers, output=output)
     if name:
         for direction in stage.name_directions(model, name, method="sefa" if find is None else find, layers=layers):
             say(f"{direction.name}: saved with {model}")
@@ -383,6 +384,20 @@ def edit(
     else:
         stage.find(model, output, method="sefa" if find is None else find, count=count, seeds=chosen, psi=psi)
         say(f"{output}: a row per direction, from -4 to 4 standard deviations")
+
+
+def _check_tasks(**options: Any) -> None:
+    """Raise FigmentError for options of `edit` of which one would be ignored because of another."""
+    name, labels, apply = (f"--{task}" if options[task] else None for task in ("name", "labels", "apply"))
+    tasks = [task for task in (name, labels, apply) if task]
+    if len(tasks) > 1:
+        raise FigmentError(f"{' and '.join(tasks)}: give one of them; each is a task of its own")
+    if options["find"] is not None and (labels or apply):
+        raise FigmentError(f"--find {options['find']}: finds directions for a sheet or for --name, not with {tasks[0]}")
+    if options["output"] is not None and (name or labels):
+        raise FigmentError(f"--output {options['output']}: not with {tasks[0]}, which saves directions with the model")
+    if options["layers"] is not None and not tasks:
+        raise FigmentError(f"--layers {options['layers']}: only with --name, --labels or --apply; a sheet shows all")
 
 
 @app.command(

@@ -84,7 +84,7 @@ def name_directions(
 ) -> list[Direction]:
     """Find directions, save the named ones with the model and return them."""
     g, _ = load_generator(model)
-    wanted = []
+    wanted: list[tuple[int, str]] = []
     for text in names:
         number, equals, name = text.partition("=")
         if not equals or not is_number(number) or not name.strip():
@@ -92,9 +92,7 @@ def name_directions(
                 f"--name {text!r}: must be NUMBER=NAME such as 3=hair-length, with a number from 1 to {MOST_DIRECTIONS}"
             )
         if name != name.strip() or not {",", "="}.isdisjoint(name):
-            raise FigmentError(
-                f"--name {text!r}: a name must have no comma, = or space around it; --apply splits there"
-            )
+            raise FigmentError(f"--name {text!r}: a name must have no comma, no = and no space around it")
         if name in [known for _, known in wanted]:
             raise FigmentError(f"--name {text!r}: the name {name} is given twice")
         wanted.append((int(number), name))
@@ -135,7 +133,7 @@ def fit(
 def parse_moves(model: Path, g: Generator, text: str) -> list[tuple[Direction, float]]:
     """Return the directions and amounts in `"hair-length=2,sefa-1=-1"`: saved ones by name, or sefa-N and pca-N."""
     known = {direction.name: direction for direction in load_directions(model)}
-    moves = []
+    moves: list[tuple[Direction, float]] = []
     for part in text.split(","):
         name, equals, amount = part.strip().partition("=")
         method, _, number = name.partition("-")

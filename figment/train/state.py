@@ -143,7 +143,7 @@ def new_state(
     g, d = build_generator(config.generator), build_discriminator(config.discriminator)
     g_ema = copy.deepcopy(g)
     if init and isinstance(d, ProjectedDiscriminator):
-        backbone = load_net(Path(config.networks.backbone) if config.networks.backbone else SHIPPED)
+        backbone = load_net(Path(config.networks.backbone) if config.networks.backbone else SHIPPED, "--backbone")
         d.load_backbone(fold_norms(backbone).state_dict())
     if init and config.schedule.init:
         networks, schedule = config.networks, config.schedule

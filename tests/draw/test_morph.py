@@ -70,3 +70,10 @@ def test_a_loop_too_large_to_hold_is_drawn_again(tmp_path, model, monkeypatch):
 def test_uncorrected_steps_are_equal_in_latent_space(tmp_path, model):
     pace = morph(model, tmp_path / "a.webp", seeds=[0, 1, 2], seconds=1, fps=10, even=False)
     assert pace.before == pace.after
+
+
+def test_a_morph_does_not_overwrite_its_key_frames(model, tmp_path):
+    (tmp_path / "keys.json").write_text("[0, 1]")
+    with pytest.raises(FigmentError, match=r"--output .*keys.json: would overwrite --keys .*keys.json"):
+        morph(model, tmp_path / "keys.gif", keys=tmp_path / "keys.json", seconds=0.2)
+    assert [path.name for path in tmp_path.iterdir()] == ["keys.json"]

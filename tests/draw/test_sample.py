@@ -62,3 +62,11 @@ def test_mistakes_are_one_line(tmp_path, model):
     ):
         with pytest.raises(FigmentError, match=flag):
             sample(model, tmp_path, **options)
+
+
+@pytest.mark.parametrize("name", ["seed0000.json", "sample.json"])
+def test_latents_are_not_overwritten(model, tmp_path, name):
+    (tmp_path / name).write_text('{"seeds": [0]}')
+    with pytest.raises(FigmentError, match=f"--output .*{name}: would overwrite --latents .*{name}"):
+        sample(model, tmp_path, latents=tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
