@@ -8,8 +8,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from figment.base.errors import FigmentError
-from figment.base.files import is_folder, need_folder
-from figment.base.files import list_files, read_json
+from figment.base.files import is_folder, list_files, need_folder, read_json
 from figment.base.formats import is_picture
 from figment.base.progress import say
 from figment.base.records import Box

@@ -1,3 +1,9 @@
+import pytest
+
+from figment.base.errors import FigmentError
+from figment.heads.evaluate import evaluate
+
+
 def test_no_option_is_ignored(tmp_path):
     boxes = tmp_path / "boxes.json"
     boxes.write_text('{"a.png": [[0, 0, 9, 9]]}')
