@@ -38,13 +38,13 @@ def describe(path: Path) -> Rows:
 
 def _holds_pictures(path: Path) -> bool:
     """Return whether a zip is a data set; PyTorch checkpoints are zips too."""
+    from figment.base.files import DAMAGED_ZIP
     from figment.base.formats import has_picture_name
-    from figment.pack.stores import DAMAGE
 
     try:
         with zipfile.ZipFile(path) as archive:
             return any(has_picture_name(name) or name.endswith("dataset.json") for name in archive.namelist())
-    except DAMAGE:
+    except DAMAGED_ZIP:
         return False
 
 

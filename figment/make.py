@@ -59,6 +59,7 @@ def make(pictures: Path, out: Path, options: MakeOptions) -> None:
 
 def _check(options: MakeOptions) -> None:
     """Raise FigmentError for options that a late stage would refuse."""
+    from figment.base.device import find_device
     from figment.pack.zips import RESOLUTIONS
     from figment.train.config import Schedule
 
@@ -72,6 +73,7 @@ def _check(options: MakeOptions) -> None:
         wrong.append(f"--resolution {options.resolution}: must be a power of two from 16 to 1024")
     if wrong:
         raise FigmentError("; ".join(wrong))
+    find_device(options.device)
 
 
 def _pack(heads: Path, out: Path, options: MakeOptions) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from figment.base.errors import FigmentError
-from figment.base.files import need_file
+from figment.base.files import is_folder, need_file
 from figment.legacy import content, formats, rosinality2
 from figment.nets.adapt import adapt
 from figment.nets.checkpoint import Model, load_model_file, save
@@ -22,22 +22,31 @@ TARGETS = ("figment", "rosinality")
 """Forms that `convert` writes."""
 
 
-def load(path: str | Path) -> Model:
+def load(
+    path: str | Path,
+    flag: str | None = None,  # option that messages name; None names only the path
+) -> Model:
     """Return the model in `path`: a model file, a run's folder, or any foreign checkpoint that figment reads.
 
     Networks are on the CPU. Nothing in a foreign file is ever executed. Raises FigmentError, in one line, for anything
     else.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         inside = path / "model.safetensors"
         if not inside.is_file() and any((folder / "data.pkl").is_file() for folder in (path, *path.glob("*/"))):
             raise FigmentError(f"{path}: {content.UNPACKED}")
         if not inside.is_file():
-            raise FigmentError(f"{path}: a folder without model.safetensors, so not (yet) a run to load from")
+            start = f"{flag} " if flag else ""
+            raise FigmentError(f"{start}{path}: a folder without model.safetensors, so not (yet) a run to load from")
         path = inside
-    need_file(path, "model")
-    return load_model_file(path) if content.is_safetensors(path) else formats.load(path)
+    need_file(path, flag or "MODEL")
+    try:
+        return load_model_file(path) if content.is_safetensors(path) else formats.load(path)
+    except FigmentError as error:
+        if flag is None:
+            raise
+        raise FigmentError(f"{flag} {error}") from None
 
 
 def convert(

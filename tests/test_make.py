@@ -43,7 +43,12 @@ def test_the_whole_path_leaves_its_files_and_does_nothing_twice(tmp_path, capsys
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [({"kimg": float("inf")}, "--kimg inf"), ({"seed": -1}, "--seed -1"), ({"resolution": 48}, "--resolution 48")],
+    [
+        ({"kimg": float("inf")}, "--kimg inf"),
+        ({"seed": -1}, "--seed -1"),
+        ({"resolution": 48}, "--resolution 48"),
+        ({"device": "gpu"}, "--device gpu"),
+    ],
 )
 def test_what_a_late_stage_would_refuse_is_refused_at_once(tmp_path, options, says):
     with pytest.raises(FigmentError, match=f"{says}: must be "):

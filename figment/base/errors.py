@@ -50,6 +50,10 @@ REFUSALS = frozenset(
 """What the system says of a path that can't be read or written, however much room there is."""
 
 
+LONGEST_WORD = 400
+"""Letters from which a word of a message, such as a number or a path, is cut."""
+
+
 def run_with_exit_codes(command: Callable[[], object]) -> None:
     """Run `command` and turn expected errors into one line on stderr and an exit code.
 
@@ -92,5 +96,7 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def _fail(message: str) -> int:
-    print(f"figment: {message}", file=sys.stderr)
+    """Print `message` as one line, in which a word of hundreds of letters is cut; return the exit code."""
+    text = re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: f"{word[0][:60]}...{word[0][-60:]}", printable(message))
+    print(f"figment: {text}", file=sys.stderr)
     return 2

@@ -9,6 +9,8 @@ import json
 import os
 import re
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,9 @@ LONGEST_NAME = 255
 """Bytes that a file's name may have on common file systems."""
 DISK_FULL_BYTES = 64 * 1024
 """With fewer free bytes than this, a failed write counts as a full disk: codecs and torch don't report the cause."""
+
+DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError, RuntimeError)
+"""Exceptions that reading a damaged zip file raises."""
 
 
 @contextlib.contextmanager
@@ -105,22 +110,73 @@ def need_output(
             raise FigmentError(f"{flag} {path}: must be a file, and this is a folder")
         with contextlib.suppress(_Tried), atomic(path / "figment" if folder else path) as temporary:
             temporary.touch()
+            path.exists()  # raises OSError for a name that is too long, once its folder exists
             raise _Tried
     except OSError as error:
         raise FigmentError(f"{flag} {path}: can't be written ({error.strerror})") from None
+
+
+def check_output(
+    path: Path,
+    flag: str,
+    *,
+    folder: bool = False,  # whether it is to be a folder
+) -> None:
+    """Raise FigmentError that names `flag` if an output can't be written; leave nothing behind."""
+    missing = [each for each in ((path, *path.parents) if folder else path.parents) if not os.path.lexists(each)]
+    try:
+        need_output(path, flag, folder=folder)
+    finally:
+        for each in missing:
+            with contextlib.suppress(OSError):
+                each.rmdir()
+
+
+def need_ending(path: Path, ending: str, flag: str = "--output") -> None:
+    """Raise FigmentError that names `flag` if a file to write has another ending: it may be an input."""
+    if path.suffix.lower() != ending:
+        raise FigmentError(f"{flag} {path}: must end in {ending}")
+
+
+def keep_input(
+    source: object,  # what `flag` names; only the path of an existing file counts
+    flag: str,
+    *outputs: Path,  # files that are to be written below --output or beside it
+) -> None:
+    """Raise FigmentError if one of `outputs` is the file `source`, which would be lost."""
+    if isinstance(source, str | Path) and is_file(Path(source)):
+        for output in outputs:
+            if is_file(output) and output.samefile(source):
+                raise FigmentError(f"--output {output}: would overwrite {flag} {source}; choose another output")
 
 
 class _Tried(BaseException):
     """Ends a trial of writing."""
 
 
+def is_file(path: Path) -> bool:
+    """Return whether `path` is a file; unlike the method, also for a path that the system refuses to look up."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether `path` is a folder; unlike `is_dir`, also for a path that the system refuses to look up."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def need_folder(path: Path, flag: str) -> Path:
     """Return `path` if it is a readable folder. Raises FigmentError that names `flag` otherwise."""
-    if not path.exists():
-        raise FigmentError(f"{flag} {path}: no such folder")
-    if not path.is_dir():
-        raise FigmentError(f"{flag} {path}: must be a folder, not a file")
     try:
+        if not path.exists():
+            raise FigmentError(f"{flag} {path}: no such folder")
+        if not path.is_dir():
+            raise FigmentError(f"{flag} {path}: must be a folder, not a file")
         with os.scandir(path) as entries:
             next(entries, None)
     except OSError as error:
@@ -130,11 +186,11 @@ def need_folder(path: Path, flag: str) -> Path:
 
 def need_file(path: Path, flag: str) -> Path:
     """Return `path` if it is a readable file. Raises FigmentError that names `flag` otherwise."""
-    if not path.exists():
-        raise FigmentError(f"{flag} {path}: no such file")
-    if path.is_dir():
-        raise FigmentError(f"{flag} {path}: must be a file, not a folder")
     try:
+        if not path.exists():
+            raise FigmentError(f"{flag} {path}: no such file")
+        if path.is_dir():
+            raise FigmentError(f"{flag} {path}: must be a file, not a folder")
         path.open("rb").close()
     except OSError as error:
         raise FigmentError(f"{flag} {path}: can't read this file ({error.strerror})") from None

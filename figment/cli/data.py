@@ -16,7 +16,7 @@ from figment.base.formats import ADVICE, advice
 from figment.base.parse import parse_duration
 from figment.base.progress import say
 from figment.base.settings import SEED, STEPS, Rule, within
-from figment.cli.app import Device, app, example, given, output_option
+from figment.cli.app import Application, Device, app, example, given, output_option
 from figment.cli.settings import must, settings_of
 from figment.curate.verdicts import Thresholds
 from figment.train.config import Schedule
@@ -48,7 +48,9 @@ Side = Annotated[
 @settings_of(Schedule, only=("kimg", "seed"), show_defaults=False, first=("output", "time", "kimg"))
 def make(
     pictures: Pictures,
-    output: Annotated[Path, output_option("Folder for the heads, the data set, the run and the web page.")],
+    output: Annotated[
+        Path, output_option("Folder for the heads, the data set, the run and the web page.", folder=True)
+    ],
     time: Annotated[
         str | None,
         typer.Option(
@@ -100,7 +102,7 @@ def demo_art(
 @app.command(epilog=example("crop pictures/ -o heads/", "crop pictures/ -o heads/ --threshold 0.5"))
 def crop(
     pictures: Pictures,
-    output: Annotated[Path, output_option("Folder for the heads and their catalog.")],
+    output: Annotated[Path, output_option("Folder for the heads and their catalog.", folder=True)],
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -173,7 +175,9 @@ def review(
 @app.command(epilog=example("report heads/", "report heads/ -o report.html"))
 def report(
     heads: Heads,
-    output: Annotated[Path | None, output_option("HTML file to write. Unset: report.html in the heads folder.")] = None,
+    output: Annotated[
+        Path | None, output_option("HTML file to write. Unset: report.html in the heads folder.", folder=False)
+    ] = None,
 ) -> None:
     """Write an HTML report of a heads folder.
 
@@ -260,7 +264,7 @@ def pack(
 
 # Head detectors --------------------------------------------------------------------------------------------------
 
-heads_app = typer.Typer(
+heads_app = Application(
     no_args_is_help=True, rich_markup_mode=None, help="Detect heads, and tune or score the detector."
 )
 app.add_typer(heads_app, name="heads")
@@ -314,7 +318,7 @@ def train_detector(
     pictures: Annotated[
         Path, typer.Option(help="Folder of the pictures; the paths in the boxes file are relative to it.")
     ],
-    output: Annotated[Path, output_option("File for the tuned detector.")],
+    output: Annotated[Path, output_option("File for the tuned detector.", folder=False)],
     steps: Annotated[
         int, typer.Option(help="Number of training steps, of eight augmented views each.", callback=must(STEPS))
     ] = 400,

@@ -89,7 +89,7 @@ def with_video(sec: float) -> Callable[[Command], Command]:
 @with_truncation
 def sample(
     model: Model,
-    output: Annotated[Path, output_option("Folder for the PNGs, grid.png and latents.npz.")],
+    output: Annotated[Path, output_option("Folder for the PNGs, grid.png and latents.npz.", folder=True)],
     seeds: Annotated[
         str | None, typer.Option(help="Seeds of the characters, e.g. 0-63 or 1,5,9-12. Unset: 0-63.")
     ] = None,
@@ -142,7 +142,7 @@ def sample(
 @with_truncation
 def mix(
     model: Model,
-    output: Annotated[Path, output_option("PNG file.")],
+    output: Annotated[Path, output_option("PNG file.", folder=False)],
     rows: Annotated[
         str, typer.Option(help="Characters at the left: seeds, or a .npz or .json file of latents.")
     ] = "0-3",
@@ -180,7 +180,7 @@ def mix(
 @with_video(sec=10.0)
 def morph(
     model: Model,
-    output: Annotated[Path, output_option("Video: .mp4, .gif or .webp.")],
+    output: Annotated[Path, output_option("Video: .mp4, .gif or .webp.", folder=False)],
     seeds: Annotated[
         str | None,
         typer.Option(
@@ -237,7 +237,7 @@ def morph(
 @with_video(sec=6.0)
 def sweep(
     model: Model,
-    output: Annotated[Path, output_option("Picture (.png) or video (.mp4, .gif or .webp).")],
+    output: Annotated[Path, output_option("Picture (.png) or video (.mp4, .gif or .webp).", folder=False)],
     seeds: Annotated[str, typer.Option(help="Characters: seeds, or a .npz or .json file of latents.")] = "0-3",
     start: Annotated[float, typer.Option(help="First truncation psi.", callback=must(PSI))] = -1.0,
     stop: Annotated[float, typer.Option(help="Last truncation psi.", callback=must(PSI))] = 1.0,
@@ -258,7 +258,7 @@ def sweep(
 @app.command(epilog=example("film runs/00000-heads -o film.mp4"))
 def film(
     run: Annotated[Path, typer.Argument(help="A run's folder.")],
-    output: Annotated[Path, output_option("Video: .mp4, .gif or .webp.")],
+    output: Annotated[Path, output_option("Video: .mp4, .gif or .webp.", folder=False)],
 ) -> None:
     """Make a video of a training run.
 
@@ -278,7 +278,9 @@ def film(
 def project(
     model: Model,
     pictures: Annotated[Path, typer.Argument(help="A picture, or a folder of pictures.")],
-    output: Annotated[Path, output_option("Folder for the results: NAME.png and NAME.npz for each picture.")],
+    output: Annotated[
+        Path, output_option("Folder for the results: NAME.png and NAME.npz for each picture.", folder=True)
+    ],
     space: Annotated[
         str,
         typer.Option(
@@ -367,6 +369,7 @@ def edit(
     from figment.draw import edit as stage
 
     chosen = parse_seeds(seeds)
+    _check_tasks(find=find, name=name, labels=labels, apply=apply, layers=layers, output=output)
     if name:
         for direction in stage.name_directions(model, name, method="sefa" if find is None else find, layers=layers):
             say(f"{direction.name}: saved with {model}")
@@ -383,6 +386,20 @@ def edit(
         say(f"{output}: a row per direction, from -4 to 4 standard deviations")
 
 
+def _check_tasks(**options: Any) -> None:
+    """Raise FigmentError for options of `edit` of which one would be ignored because of another."""
+    name, labels, apply = (f"--{task}" if options[task] else None for task in ("name", "labels", "apply"))
+    tasks = [task for task in (name, labels, apply) if task]
+    if len(tasks) > 1:
+        raise FigmentError(f"{' and '.join(tasks)}: give one of them; each is a task of its own")
+    if options["find"] is not None and (labels or apply):
+        raise FigmentError(f"--find {options['find']}: finds directions for a sheet or for --name, not with {tasks[0]}")
+    if options["output"] is not None and (name or labels):
+        raise FigmentError(f"--output {options['output']}: not with {tasks[0]}, which saves directions with the model")
+    if options["layers"] is not None and not tasks:
+        raise FigmentError(f"--layers {options['layers']}: only with --name, --labels or --apply; a sheet shows all")
+
+
 @app.command(
     epilog=example(
         "augment runs/00000-heads -o more --images 1000 --data heads-64.zip",
@@ -391,7 +408,7 @@ def edit(
 )
 def augment(
     model: Model,
-    output: Annotated[Path, output_option("Folder for the images and their manifest.")],
+    output: Annotated[Path, output_option("Folder for the images and their manifest.", folder=True)],
     images: Annotated[
         int,
         typer.Option(

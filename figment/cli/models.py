@@ -34,7 +34,9 @@ def score(
     data: Annotated[Path, typer.Argument(help="The real images: a data set's zip, or a folder.")],
     output: Annotated[
         Path | None,
-        output_option("Folder for a report and the fakes closest to training images. Unset: only print the scores."),
+        output_option(
+            "Folder for a report and the fakes closest to training images. Unset: only print the scores.", folder=True
+        ),
     ] = None,
     features: Annotated[
         str | None,
@@ -74,7 +76,7 @@ def score(
 @app.command(epilog=example("compare runs/00003-heads runs/00004-heads -o compare"))
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="The folders of two or more runs.")],
-    output: Annotated[Path, output_option("Folder for the chart and the table.")] = Path("compare"),
+    output: Annotated[Path, output_option("Folder for the chart and the table.", folder=True)] = Path("compare"),
     data: Annotated[
         Path | None, typer.Option(help="Data set to score all runs against. Unset: the first run's.")
     ] = None,
@@ -162,7 +164,7 @@ def serve(
 )
 def publish(
     model: Model,
-    output: Annotated[Path, output_option("Folder for the page and its files.")],
+    output: Annotated[Path, output_option("Folder for the page and its files.", folder=True)],
     psi: Psi = 0.7,
     title: Annotated[
         str | None, typer.Option(help="Heading of the page. Unset: These characters do not exist.")
@@ -218,7 +220,7 @@ def publish(
 @app.command(epilog=example("export runs/00000-heads -o net.onnx", "export faces.safetensors -o net.onnx --split"))
 def export(
     model: Model,
-    output: Annotated[Path, output_option("ONNX file.")],
+    output: Annotated[Path, output_option("ONNX file.", folder=False)],
     split: Annotated[
         bool,
         typer.Option("--split", help="Write two files: NAME.mapping.onnx (z to w) and NAME.synthesis.onnx (w to RGB)."),
@@ -248,7 +250,7 @@ def export(
 )
 def convert(
     file: Annotated[Path, typer.Argument(help="A checkpoint in any format that figment reads, a model file or a run.")],
-    output: Annotated[Path, output_option("File to write: .safetensors, or .pt for rosinality.")],
+    output: Annotated[Path, output_option("File to write: .safetensors, or .pt for rosinality.", folder=False)],
     to: Annotated[
         str | None,
         typer.Option(help="Output format: figment, or rosinality for the StyleGAN2 code of that name. Unset: figment."),

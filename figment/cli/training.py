@@ -45,7 +45,9 @@ def train(
     data: Annotated[
         Path | None, typer.Argument(help="Data set made by `figment pack`; not needed with --resume.")
     ] = None,
-    output: Annotated[Path, output_option("Folder of runs; each run makes a numbered folder in it.")] = Path("runs"),
+    output: Annotated[
+        Path, output_option("Folder of runs; each run makes a numbered folder in it.", folder=True)
+    ] = Path("runs"),
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in the folder -o, or the newest of the runs in it.")
     ] = False,

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from figment.base.errors import FigmentError, UnreadableImage
-from figment.base.files import need_folder, write_text
+from figment.base.files import need_ending, need_folder, write_text
 from figment.base.pixels import open_image
 from figment.curate.report_parts import Facts, advice, count, funnel, histogram
 from figment.curate.review_desk import Desk
@@ -71,6 +71,7 @@ def write_report(
     out = out or heads / "report.html"
     if out.is_dir():
         raise FigmentError(f"--output {out}: must be a file, but this is a folder")
+    need_ending(out, ".html")
     report = _Report(heads)
     try:
         write_text(out, report.page())

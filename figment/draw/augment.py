@@ -7,9 +7,10 @@ figment augment runs/00000-heads -o boxed --images 500 --format coco
 
 from __future__ import annotations
 
+import functools
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,11 @@ from PIL import Image
 from torch import Tensor
 
 from figment.base.errors import FigmentError, UnreadableImage
-from figment.base.files import need_file, read_json, write_bytes, write_json, write_text
+from figment.base.files import DAMAGED_ZIP, LONGEST_NAME, need_file, read_json, write_bytes, write_json, write_text
+from figment.base.formats import has_picture_name, is_hidden
 from figment.base.pictures import list_pictures, relative_name
 from figment.base.pixels import decode_image, open_image
-from figment.base.progress import track
+from figment.base.progress import say, track
 from figment.draw.latents import mix_styles, seeds_to_w
 from figment.draw.render import load_generator, picture_png, render
 from figment.nets.base import Bands
@@ -55,7 +57,7 @@ def augment(
     g, _ = load_generator(model)
     known_bands = g.family.bands
     vary = ",".join(known_bands) if vary is None else vary
-    bands = _check(images, seed, hold, vary, form, known_bands)
+    bands = _check(images, seed, hold, vary, form, label, known_bands)
     settings = {
         "model": str(model),
         "psi": psi,
@@ -69,9 +71,9 @@ def augment(
     }
     if (out / "augment.json").exists() and read_json(out / "augment.json") != settings:
         raise FigmentError(f"--output {out}: holds images of other settings; choose another folder")
-    write_json(out / "augment.json", settings)
+    rows = _read_rows(out / MANIFEST)
     known = embed_all(_pictures(data)) if data else None
-    rows = [json.loads(line) for line in (out / MANIFEST).read_text().splitlines()] if (out / MANIFEST).exists() else []
+    write_json(out / "augment.json", settings)
 
     # Block by block: images first, then their rows, so that an interrupted call can continue.
     base = seeds_to_w(g, [hold], psi)[0] if hold is not None else None
@@ -84,7 +86,14 @@ def augment(
         pictures = np.ascontiguousarray(render(g, ws).transpose(0, 2, 3, 1))  # [n, H, W, C]
         nearest = _nearest(pictures, known) if known else [None] * len(seeds)
         for one, picture, near in zip(seeds, pictures, nearest, strict=True):
-            row = {"seed": one, "hold": hold, "vary": vary, "psi": psi, "file": None, "left_out": None}
+            row: dict[str, object] = {
+                "seed": one,
+                "hold": hold,
+                "vary": vary,
+                "psi": psi,
+                "file": None,
+                "left_out": None,
+            }
             row |= {"nearest": near[0] if near else None, "likeness": round(near[1], 4) if near else None}
             if near and near[1] >= TOO_LIKE:
                 row["left_out"] = f"near-copy of the training image {near[0]}"
@@ -106,7 +115,7 @@ def _varied(base: Tensor, w: Tensor, bands: list[tuple[int, int]]) -> Tensor:
     return base
 
 
-def _check(images: int, seed: int, hold: int | None, vary: str, form: str, known: Bands) -> list[str]:
+def _check(images: int, seed: int, hold: int | None, vary: str, form: str, label: str, known: Bands) -> list[str]:
     """Return the bands to vary; raises FigmentError that names the flags with wrong values."""
     bands = [band.strip() for band in vary.split(",")]
     wrong = []
@@ -118,6 +127,8 @@ def _check(images: int, seed: int, hold: int | None, vary: str, form: str, known
         wrong.append(f"--seed {seed} with --images {images}: seeds must be below {2**32}")
     if form not in FORMATS:
         wrong.append(f"--format {form}: must be {' or '.join(FORMATS)}")
+    if form == "imagefolder" and not _is_folder_name(label):
+        wrong.append(f"--label {label}: must be the name of a folder that is no path and not hidden")
     if hold is None and set(bands) != set(known):
         wrong.append(f"--vary {vary}: the other bands need a character: give its seed as --hold")
     if wrong:
@@ -125,25 +136,67 @@ def _check(images: int, seed: int, hold: int | None, vary: str, form: str, known
     return bands
 
 
+def _is_folder_name(text: str) -> bool:
+    return Path(text).name == text not in ("", "..") and not is_hidden(text) and len(text.encode()) <= LONGEST_NAME
+
+
+def _read_rows(manifest: Path) -> list[dict[str, object]]:
+    """Return the rows of an interrupted call; raises FigmentError with the line of a damaged row."""
+    rows = []
+    for number, line in enumerate(manifest.read_bytes().splitlines() if manifest.exists() else [], 1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict) or not {"seed", "file"} <= row.keys():
+            raise FigmentError(f"{manifest} line {number}: not a row of a manifest; delete this line and those below")
+        rows.append(row)
+    return rows
+
+
 def _pictures(data: Path) -> Iterator[tuple[str, Image.Image]]:
-    """Yield the readable images of a zip or folder with their names."""
-    if data.is_dir():
-        for path in list_pictures(data, "--data"):
-            try:
-                yield relative_name(path, data), open_image(path)
-            except UnreadableImage:
-                continue
-        return
-    with zipfile.ZipFile(need_file(data, "--data")) as archive:
-        for name in sorted(archive.namelist()):
-            try:
-                yield name, decode_image(archive.read(name), name)
-            except UnreadableImage:
-                continue
+    """Yield the readable images of a zip or folder with their names; print a line for each of the others.
+
+    Raises FigmentError if `data` is neither, or holds no readable image.
+    """
+    readable = 0
+    for name, read in _folder(data) if data.is_dir() else _zip(data):
+        try:
+            image = read()
+        except UnreadableImage as error:
+            say(f"left out of the check for near-copies: {error}")
+        else:
+            readable += 1
+            yield name, image
+    if not readable:
+        raise FigmentError(f"--data {data}: holds no readable images")
+
+
+def _folder(folder: Path) -> Iterator[tuple[str, Callable[[], Image.Image]]]:
+    for path in list_pictures(folder, "--data"):
+        yield relative_name(path, folder), functools.partial(open_image, path)
+
+
+def _zip(path: Path) -> Iterator[tuple[str, Callable[[], Image.Image]]]:
+    try:
+        archive = zipfile.ZipFile(need_file(path, "--data"))
+    except DAMAGED_ZIP:
+        raise FigmentError(f"--data {path}: must be a zip or a folder of images, and this is neither") from None
+
+    def read(name: str) -> Image.Image:
+        try:
+            data = archive.read(name)
+        except DAMAGED_ZIP as error:
+            raise UnreadableImage("truncated", f"{path}:{name}: damaged zip entry ({error})") from None
+        return decode_image(data, f"{path}:{name}")
+
+    with archive:
+        for name in sorted(filter(has_picture_name, archive.namelist())):
+            yield name, functools.partial(read, name)
 
 
 def embed_all(pictures: Iterator[tuple[str, Image.Image]]) -> tuple[list[str], np.ndarray]:
-    """Return the names and their unit embeddings, float32 [N, 128]; raises FigmentError if there are no images."""
+    """Return the names and unit embeddings of one or more images, float32 [N, 128]."""
     from figment.heads.describe import Describer
 
     describer, names, parts, block = Describer.load(), [], [], []
@@ -155,8 +208,6 @@ def embed_all(pictures: Iterator[tuple[str, Image.Image]]) -> tuple[list[str], n
             block = []
     if block:
         parts.append(describer.describe(block)[1])
-    if not parts:
-        raise FigmentError("--data: holds no images")
     return names, np.concatenate(parts)
 
 

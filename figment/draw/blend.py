@@ -47,7 +47,7 @@ def load_blended(
     """Return the generator of `model` with layers of other models."""
     g, _ = load_generator(model)
     for blend in blends:
-        other, _ = load_generator(blend.model)
+        other, _ = load_generator(blend.model, flag="--blend")
         blend_layers(g, other, blend.layers, blend.amount, name=str(blend.model))
     return g
 
@@ -94,9 +94,12 @@ def scale_noise(
     if not strengths:
         raise FigmentError(f"{flag} {text}: the family {g.family.name} has no noise")
     layers = g.num_weight_layers
-    factors = [1.0] * layers
+    factors, seen = [1.0] * layers, set[str]()
     for part in text.split(","):
         band, _, factor = part.rpartition(":")
+        if band in seen:
+            raise FigmentError(f"{flag} {text!r}: has two factors for {f'layers {band}' if band else 'all layers'}")
+        seen.add(band)
         first, stop = parse_layers(band, g, flag, num_layers=layers) if band else (0, layers)
         try:
             times = float(factor)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from figment.base.errors import FigmentError
-from figment.base.files import write_json
+from figment.base.files import need_ending, write_json
 from figment.base.pixels import write_png
 from figment.base.progress import track
 from figment.draw.directions import (
@@ -54,6 +54,7 @@ def find(
     psi: float = 0.7,  # truncation
 ) -> list[Direction]:
     """Find directions without labels and draw them, one row each, amounts from left to right; return them."""
+    need_ending(out, ".png")
     g, _ = load_generator(model)
     found = _find(g, method, count)
     blocks = []
@@ -83,13 +84,17 @@ def name_directions(
 ) -> list[Direction]:
     """Find directions, save the named ones with the model and return them."""
     g, _ = load_generator(model)
-    wanted = []
+    wanted: list[tuple[int, str]] = []
     for text in names:
         number, equals, name = text.partition("=")
-        if not equals or not is_number(number) or not name:
+        if not equals or not is_number(number) or not name.strip():
             raise FigmentError(
                 f"--name {text!r}: must be NUMBER=NAME such as 3=hair-length, with a number from 1 to {MOST_DIRECTIONS}"
             )
+        if name != name.strip() or not {",", "="}.isdisjoint(name):
+            raise FigmentError(f"--name {text!r}: a name must have no comma, no = and no space around it")
+        if name in [known for _, known in wanted]:
+            raise FigmentError(f"--name {text!r}: the name {name} is given twice")
         wanted.append((int(number), name))
     found = _find(g, method, max(number for number, _ in wanted))
     if max(number for number, _ in wanted) > len(found):
@@ -128,12 +133,14 @@ def fit(
 def parse_moves(model: Path, g: Generator, text: str) -> list[tuple[Direction, float]]:
     """Return the directions and amounts in `"hair-length=2,sefa-1=-1"`: saved ones by name, or sefa-N and pca-N."""
     known = {direction.name: direction for direction in load_directions(model)}
-    moves = []
+    moves: list[tuple[Direction, float]] = []
     for part in text.split(","):
         name, equals, amount = part.strip().partition("=")
         method, _, number = name.partition("-")
         if name not in known and method in METHODS and is_number(number):
             known |= {direction.name: direction for direction in _find(g, method, int(number))}
+        if name in [direction.name for direction, _ in moves]:
+            raise FigmentError(f"--apply {text!r}: the direction {name} is given twice")
         if name not in known:
             raise FigmentError(f"--apply {name!r}: no such direction; must be {', '.join([*known, 'sefa-N'])} or pca-N")
         try:

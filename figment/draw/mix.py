@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from figment.base.errors import FigmentError
-from figment.base.files import write_json
+from figment.base.files import keep_input, need_ending, write_json
 from figment.base.pixels import write_png
 from figment.draw.blend import Blend, load_blended
 from figment.draw.characters import Characters, characters
@@ -41,10 +41,13 @@ def mix(
 
     Raises FigmentError for unknown characters or layers.
     """
+    need_ending(out, ".png")
     g = load_blended(model, blends)
     names = [layers] if layers is not None else bands_of(g)
     bands = [parse_layers(name, g) for name in names]
     left, top = characters(g, rows, psi, cutoff, "--rows"), characters(g, columns, psi, cutoff, "--columns")
+    for source, flag in ((rows, "--rows"), (columns, "--columns")):
+        keep_input(source, flag, out.with_suffix(".json"))
     if len(left) * len(top) > MOST_CELLS:
         raise FigmentError(
             f"--rows and --columns: {len(left)} x {len(top)} cells; a table must have at most {MOST_CELLS}"

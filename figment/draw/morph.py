@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from figment.base.errors import FigmentError
-from figment.base.files import write_json
+from figment.base.files import keep_input, write_json
 from figment.base.progress import track
 from figment.draw.blend import Blend, load_blended
 from figment.draw.characters import Characters, characters
@@ -78,6 +78,7 @@ def morph(
     g = load_blended(model, blends)
     source = keys if keys is not None else seeds if seeds is not None else [0, 1] if path == "circle" else range(6)
     named = characters(g, source, psi, cutoff, "--keys" if keys is not None else "--seeds")
+    keep_input(keys, "--keys", out.with_suffix(".json"))
     curve = closed_path(g, named, path, psi, cutoff)
     marks = key_marks(named, frames, seconds)
     loop = even_positions(lambda at: draw_path(g, curve, at), frames, marks, rounds=ROUNDS if even else 0)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from figment.base.device import find_device
 from figment.base.errors import FigmentError, UnreadableImage, printable
-from figment.base.files import need_output, write_bytes, write_json
+from figment.base.files import check_output, is_folder, keep_input, need_file, write_bytes, write_json
 from figment.base.pictures import list_pictures, output_stems, relative_name
 from figment.base.pixels import open_image, resize_square, to_uint8, to_unit, write_png
 from figment.base.progress import say, track
@@ -77,8 +77,7 @@ def project_picture(
     Optimizes w like Karras et al. (2019, arXiv 1912.04958, appendix D), but from several starts and with a distance
     that needs no download. Raises FigmentError for another space.
     """
-    if space not in ("w", "w+"):
-        raise FigmentError(f"--space {space}: must be w or w+")
+    _check_space(space)
     device = g.device
     g.requires_grad_(False)
     randomness = torch.Generator().manual_seed(seed)
@@ -120,6 +119,11 @@ def project_picture(
     with torch.no_grad():
         best = float(likeness(g.synthesis(best_w, noise="const"), seen))
     return Projection(best_w.clone().cpu(), best)
+
+
+def _check_space(space: str) -> None:
+    if space not in ("w", "w+"):
+        raise FigmentError(f"--space {space}: must be w or w+")
 
 
 @torch.no_grad()
@@ -229,15 +233,20 @@ def project(
     used are reported and left out.
     """
     place = find_device(device)
+    _check_space(space)
+    folder = is_folder(pictures)
+    if not folder:
+        need_file(pictures, "PICTURES")
     loaded = load(model)
     g = loaded.generator.to(place).eval()
     d = loaded.d.to(place).eval().requires_grad_(False) if loaded.d is not None else None
     need_square(g, str(model))
-    need_output(out, "--output", folder=True)
-    folder = pictures.is_dir()
+    check_output(out, "--output", folder=True)
     paths = list_pictures(pictures, leave_out=out) if folder else [pictures]
     root = pictures if folder else pictures.parent
     stems = output_stems(paths, root, OUTPUTS)
+    for path, stem in zip(paths, stems, strict=True):
+        keep_input(path, "PICTURES", *(out / f"{stem}{ending}" for ending in OUTPUTS))
 
     rows, names = [], {}
     for path, stem in zip(paths, stems, strict=True):

@@ -30,14 +30,18 @@ _ALONE = threading.RLock()
 """Held while a CPU draws, since the number of threads is a setting of the whole process."""
 
 
-def load_generator(path: Path, device: str | None = None) -> tuple[Generator, dict[str, Any]]:
+def load_generator(
+    path: Path,
+    device: str | None = None,  # None means the GPU if there is one
+    flag: str | None = None,  # option that messages name; None names only the path
+) -> tuple[Generator, dict[str, Any]]:
     """Return the generator of a model file or run, ready to draw on `device`, and the notes that came with it.
 
-    None as the device means the GPU if there is one. Raises FigmentError for a model without a generator, and for a
+    Raises FigmentError for a model without a generator, and for a
     device that this machine does not have.
     """
     place = find_device(device)
-    model = load(path)
+    model = load(path, flag)
     return model.generator.to(place).eval(), model.config
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from figment.base.errors import FigmentError
-from figment.base.files import write_bytes, write_json
+from figment.base.files import keep_input, write_bytes, write_json
 from figment.base.pixels import write_png
 from figment.base.progress import track
 from figment.draw.blend import Blend, load_blended, scale_noise
@@ -54,6 +54,8 @@ def sample(
     )
     if grid:
         _need_enough(grid, len(drawn), "--latents" if latents else "--seeds")
+    outputs = [out / f"{name}.json" for name in drawn.names]
+    keep_input(latents, "--latents", *outputs, out / "sample.json", out / "latents.npz")
     settings = {
         "model": str(model),
         "psi": psi,

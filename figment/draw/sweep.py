@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from figment.base.errors import FigmentError
-from figment.base.files import write_json
+from figment.base.files import keep_input, write_json
 from figment.base.pixels import write_png
 from figment.base.progress import track
 from figment.draw.blend import Blend, load_blended
@@ -54,6 +54,7 @@ def sweep(
         )
     g = load_blended(model, blends)
     named = characters(g, seeds, 1.0)
+    keep_input(seeds, "--seeds", out.with_suffix(".json"))
     mean = g.w_avg.detach().cpu()  # [D]
 
     if out.suffix == ".png":

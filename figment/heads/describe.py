@@ -41,7 +41,7 @@ class Describer:
         path = path or SHIPPED
         net = load_net(path)
         if net.portrait is None:
-            raise FigmentError(f"detector {path}: only finds boxes, it has no embedding")
+            raise FigmentError(f"--detector {path}: only finds boxes, it has no embedding")
         return cls(net)
 
     @torch.no_grad()

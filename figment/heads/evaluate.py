@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from figment.base.errors import FigmentError
-from figment.base.files import list_files, read_json
+from figment.base.files import is_folder, list_files, need_folder, read_json
 from figment.base.formats import is_picture
 from figment.base.progress import say
 from figment.base.records import Box
@@ -31,7 +31,11 @@ def evaluate(
 
     Raises FigmentError for boxes that can't be read, or if both name no common image.
     """
-    holds_pictures = found.is_dir() and not _holds_labels(found)
+    holds_pictures = is_folder(found) and not _holds_labels(found)
+    if pictures is not None:
+        need_folder(pictures, "--pictures")
+    if detector is not None and not holds_pictures:
+        raise FigmentError(f"--detector {detector}: only of use with a folder of pictures, but {found} holds boxes")
     pictures = pictures or (found if holds_pictures else None)
     true = open_truth(truth, pictures)
     if holds_pictures:

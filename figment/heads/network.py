@@ -159,19 +159,22 @@ def save_net(
     write_bytes(path, save(state, metadata))
 
 
-def load_net(path: Path) -> HeadNet:
+def load_net(
+    path: Path,
+    flag: str = "--detector",  # option that messages name
+) -> HeadNet:
     """Return the network in `path` in full precision and evaluation mode; raises FigmentError that names the file."""
     from safetensors import SafetensorError, safe_open
 
-    need_file(path, "detector")
+    need_file(path, flag)
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
-        raise FigmentError(f"detector {path}: not a readable safetensors file ({error})") from None
+        raise FigmentError(f"{flag} {path}: not a readable safetensors file ({error})") from None
     if metadata.get("format") != FORMAT:
-        raise FigmentError(f"detector {path}: format {metadata.get('format')!r}, must be a head detector ({FORMAT})")
+        raise FigmentError(f"{flag} {path}: format {metadata.get('format')!r}, must be a head detector ({FORMAT})")
 
     try:
         config = json.loads(metadata["config"])
@@ -186,8 +189,8 @@ def load_net(path: Path) -> HeadNet:
         )
         missing, unknown = net.load_state_dict(state, strict=False)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise FigmentError(f"detector {path}: damaged head detector ({str(error).splitlines()[0]})") from None
+        raise FigmentError(f"{flag} {path}: damaged head detector ({str(error).splitlines()[0]})") from None
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or unknown:
-        raise FigmentError(f"detector {path}: variables missing {missing[:3]} or unknown {unknown[:3]}")
+        raise FigmentError(f"{flag} {path}: variables missing {missing[:3]} or unknown {unknown[:3]}")
     return net.eval()

@@ -72,6 +72,7 @@ def tune(
     Raises FigmentError for too few images or boxes that can't be read.
     """
     need_folder(pictures, "--pictures")
+    net = load_net(start or SHIPPED, "--start")
     labels = read_boxes(boxes, pictures)
     if not any(labels.values()):
         raise FigmentError(f"BOXES {boxes}: holds no box; tuning needs pictures with heads")
@@ -86,7 +87,6 @@ def tune(
     names = [str(name) for name in np.random.default_rng(seed).permutation(sorted(scenes))]
     count = max(round(len(names) * HELD_OUT), 2)
     aside, used = names[:count], names[count:]
-    net = load_net(start or SHIPPED)
     before = score_net(net, {name: scenes[name] for name in aside})
 
     # Train until the steps or the time are over, with all images in the pool.

@@ -7,7 +7,6 @@ import re
 import struct
 import threading
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
@@ -15,15 +14,13 @@ from typing import IO, NamedTuple, Protocol
 import numpy as np
 
 from figment.base.errors import FigmentError, UnreadableImage
-from figment.base.files import need_file
+from figment.base.files import DAMAGED_ZIP, need_file
 from figment.base.formats import has_picture_name
 from figment.base.pixels import decode_image
 from figment.pack.about import about_name, read_labels
 from figment.pack.labels import Label, one_hot_classes
 from figment.pack.tfrecords import DamagedRecord, Place, checked, decode_picture, index_records
 
-DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError, RuntimeError)
-"""Exceptions that reading a damaged zip file raises."""
 RECORDS = re.compile(r"(?P<name>.+)-r(?P<level>\d+)")
 """Name of a TFRecord file without its suffix: the data set's name and the base-2 logarithm of the resolution."""
 
@@ -85,7 +82,7 @@ class ZipStore:
         self._lock = threading.Lock()
         try:
             self._archive = zipfile.ZipFile(path)
-        except DAMAGE:
+        except DAMAGED_ZIP:
             raise FigmentError(f"DATA {path}: not a zip file; make one with `figment pack HEADS -o {path}`") from None
         entries = [name for name in self._archive.namelist() if has_picture_name(name)]
         self.names = sorted(set(entries))
@@ -101,14 +98,14 @@ class ZipStore:
         try:
             with self._lock:
                 return self._archive.read(name)
-        except DAMAGE as error:
+        except DAMAGED_ZIP as error:
             raise UnreadableImage("truncated", f"{self.path}:{name}: damaged zip entry ({error})") from None
 
     def look(self, name: str) -> Look:
         try:
             with self._lock, self._archive.open(name) as file:
                 found = read_header(file)
-        except DAMAGE as error:
+        except DAMAGED_ZIP as error:
             raise UnreadableImage("truncated", f"{self.path}:{name}: damaged zip entry ({error})") from None
         if found is None:
             channels, height, width = self.decode(name).shape

@@ -356,7 +356,7 @@ def projected_settings(
     from figment.heads.network import SHIPPED, load_net
     from figment.nets.projected import KIND, VERSION
 
-    net = load_net(Path(backbone) if backbone else SHIPPED).config
+    net = load_net(Path(backbone) if backbone else SHIPPED, "--backbone").config
     shared = {name: generator[name] for name in ("family", "resolution", "channels")}
     return {"kind": KIND, "version": VERSION, "stem": net.stem, "stages": net.stages, "deep": net.deep} | shared
 

@@ -16,12 +16,13 @@ from figment.base.errors import FigmentError
 from figment.base.files import find_run, new_run
 from figment.base.parse import clock
 from figment.base.progress import say
+from figment.base.settings import rules
 from figment.nets.adapt import differences
 from figment.pack.dataset import ImageDataset
 from figment.score.monitor import REALS, Monitor, QuickScore
 from figment.score.score import usual_features
 from figment.score.sources import evenly_spread
-from figment.train.config import Like, TrainConfig, read_config, resolve
+from figment.train.config import Like, Schedule, TrainConfig, read_config, resolve
 from figment.train.cost.throughput import measure_sec_per_kimg
 from figment.train.loop import OnTick, train
 from figment.train.schedule import schedule_at
@@ -63,6 +64,9 @@ def resume_training(
     device: str | None = None,  # cpu, cuda or cuda:1; None takes the GPU if there is one
 ) -> Path:
     """Resume a run from its newest intact checkpoint and return its folder."""
+    limit = rules(Schedule)["kimg"]
+    if kimg is not None and not limit.holds(kimg):
+        raise FigmentError(f"--kimg {kimg:g}: must be {limit.text}")
     run = find_run(where, "--resume")
     config = read_config(run / "config.json")
     if kimg is not None:

@@ -143,7 +143,7 @@ def new_state(
     g, d = build_generator(config.generator), build_discriminator(config.discriminator)
     g_ema = copy.deepcopy(g)
     if init and isinstance(d, ProjectedDiscriminator):
-        backbone = load_net(Path(config.networks.backbone) if config.networks.backbone else SHIPPED)
+        backbone = load_net(Path(config.networks.backbone) if config.networks.backbone else SHIPPED, "--backbone")
         d.load_backbone(fold_norms(backbone).state_dict())
     if init and config.schedule.init:
         networks, schedule = config.networks, config.schedule
@@ -178,7 +178,7 @@ def load_init(init: str, adapted: bool, resolution: int, channels: int) -> tuple
 
     Raises FigmentError for a network whose images are not square, as those of data sets are.
     """
-    model = load(str(init_path(init, resolution)))
+    model = load(str(init_path(init, resolution)), "--init")
     for network in model.networks().values():
         height, width = network.size
         if height != width:

@@ -69,10 +69,10 @@ def publish(
         raise FigmentError(f"--runtime {runtime}: only of use with --onnx")
     if half and not onnx:
         raise FigmentError("--half: only of use with --onnx")
+    if seeds is not None and len(seeds) < 2:
+        raise FigmentError(f"--seeds {','.join(map(str, seeds))}: a site needs two or more")
     g, config = load_generator(model, "cpu")
     seeds = list(range(_suitable(g.resolution)) if seeds is None else seeds)
-    if len(seeds) < 2:
-        raise FigmentError(f"--seeds {seeds}: a site needs two or more")
     thanks = _credits_text(model, credits)
 
     # Do what may fail first: the generator for the browser, then the favorites.

@@ -7,8 +7,11 @@ import pytest
 from figment.base.errors import FigmentError
 from figment.base.files import (
     atomic,
+    check_output,
     find_run,
+    keep_input,
     list_files,
+    need_ending,
     need_file,
     need_folder,
     need_output,
@@ -130,3 +133,36 @@ def test_a_refused_write_names_the_file_and_not_the_temporary_one(tmp_path):
     with pytest.raises(OSError, match="File name too long") as caught:
         write_text(tmp_path / ("n" * 300), "x")
     assert caught.value.filename == str(tmp_path / ("n" * 300))
+
+
+def test_a_checked_output_leaves_nothing_behind(tmp_path):
+    (tmp_path / "kept").mkdir()
+    check_output(tmp_path / "a" / "b" / "c.json", "--output")
+    check_output(tmp_path / "d" / "e", "--output", folder=True)
+    check_output(tmp_path / "kept", "--output", folder=True)
+    with pytest.raises(FigmentError, match="--output .*can't be written"):
+        check_output(tmp_path / "f" / ("n" * 300), "--output")
+    assert [path.name for path in tmp_path.rglob("*")] == ["kept"]
+
+
+def test_an_output_must_not_be_an_input(tmp_path):
+    (tmp_path / "a.json").write_text("x")
+    for source in (tmp_path / "a.json", str(tmp_path / "b" / ".." / "a.json")):
+        (tmp_path / "b").mkdir(exist_ok=True)
+        with pytest.raises(FigmentError, match="--output .*a.json: would overwrite --keys .*a.json"):
+            keep_input(source, "--keys", tmp_path / "none.json", tmp_path / "a.json")
+    for source in (None, [1, 2], "0-3", "n" * 300, tmp_path / "none.json"):
+        keep_input(source, "--keys", tmp_path / "a.json", tmp_path / ("n" * 300))
+
+
+def test_an_ending_that_is_not_that_of_the_file(tmp_path):
+    need_ending(tmp_path / "a.PNG", ".png")
+    for name in ("a", "a.jpg", "model.safetensors", ".png"):
+        with pytest.raises(FigmentError, match=r"--output .*: must end in \.png"):
+            need_ending(tmp_path / name, ".png")
+
+
+def test_a_path_that_the_system_refuses_to_look_up_names_its_flag():
+    for check in (need_file, need_folder):
+        with pytest.raises(FigmentError, match="--boxes n+: can't read this .* \\(File name too long\\)"):
+            check(Path("n" * 300), "--boxes")

@@ -102,3 +102,16 @@ def test_noise_is_scaled_by_layer(family):
 def test_an_extreme_factor_of_noise_is_one_line(text):
     with pytest.raises(FigmentError, match=f"--noise-strength '{text}': must be a factor .* from -1000 to 1000"):
         scale_noise(build("stylegan2"), text)
+
+
+@pytest.mark.parametrize(("text", "layers"), [("0,0", "all layers"), ("0-1:0,coarse:2,0-1:1", "layers 0-1")])
+def test_two_factors_of_the_same_layers_are_refused(text, layers):
+    with pytest.raises(FigmentError, match=f"--noise-strength '{text}': has two factors for {layers}"):
+        scale_noise(build("stylegan2"), text)
+
+
+def test_a_blend_that_is_no_model_is_named_with_its_option(model, tmp_path):
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "none", tmp_path, tmp_path / "file", tmp_path / ("n" * 300)):
+        with pytest.raises(FigmentError, match=f"^--blend {path}: "):
+            load_blended(model, (Blend(path),))

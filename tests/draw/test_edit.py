@@ -78,3 +78,28 @@ def test_extreme_labels_are_one_line(model, tmp_path, values, says):
     (tmp_path / "l.json").write_text(f'{{"smile": {values}}}')
     with pytest.raises(FigmentError, match=says):
         fit(model, tmp_path / "l.json")
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["1=a", "2=a"], "--name '2=a': the name a is given twice"),
+        (["1=a,b"], "--name '1=a,b': a name must have no comma"),
+        (["1=a=b"], "--name '1=a=b': a name must have no comma"),
+        (["1= a"], "--name '1= a': a name must have no comma"),
+        (["1= "], "--name '1= ': must be NUMBER=NAME"),
+    ],
+)
+def test_a_name_is_one_that_can_be_applied(model, names, says):
+    with pytest.raises(FigmentError, match=says):
+        name_directions(model, names)
+
+
+def test_a_direction_is_applied_once(model, tmp_path):
+    with pytest.raises(FigmentError, match="--apply 'sefa-1=1,sefa-1=2': the direction sefa-1 is given twice"):
+        edit(model, tmp_path / "out", apply="sefa-1=1,sefa-1=2", seeds=[0])
+
+
+def test_a_sheet_is_a_png(model, tmp_path):
+    with pytest.raises(FigmentError, match=r"--output .*a.safetensors: must end in .png"):
+        find(model, tmp_path / "a.safetensors")

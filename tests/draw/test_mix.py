@@ -30,3 +30,12 @@ def test_a_table_that_is_too_large_is_one_line(tmp_path, model, monkeypatch):
     monkeypatch.setattr("figment.draw.mix.MOST_CELLS", 5)
     with pytest.raises(FigmentError, match="--rows and --columns: 2 x 3 cells; a table must have at most 5"):
         mix(model, tmp_path / "a.png", rows=[0, 1], columns=[0, 1, 2])
+
+
+def test_a_table_is_a_png_and_does_not_overwrite_its_characters(model, tmp_path):
+    with pytest.raises(FigmentError, match=r"--output .*a.jpg: must end in .png"):
+        mix(model, tmp_path / "a.jpg", rows=[0], columns=[1])
+    (tmp_path / "hero.json").write_text('{"seeds": [0]}')
+    with pytest.raises(FigmentError, match=r"--output .*hero.json: would overwrite --rows .*hero.json"):
+        mix(model, tmp_path / "hero.png", rows=str(tmp_path / "hero.json"), columns=[1])
+    assert [path.name for path in tmp_path.iterdir()] == ["hero.json"]

@@ -77,3 +77,10 @@ def test_pictures_that_are_not_square_keep_their_shape(tmp_path, oblong):
     with av.open(str(tmp_path / "m.mp4")) as video:
         frame = next(video.decode(video=0))
     assert (frame.width, frame.height) == (32, 64)
+
+
+def test_a_morph_does_not_overwrite_its_key_frames(model, tmp_path):
+    (tmp_path / "keys.json").write_text("[0, 1]")
+    with pytest.raises(FigmentError, match=r"--output .*keys.json: would overwrite --keys .*keys.json"):
+        morph(model, tmp_path / "keys.gif", keys=tmp_path / "keys.json", seconds=0.2)
+    assert [path.name for path in tmp_path.iterdir()] == ["keys.json"]

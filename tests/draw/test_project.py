@@ -118,3 +118,19 @@ def test_a_model_of_oblong_pictures_is_one_line(tmp_path, oblong):
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
     with pytest.raises(FigmentError, match="draws 8x16 pixels, and projecting needs a model that draws squares"):
         project(oblong, tmp_path / "a.png", tmp_path / "out", steps=1)
+
+
+def test_mistakes_are_refused_before_anything_is_written(model, tmp_path):
+    picture = tmp_path / "one.png"
+    write_png(picture, np.zeros((16, 16, 3), np.uint8))
+    before = picture.read_bytes()
+    for given, out, says in (
+        ((picture, {"space": "z"}), "out", "--space z: must be w or w+"),
+        ((tmp_path / "none.png", {}), "out", "PICTURES .*none.png: no such file"),
+        ((tmp_path / ("n" * 300), {}), "out", "PICTURES n*.*: can't read this file"),
+        ((picture, {}), ".", "--output .*one.png: would overwrite PICTURES .*one.png"),
+        ((tmp_path, {}), ".", "--output .*one.png: would overwrite PICTURES .*one.png"),
+    ):
+        with pytest.raises(FigmentError, match=says.replace("w+", "w[+]")):
+            project(model, given[0], tmp_path / out, device="cpu", **given[1])
+    assert picture.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ["one.png"]

@@ -71,3 +71,11 @@ def test_pictures_that_are_not_square(tmp_path, oblong):
     first, last = (np.asarray(open_image(tmp_path / f"seed000{seed}.png")) for seed in (0, 7))
     assert first.shape == (16, 8, 3)
     assert np.array_equal(grid[:16, :8], first) and np.array_equal(grid[16:, 24:], last)
+
+
+@pytest.mark.parametrize("name", ["seed0000.json", "sample.json"])
+def test_latents_are_not_overwritten(model, tmp_path, name):
+    (tmp_path / name).write_text('{"seeds": [0]}')
+    with pytest.raises(FigmentError, match=f"--output .*{name}: would overwrite --latents .*{name}"):
+        sample(model, tmp_path, latents=tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]

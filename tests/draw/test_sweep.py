@@ -31,3 +31,10 @@ def test_mistakes_name_the_flag(tmp_path, model):
             sweep(model, tmp_path / "s.png", **options)
     with pytest.raises(FigmentError, match="--output"):
         sweep(model, tmp_path / "s.avi")
+
+
+def test_a_sweep_does_not_overwrite_its_characters(model, tmp_path):
+    (tmp_path / "hero.json").write_text('{"seeds": [0]}')
+    with pytest.raises(FigmentError, match=r"--output .*hero.json: would overwrite --seeds .*hero.json"):
+        sweep(model, tmp_path / "hero.png", seeds=str(tmp_path / "hero.json"), steps=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["hero.json"]

@@ -33,6 +33,12 @@ def test_a_run_goes_on_from_its_folder_alone(tmp_path, zip_path):
     assert len((run / "stats.jsonl").read_text().splitlines()) == 2
 
 
+@pytest.mark.parametrize("kimg", [float("nan"), float("inf"), -1.0, 0.0, 1e30])
+def test_a_length_that_no_run_has_is_refused_before_the_run_is_touched(tmp_path, kimg):
+    with pytest.raises(FigmentError, match=f"^--kimg {kimg:g}: must be above 0".replace("+", "[+]")):
+        resume_training(tmp_path, kimg=kimg)
+
+
 def packed_again(path, source, pictures=10):
     """Write the pictures of the zip `source`, the last one repeatedly if it has fewer, as another tool packs them."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:

@@ -13,6 +13,7 @@ from typing import Any
 from figment.base.device import describe_device, join_world
 from figment.base.errors import FigmentError
 from figment.base.parse import clock
+from figment.base.settings import NOT_NEGATIVE
 from figment.pack.dataset import ImageDataset
 from figment.train.cost.measured import Measured, nearest, read_measured
 from figment.train.cost.throughput import measure_sec_per_kimg
@@ -68,17 +69,20 @@ def parse_rent(text: str) -> dict[str, float]:
     """
     prices = {}
     for part in text.split(","):
-        name, _, price = part.rpartition("=")
+        name, _, price = (each.strip() for each in part.rpartition("="))
+        if name in prices:
+            raise FigmentError(f"--rent {text!r}: has two prices for {name or 'all cards'}")
         try:
-            prices[name.strip()] = float(price)
+            prices[name] = float(price)
         except ValueError:
-            prices[name.strip()] = math.nan
-        if not 0 <= prices[name.strip()] < math.inf:
+            prices[name] = math.nan
+        if not NOT_NEGATIVE.holds(prices[name]):
             raise FigmentError(
-                f"--rent {text!r}: must be a price such as 1.9, or prices by card such as A100=1.9,V100=0.8"
+                f"--rent {text!r}: must be a price such as 1.9, or prices by card such as A100=1.9,V100=0.8, "
+                f"each {NOT_NEGATIVE.text}"
             )
-        if not any(card.startswith(name.strip()) for card in CARDS):
-            raise FigmentError(f"--rent {text!r}: no card is called {name.strip()}; there are {', '.join(CARDS)}")
+        if not any(card.startswith(name) for card in CARDS):
+            raise FigmentError(f"--rent {text!r}: no card is called {name}; there are {', '.join(CARDS)}")
     return prices
 
 

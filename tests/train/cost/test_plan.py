@@ -35,11 +35,14 @@ def test_the_cards_figures_are_the_published_ones():
 def test_a_price_holds_for_every_card_or_for_those_of_a_name():
     assert parse_rent("1.9") == {"": 1.9}
     assert parse_rent("A100=1.9, V100=0.8") == {"A100": 1.9, "V100": 0.8}
-    for wrong in ("dear", "A100=", "A100=-1", "nan"):
+    for wrong in ("dear", "A100=", "A100=-1", "nan", "1e30", "A100=inf", ""):
         with pytest.raises(FigmentError, match=f"--rent '{wrong}': must be a price such as 1.9"):
             parse_rent(wrong)
     with pytest.raises(FigmentError, match="no card is called B200"):
         parse_rent("B200=3")
+    for text, name in (("1,2", "all cards"), ("A100=1,V100=2, A100 = 3", "A100")):
+        with pytest.raises(FigmentError, match=f"--rent '{text}': has two prices for {name}"):
+            parse_rent(text)
 
 
 def test_watts_and_price_go_together(tmp_path):
