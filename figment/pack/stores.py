@@ -18,7 +18,7 @@ from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import need_file
 from figment.base.formats import has_picture_name
 from figment.base.pixels import decode_image
-from figment.pack.about import about_name, read_labels
+from figment.pack.about import about_name, read_labels, spellings
 from figment.pack.labels import Label, one_hot_classes
 from figment.pack.tfrecords import DamagedRecord, Place, checked, decode_picture, index_records
 
@@ -87,7 +87,8 @@ class ZipStore:
             self._archive = zipfile.ZipFile(path)
         except DAMAGE:
             raise FigmentError(f"DATA {path}: not a zip file; make one with `figment pack HEADS -o {path}`") from None
-        entries = [name for name in self._archive.namelist() if has_picture_name(name)]
+        # In some encodings a backslash is the second half of a letter.
+        entries = [name for name in self._archive.namelist() if any(map(has_picture_name, spellings(name)))]
         self.names = sorted(set(entries))
         if not self.names:
             raise FigmentError(f"DATA {path}: holds no pictures; make a data set with `figment pack`")
