@@ -1,4 +1,5 @@
 import errno
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -130,3 +131,12 @@ def test_a_refused_write_names_the_file_and_not_the_temporary_one(tmp_path):
     with pytest.raises(OSError, match="File name too long") as caught:
         write_text(tmp_path / ("n" * 300), "x")
     assert caught.value.filename == str(tmp_path / ("n" * 300))
+
+
+def test_pipes_and_devices_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in (tmp_path / "pipe.json", Path("/dev/zero")):
+        with pytest.raises(FigmentError, match=f"--labels {path}: must be a file, not a pipe or a device"):
+            need_file(path, "--labels")
+        with pytest.raises(FigmentError, match=f"{path}: must be a JSON file"):
+            read_json(path)
