@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import stat
@@ -70,7 +71,7 @@ def open_image(
             raise UnreadableImage("too-large", f"{path}: {status.st_size} bytes are more than {MAX_BYTES}")
         data = path.read_bytes()
     except OSError as error:
-        dead = ", a link to nothing" if path.is_symlink() and not path.exists() else ""
+        dead = ", a link to nothing" if error.errno in (errno.ENOENT, errno.ELOOP) and path.is_symlink() else ""
         raise UnreadableImage("unreadable", f"{path}: can't be read ({error.strerror}{dead})") from None
     return decode_image(data, str(path), keep_alpha=keep_alpha, background=background, max_pixels=max_pixels)
 
@@ -78,11 +79,14 @@ def open_image(
 def read_size(path: Path) -> tuple[tuple[int, int], int]:
     """Return width and height of the upright image in `path`, and its EXIF orientation, 1 to 8 (1: stored upright).
 
-    Reads the header only, so damaged image data goes unnoticed. Raises UnreadableImage.
+    Reads the header only, so damaged image data goes unnoticed. Raises UnreadableImage; what is no regular file is not
+    opened.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            if not path.is_file():
+                return open_image(path).size, 1  # raises UnreadableImage with the reason
             with Image.open(path) as image:
                 orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
                 # Pillow turns TIFF while it opens the file, the other formats never.

@@ -253,8 +253,12 @@ def test_what_is_no_file_is_not_opened(tmp_path):
     (tmp_path / "loop.png").symlink_to("loop.png")
     for path in ("pipe.png", "dead.png", "loop.png", "/dev/zero", "."):
         assert reason(tmp_path / path) == "unreadable"
+        with pytest.raises(UnreadableImage):
+            read_size(tmp_path / path)
     with pytest.raises(UnreadableImage, match="link to nothing"):
         open_image(tmp_path / "dead.png")
+    with pytest.raises(UnreadableImage, match="name too long"):
+        read_size(tmp_path / ("x" * 300))
 
 
 def test_large_files_are_not_read(tmp_path):
