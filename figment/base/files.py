@@ -82,6 +82,8 @@ def read_json(path: Path) -> Any:
 
     Raises FigmentError if the file is missing or damaged, or if an object has a key twice.
     """
+    if path.exists() and not path.is_file():
+        raise FigmentError(f"{path}: must be a JSON file, not a folder, a pipe or a device")
     try:
         return json.loads(path.read_bytes(), object_pairs_hook=_unique)
     except (OSError, ValueError, RecursionError) as error:
@@ -191,6 +193,8 @@ def need_file(path: Path, flag: str) -> Path:
             raise FigmentError(f"{flag} {path}: no such file")
         if path.is_dir():
             raise FigmentError(f"{flag} {path}: must be a file, not a folder")
+        if not path.is_file():
+            raise FigmentError(f"{flag} {path}: must be a file, not a pipe or a device")
         path.open("rb").close()
     except OSError as error:
         raise FigmentError(f"{flag} {path}: can't read this file ({error.strerror})") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import stat
@@ -70,7 +71,7 @@ def open_image(
             raise UnreadableImage("too-large", f"{path}: {status.st_size} bytes are more than {MAX_BYTES}")
         data = path.read_bytes()
     except OSError as error:
-        dead = ", a link to nothing" if path.is_symlink() and not path.exists() else ""
+        dead = ", a link to nothing" if error.errno in (errno.ENOENT, errno.ELOOP) and path.is_symlink() else ""
         raise UnreadableImage("unreadable", f"{path}: can't be read ({error.strerror}{dead})") from None
     return decode_image(data, str(path), keep_alpha=keep_alpha, background=background, max_pixels=max_pixels)
 
@@ -78,11 +79,14 @@ def open_image(
 def read_size(path: Path) -> tuple[tuple[int, int], int]:
     """Return width and height of the upright image in `path`, and its EXIF orientation, 1 to 8 (1: stored upright).
 
-    Reads the header only, so damaged image data goes unnoticed. Raises UnreadableImage.
+    Reads the header only, so damaged image data goes unnoticed. Raises UnreadableImage; what is no regular file is not
+    opened.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            if not path.is_file():
+                return open_image(path).size, 1  # raises UnreadableImage with the reason
             with Image.open(path) as image:
                 orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
                 # Pillow turns TIFF while it opens the file, the other formats never.
@@ -201,15 +205,13 @@ def _to_srgb(
     transparency = image.info.get("transparency")
     image = _upright(image)
 
-    # 16-bit and float gray: scale to 8 bits. Pillow's own conversion clips instead.
+    # Gray of 16 or 32 bits: scale to 8 bits. Pillow's own conversion clips instead.
+    alpha = None
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.nan_to_num(np.asarray(image).astype(np.float32), posinf=0, neginf=0)
-        top = 65535.0 if image.mode.startswith("I") else max(float(values.max()), 1e-9)
-        image = Image.fromarray(np.clip(values / top * 255 + 0.5, 0, 255).astype(np.uint8))
+        image, alpha = _scale_gray(image, transparency)
         profile = transparency = None
 
     # Split off alpha: color management applies to the color channels only.
-    alpha = None
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or transparency is not None:
         image = image.convert("RGBA")
         alpha = image.getchannel("A")
@@ -229,6 +231,23 @@ def _to_srgb(
     canvas = Image.new("RGB", image.size, background)
     canvas.paste(image, mask=alpha)
     return canvas
+
+
+def _scale_gray(image: Image.Image, transparency: object) -> tuple[Image.Image, Image.Image | None]:
+    """Return gray of more than 8 bits as mode L, and alpha if one value is transparent.
+
+    White is 65535 in files of 16 bits. Others don't say it: white is the first of 1 (float only), 255 and 65535 that no
+    value is above, else the largest value.
+    """
+    pixels = np.asarray(image)  # [H, W]
+    values = np.nan_to_num(pixels.astype(np.float32), posinf=0, neginf=0)
+    top = float(values.max())
+    steps = (65535,) if image.mode.startswith("I;16") else (255, 65535) if image.mode == "I" else (1, 255, 65535)
+    white = next((step for step in steps if top <= step), top)
+    gray = Image.fromarray(np.clip(values / white * 255 + 0.5, 0, 255).astype(np.uint8))
+    if not isinstance(transparency, int):
+        return gray, None
+    return gray, Image.fromarray(np.where(pixels == transparency, 0, 255).astype(np.uint8))
 
 
 def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:

@@ -17,7 +17,7 @@ from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import read_json, write_json
 from figment.base.pixels import read_size
 from figment.heads.coco import from_coco, to_coco
-from figment.heads.labels import SLACK, Boxes, Report, Sizes, check_name, check_numbers, check_score, clip
+from figment.heads.labels import SLACK, Boxes, Report, Sizes, check_name, check_numbers, check_score, clip, need_pixels
 from figment.heads.yolo import from_yolo, need_own_files, to_yolo
 
 __all__ = ["Boxes", "Sizes", "check_output", "read_boxes", "to_coco", "write_boxes"]
@@ -79,6 +79,7 @@ def from_own(
                 report.add("boxes that reach out of the picture, cut off at its edge", f"{name}, box {number}")
             boxes[name].append(inside)
     report.tell()
+    need_pixels(file, (box for found in boxes.values() for box in found))
     return boxes
 
 

@@ -24,6 +24,7 @@ from figment.heads.labels import (
     check_score,
     choose_classes,
     clip,
+    need_pixels,
 )
 
 
@@ -112,6 +113,7 @@ def from_coco(
     if (annotations and not rows) or (images and all(image.reason for image in images.values())):
         raise FigmentError(f"{file}: {report.worst()}, so nothing is left")
 
+    need_pixels(file, (box for _, _, box in rows))
     boxes: dict[str, list[list[float]]] = {image.name: [] for image in images.values() if not image.reason}
     kinds = {kind: number for number, kind in enumerate(dict.fromkeys([*names, *(kind for kind, _, _ in rows)]))}
     counts = Counter(kinds[kind] for kind, _, _ in rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from figment.base.errors import FigmentError
@@ -131,6 +131,16 @@ def clip(
     if not (inside[0] < inside[2] and inside[1] < inside[3]):
         raise ValueError("lies outside of the picture" + (f" of {width}x{height}" if size else ""))
     return [*inside, *score], max(-x0, -y0, x1 - width, y1 - height, 0.0)
+
+
+def need_pixels(
+    file: Path,  # for messages
+    boxes: Iterable[Sequence[float]],  # [x0, y0, x1, y1], or with a score
+) -> None:
+    """Raise FigmentError if all boxes lie within the first pixel: they are shares of the picture's size."""
+    corners = [max(box[:4]) for box in boxes]
+    if corners and max(corners) <= 1:
+        raise FigmentError(f"{file}: no box reaches beyond 1; must be pixels, not shares of the picture's size")
 
 
 class Report:

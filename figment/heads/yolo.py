@@ -2,7 +2,8 @@
 
     labels/relative/path.txt        class, center x and y, width, height, and perhaps a confidence: `0 .5 .5 .2 .3 .9`
                                     or a polygon, which is read as its bounding box: `0 .4 .4 .6 .4 .5 .6`
-    labels/classes.txt              names of the classes, one a line
+                                    or a box with confidence and the number of a track: `0 .5 .5 .2 .3 .9 12`
+    labels/classes.txt              names of the classes, one a line; or obj.names (CVAT), or either one folder above
 
 All but the class are shares of the size of the upright image, from 0 to 1: YOLO's own tools apply the EXIF orientation.
 """
@@ -24,6 +25,8 @@ from figment.heads.labels import Boxes, Report, Sizes, choose_classes
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 CLASSES = "classes.txt"
 """File of the names of the classes."""
+CLASSES_ABOVE = ("classes.txt", "obj.names")
+"""The same file, as Label Studio and CVAT write it above the folder of labels."""
 ROUNDING = 1e-5
 """Shares below 0 or above 1 by no more than this are rounding of the program that wrote them."""
 
@@ -90,17 +93,24 @@ def from_yolo(
         raise FigmentError(f"{folder}: holds no label file of a picture below {pictures}")
 
     counts = Counter(kind for found in rows.values() for kind, _ in found)
-    names = read_classes(folder / CLASSES)
-    if names and counts and max(counts) >= len(names):
-        raise FigmentError(f"{folder}: has boxes of class {max(counts)}, but {CLASSES} names only {len(names)} classes")
+    file = find_classes(folder)
+    names = read_classes(file) if file else {}
+    if file and names and counts and max(counts) >= len(names):
+        raise FigmentError(
+            f"{folder}: has boxes of class {max(counts)}, but {file.name} names only {len(names)} classes"
+        )
     heads = choose_classes(folder, names, counts)
     return {name: [box for kind, box in found if kind in heads] for name, found in rows.items()}
 
 
+def find_classes(folder: Path) -> Path | None:
+    """Return the file of the names of the classes in a folder of labels, else above it; None without one."""
+    places = [folder / name for name in CLASSES_ABOVE] + [folder.absolute().parent / name for name in CLASSES_ABOVE]
+    return next((path for path in places if path.is_file()), None)
+
+
 def read_classes(path: Path) -> dict[int, str]:
-    """Return the names of the classes by number, the first line is class 0; empty without the file."""
-    if not path.is_file():
-        return {}
+    """Return the names of the classes by number, the first line is class 0."""
     return {kind: line.strip() for kind, line in enumerate("\n".join(read_lines(path)).rstrip().split("\n")) if line}
 
 
@@ -145,6 +155,9 @@ def parse_line(
     words = line.split()
     if not all(NUMBER.fullmatch(word) for word in words):
         raise ValueError("must be numbers: class, x, y, width, height")
+    track = re.fullmatch("[0-9]+", words[-1]) if len(words) == 7 else None
+    if track and is_inside(*(float(word) for word in words[1:5])):  # its last number is that of a track
+        words = words[:6]
     polygon = len(words) >= 7 and len(words) % 2 == 1
     if not polygon and len(words) not in (5, 6):
         raise ValueError(
@@ -169,3 +182,9 @@ def parse_line(
     if not (inside[0] < inside[2] and inside[1] < inside[3]):
         raise ValueError("is an empty box; width and height must be above 0")
     return int(kind), [*inside, *(min(max(value, 0.0), 1.0) for value in score)]
+
+
+def is_inside(x: float, y: float, across: float, down: float) -> bool:
+    """Return whether a box, given by center and size as shares of the picture, is not empty and lies in the picture."""
+    edges = (x - across / 2, y - down / 2, x + across / 2, y + down / 2)
+    return across > 0 and down > 0 and min(edges) >= -ROUNDING and max(edges) <= 1 + ROUNDING

@@ -4,7 +4,8 @@
     {"labels": {"00000/img00000000.png": 3, ...}}            an object instead of pairs
 
 A label is a class number, the name of a class, or a list of numbers, one-hot or not. Names may be relative to the zip
-or to the folder of dataset.json, and may have backslashes, a leading ./, or another Unicode form.
+or to the folder of dataset.json, and may have backslashes, a leading ./, or another Unicode form. Zip files of older
+programs don't say how their names are encoded; they are understood if dataset.json has the same names.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from figment.base.errors import FigmentError
-from figment.pack.labels import MOST_CLASSES, Label, number_classes, one_hot_classes, plain_name
+from figment.base.formats import has_picture_name
+from figment.pack.labels import MOST_CLASSES, NUMBER, Label, number_classes, one_hot_classes, plain_name
 
 ABOUT = "dataset.json"
+ENCODINGS = ("utf-8", "cp932", "gb18030", "big5", "cp949", "cp1252", "cp1251")
+"""How names in a zip that does not say it may be encoded, by system and language. Python reads them as cp437."""
 
 
 def about_name(path: Path, entries: list[str]) -> str | None:
@@ -58,12 +62,16 @@ def read_labels(
     # Names are relative to the zip, else to the folder of dataset.json.
     found: dict[str, Any] = {}
     for name in names:
-        plain = plain_name(name)
-        inside = PurePosixPath(plain).is_relative_to(folder)
-        near = PurePosixPath(plain).relative_to(folder).as_posix() if inside else plain
-        labels = [table[each] for each in dict.fromkeys((plain, near)) if table.get(each) is not None]
-        if len(labels) > 1 and labels[0] != labels[1]:
-            raise FigmentError(f"{what} has two labels for {name}: {labels[0]!r} and {labels[1]!r}")
+        near = [
+            PurePosixPath(plain).relative_to(folder).as_posix()
+            for plain in spellings(name)
+            if PurePosixPath(plain).is_relative_to(folder)
+        ]
+        known = dict.fromkeys((*spellings(name), *near))
+        labels = [table[each] for each in known if table.get(each) is not None]
+        for other in labels[1:]:
+            if other != labels[0]:
+                raise FigmentError(f"{what} has two labels for {name}: {labels[0]!r} and {other!r}")
         if labels:
             found[name] = labels[0]
     missing = [name for name in names if name not in found]
@@ -71,6 +79,18 @@ def read_labels(
         others = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
         raise FigmentError(f"{what} has no label for {missing[0]}{others}")
     return dict(zip(names, _as_labels(what, data, [found[name] for name in names]), strict=True))
+
+
+def spellings(name: str) -> list[str]:
+    """Return the plain forms that the name of a zip entry may have, the most likely first."""
+    found = [name]
+    if not name.isascii():
+        for encoding in ENCODINGS:
+            try:
+                found.append(name.encode("cp437").decode(encoding))
+            except UnicodeError:
+                continue
+    return list(dict.fromkeys(map(plain_name, found)))
 
 
 def _pairs(what: str, data: bytes) -> list[tuple[str, Any]]:
@@ -90,6 +110,10 @@ def _pairs(what: str, data: bytes) -> list[tuple[str, Any]]:
         raise FigmentError(f"{what} is damaged ({error})") from None
     if not isinstance(about, dict):
         raise FigmentError(f"{what} must hold an object with `labels`")
+    if "labels" not in about:
+        for key in about:
+            if key.lower().startswith("label") or has_picture_name(key):
+                raise FigmentError(f"{what} has {key[:60]!r}, but no `labels`, which must hold pairs of name and label")
     labels = about.get("labels")
     if labels is None:
         return []
@@ -105,29 +129,37 @@ def _as_labels(what: str, data: bytes, values: list[Any]) -> list[Label]:
     """Return the labels in one form: classes if they are whole numbers, names or one-hot rows, else rows of numbers."""
     if all(isinstance(value, str) for value in values):
         classes = json.loads(data).get("classes")
-        if isinstance(classes, list) and set(values) <= set(map(str, classes)):
+        numbers = all(NUMBER.fullmatch(value) for value in values)
+        if isinstance(classes, list) and classes and not (numbers and not set(values) & set(map(str, classes))):
             places = {str(name): number for number, name in enumerate(classes)}
+            if len(places) < len(classes):
+                raise FigmentError(f"{what}: its `classes` name a class twice")
+            if unknown := sorted(set(values) - set(places)):
+                raise FigmentError(f"{what}: the label {unknown[0][:60]!r} is not among its `classes`")
             return [places[value] for value in values]
-        if not all(value.isascii() and value.isdigit() for value in values):
+        if not numbers:
             return [*number_classes(values)[0]]
-        values = [int(value) for value in values]
-    if all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+        values = [float(value) for value in values]
+    if all(_is_number(value) for value in values):
         wrong = [value for value in values if not 0 <= value < MOST_CLASSES]
         if all(value == int(value) for value in values):
             if wrong:
-                raise FigmentError(f"{what}: class {wrong[0]}; must be from 0 to {MOST_CLASSES - 1}")
+                raise FigmentError(f"{what}: class {str(wrong[0])[:60]}; must be from 0 to {MOST_CLASSES - 1}")
             return [int(value) for value in values]
         return [[float(value)] for value in values]
     widths = {len(value) if isinstance(value, list) else 0 for value in values}
-    numbers = all(
-        isinstance(number, int | float) and math.isfinite(number)
-        for value in values
-        if isinstance(value, list)
-        for number in value
-    )
+    numbers = all(_is_number(number) for value in values if isinstance(value, list) for number in value)
     if len(widths) == 1 and 0 not in widths and numbers:
         rows = [[float(number) for number in value] for value in values]
         return one_hot_classes(rows) or [*rows]
     raise FigmentError(
         f"{what}: labels must be all names of classes, all whole numbers, or all rows of finite numbers of one length"
     )
+
+
+def _is_number(value: object) -> bool:
+    """Return whether a value is a finite number, which a float can hold."""
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:
+        return False

@@ -30,6 +30,10 @@ SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 LABEL_HEADERS = ("label", "class", "labels", "classes", "category")
 """Headers of the column of classes, in lower case, if there are other columns."""
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+COMMA = re.compile(r"[+-]?\d*,\d+", re.ASCII)
+"""A number with a decimal comma, as spreadsheets write it in many languages."""
+NOT_GIVEN = frozenset({"nan", "na", "n/a", "#n/a", "null", "none"})
+"""What stands for a missing number, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +83,18 @@ def find_labels(
     """
     cells: list[list[str] | None]
     notes: list[str] = []
+    beginning = ""
     if option == "folders":
         parts = [Path(item.source or item.name).parts for item in items]
-        cells, what = [[names[0]] if len(names) > 1 else None for names in parts], "not in a sub-folder"
+        cells = [[unicodedata.normalize("NFC", names[0])] if len(names) > 1 else None for names in parts]
+        what = "not in a sub-folder"
     else:
-        cells, notes = _from_table(need_file(Path(option), "--labels"), items)
+        cells, notes, first = _from_table(need_file(Path(option), "--labels"), items)
+        beginning = f"; it begins with {first[:60]!r}"
         what = f"has no line in {option}, or no label there"
     missing = [f"{item.name}: {what}" for item, row in zip(items, cells, strict=True) if row is None]
     if len(missing) == len(items):
-        raise FigmentError(f"--labels {option}: no picture has a label; {missing[0]}")
+        raise FigmentError(f"--labels {option}: no picture has a label; {missing[0]}{beginning}")
     values, classes = _as_labels(option, [row for row in cells if row is not None])
     if classes:
         notes.append("classes: " + ", ".join(f"{number} {name}" for number, name in enumerate(classes)))
@@ -103,15 +110,15 @@ def plain_name(text: str) -> str:
 # Tables ----------------------------------------------------------------------------------------------------------
 
 
-def _from_table(path: Path, items: list[Item]) -> tuple[list[list[str] | None], list[str]]:
-    """Return the label cells of each item from a table, found by its name, else its source, and notes.
+def _from_table(path: Path, items: list[Item]) -> tuple[list[list[str] | None], list[str], str]:
+    """Return the label cells of each item from a table, found by its name, else its source, notes, and its first file.
 
     The cells are None for an item without a line, or without a label in it. A header in the first line is skipped; if
     it names a column of labels, the other columns don't count.
     """
     text = _decoded(path)
     known = {plain_name(name) for item in items for name in (item.name, item.source) if name}
-    rows = _split(path, text, known)
+    rows, separator = _split(path, text, known)
     if not rows:
         raise FigmentError(f"--labels {path}: the table is empty")
     notes = []
@@ -122,6 +129,8 @@ def _from_table(path: Path, items: list[Item]) -> tuple[list[list[str] | None], 
         if len(header) > 2 and chosen[:1] != [0] and len(chosen) == 1 and all(len(row) > chosen[0] for _, row in rows):
             notes.append(f"--labels {path}: only its column {header[chosen[0]]!r} is used")
             rows = [(line, [row[0], row[chosen[0]]]) for line, row in rows]
+        elif len(header) > 2:
+            notes.append(f"--labels {path}: its columns {', '.join(map(repr, header[1:]))} are the labels")
 
     # Every line has a file and equally many labels; empty columns at the end don't count.
     width = max((len(row) for _, row in rows if any(row[1:])), default=0)
@@ -140,8 +149,23 @@ def _from_table(path: Path, items: list[Item]) -> tuple[list[list[str] | None], 
                 f"--labels {path}: line {line} gives {row[0]} the label {' '.join(labels)!r}, an earlier line "
                 f"{' '.join(table[name])!r}"
             )
+    _make_numbers(table, commas=separator != ",")
     rows_of = [table.get(plain_name(item.name)) or table.get(plain_name(item.source)) for item in items]
-    return [row if row and any(row) else None for row in rows_of], notes
+    return [row if row and any(row) else None for row in rows_of], notes, next(iter(table), header[0])
+
+
+def _make_numbers(
+    table: dict[str, list[str]],  # labels by the name of the file; changed in place
+    commas: bool,  # whether numbers may have a decimal comma
+) -> None:
+    """If all labels are numbers, turn decimal commas into points, and empty a single label that says it is missing."""
+    cells = {cell for row in table.values() for cell in row}
+    single = all(len(row) == 1 for row in table.values())
+    missing = {cell for cell in cells if single and cell.lower() in NOT_GIVEN}
+    given = cells - missing - {""}
+    if given and all(NUMBER.fullmatch(cell) or (commas and COMMA.fullmatch(cell)) for cell in given):
+        for row in table.values():
+            row[:] = ["" if cell in missing else cell.replace(",", ".") for cell in row]
 
 
 def _decoded(path: Path) -> str:
@@ -161,14 +185,14 @@ def _split(
     path: Path,
     text: str,
     known: set[str],  # names of images; they tell the separator
-) -> list[tuple[int, list[str]]]:
-    """Return the lines of a table that aren't empty, each with its number and cells without surrounding spaces.
+) -> tuple[list[tuple[int, list[str]]], str]:
+    """Return the lines of a table that aren't empty, each with its number and cells without spaces, and the separator.
 
     The separator is the one with which most lines begin with the name of an image. Raises FigmentError if none of them
     gives two columns.
     """
     best: list[tuple[int, list[str]]] = []
-    best_rank, broken = (-1, -1), ""
+    best_rank, broken, used = (-1, -1), "", ""
     for separator in SEPARATORS:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
         rows = []
@@ -182,7 +206,7 @@ def _split(
         wide = [row for _, row in rows if len(row) > 1]
         rank = (sum(plain_name(row[0]) in known for row in wide), len(wide))
         if rank > best_rank:
-            best, best_rank = rows, rank
+            best, best_rank, used = rows, rank, separator
     if broken and best_rank[1] <= 0:
         raise FigmentError(f"--labels {path}: {broken}")
     if best and not best_rank[1]:
@@ -190,7 +214,7 @@ def _split(
             f"--labels {path}: line {best[0][0]} has 1 columns; between a file and its label must be a "
             f"{', '.join(list(SEPARATORS.values())[:-1])} or {list(SEPARATORS.values())[-1]}"
         )
-    return best
+    return best, used
 
 
 # Labels ----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import re
 import struct
 import threading
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
@@ -15,9 +15,9 @@ import numpy as np
 
 from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import DAMAGED_ZIP, need_file
-from figment.base.formats import has_picture_name
+from figment.base.formats import has_picture_name, is_hidden
 from figment.base.pixels import decode_image
-from figment.pack.about import about_name, read_labels
+from figment.pack.about import about_name, read_labels, spellings
 from figment.pack.labels import Label, one_hot_classes
 from figment.pack.tfrecords import DamagedRecord, Place, checked, decode_picture, index_records
 
@@ -84,7 +84,8 @@ class ZipStore:
             self._archive = zipfile.ZipFile(path)
         except DAMAGED_ZIP:
             raise FigmentError(f"DATA {path}: not a zip file; make one with `figment pack HEADS -o {path}`") from None
-        entries = [name for name in self._archive.namelist() if has_picture_name(name)]
+        # In some encodings a backslash is the second half of a letter.
+        entries = [name for name in self._archive.namelist() if any(map(has_picture_name, spellings(name)))]
         self.names = sorted(set(entries))
         if not self.names:
             raise FigmentError(f"DATA {path}: holds no pictures; make a data set with `figment pack`")
@@ -250,12 +251,12 @@ class RecordStore:
 
     def _labels_file(self) -> Path | None:
         """Return the file of labels, None without one. Raises FigmentError if it is unclear which one it is."""
-        files = sorted(self.path.glob("*.labels"))
+        files = _visible(self.path.glob("*.labels"))
         own = [file for file in files if file.stem.startswith(f"{self.name}-")]
         if len(files) > 1 and len(own) != 1:
             names = ", ".join(file.name for file in files)
             raise FigmentError(f"DATA {self.path}: has several files of labels ({names}); keep one")
-        deeper = sorted(self.path.rglob("*.labels"))
+        deeper = _visible(self.path.rglob("*.labels"))
         if deeper and not files:
             raise FigmentError(f"DATA {deeper[0]}: labels must lie beside {self.file.name}")
         return next(iter(own or files), None)
@@ -267,12 +268,17 @@ def _channels_last(picture: np.ndarray) -> tuple[int, int, int]:
     return height, width, channels
 
 
+def _visible(found: Iterable[Path]) -> list[Path]:
+    """Return the files that are not hidden, sorted; macOS puts a hidden one beside each file on foreign disks."""
+    return sorted(path for path in found if not is_hidden(path.name) and path.is_file())
+
+
 def _largest_records(folder: Path) -> tuple[Path, str]:
     """Return the TFRecord file of the largest resolution and the name of the data set.
 
     Raises FigmentError for a folder without one, or with more than one data set.
     """
-    files = sorted(folder.glob("*.tfrecords"))
+    files = _visible(folder.glob("*.tfrecords"))
     if not files:
         raise FigmentError(f"DATA {folder}: a folder without .tfrecords; make a data set with `figment pack {folder}`")
     matches = [RECORDS.fullmatch(file.stem) for file in files]

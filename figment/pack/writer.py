@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from figment.base.errors import FigmentError, UnreadableImage
-from figment.base.files import atomic, write_text
+from figment.base.files import LONGEST_NAME, atomic, write_text
 from figment.base.parallel import start_workers
 from figment.base.pixels import png_bytes
 from figment.base.progress import track
@@ -50,8 +50,11 @@ class Packed:
 
 
 def parts_folder(out: Path) -> Path:
-    """Return the folder for the parts of the result `out`."""
-    return out.with_name(f".{out.name}.parts")
+    """Return the folder for the parts of the result `out`; for long names, its name is a hash."""
+    name = f".{out.name}.parts"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        name = f".{hashlib.sha1(os.fsencode(out.name)).hexdigest()}.parts"
+    return out.with_name(name)
 
 
 def write_parts(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from figment.base.catalog import Catalog
 from figment.base.errors import FigmentError, UnreadableImage
-from figment.base.files import atomic, need_folder
+from figment.base.files import atomic, need_folder, need_output
 from figment.base.pictures import list_pictures, relative_name
 from figment.base.pixels import open_image
 from figment.pack.fitting import Fit
@@ -76,7 +76,9 @@ def pack(
     if form == "tfrecord":
         need_new_folder(out)
     items = [item for item in _chosen(need_folder(heads, "HEADS"), out) if item.path != Path(labels or "")]
-    if form == "tfrecord" and shuffle:
+    if form == "zip":
+        need_output(out, "--output")
+    elif shuffle:
         items = [items[index] for index in original_order(len(items))]
     found = find_labels(labels, items) if labels else None
     items, missing = (found.items, found.missing) if found else (items, [])

@@ -260,7 +260,9 @@ def need_same_pictures(
         before = read_record(folder / "model.safetensors")["config"]["data"]["pictures"]
     except (FigmentError, KeyError, TypeError):
         before = "unknown"
-    number = f"also {before}, but others or with other labels" if before == len(dataset) else f"{before}"
+    number = (
+        f"also {before}, but others, in another order or with other labels" if before == len(dataset) else f"{before}"
+    )
     raise FigmentError(
         f"DATA {dataset.path}: holds {len(dataset)} pictures, but not the pictures that {folder} was started with "
         f"({number}); to go on with them in a new run: figment train {dataset.path} --init {folder}"

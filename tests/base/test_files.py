@@ -1,4 +1,5 @@
 import errno
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -166,3 +167,12 @@ def test_a_path_that_the_system_refuses_to_look_up_names_its_flag():
     for check in (need_file, need_folder):
         with pytest.raises(FigmentError, match="--boxes n+: can't read this .* \\(File name too long\\)"):
             check(Path("n" * 300), "--boxes")
+
+
+def test_pipes_and_devices_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in (tmp_path / "pipe.json", Path("/dev/zero")):
+        with pytest.raises(FigmentError, match=f"--labels {path}: must be a file, not a pipe or a device"):
+            need_file(path, "--labels")
+        with pytest.raises(FigmentError, match=f"{path}: must be a JSON file"):
+            read_json(path)

@@ -75,6 +75,33 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
     assert pixel == (128, 128, 128)
 
 
+@pytest.mark.parametrize(
+    ("values", "gray"),
+    [
+        (np.array([[0, 51, 255]], np.int32), [0, 51, 255]),
+        (np.array([[0, 256, 65535]], np.int32), [0, 1, 255]),
+        (np.array([[0, 51000, 255000]], np.int32), [0, 51, 255]),
+        (np.array([[0, 0.2, 0.5]], np.float32), [0, 51, 128]),
+        (np.array([[0, 51, 200]], np.float32), [0, 51, 200]),
+        (np.array([[0, 256, 6553.5]], np.float32), [0, 1, 26]),
+    ],
+)
+def test_gray_of_32_bits_keeps_its_brightness(tmp_path, values, gray):
+    image = open_image(saved(tmp_path / "a.tif", Image.fromarray(values)))
+    assert [image.getpixel((x, 0))[0] for x in range(3)] == gray
+
+
+def test_a_transparent_gray_of_16_bits_stays_transparent(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.array([[0, 32768, 65535]], np.uint16)).save(path, transparency=32768)
+    assert [open_image(path, keep_alpha=True).getpixel((x, 0)) for x in range(3)] == [
+        (0, 0, 0, 255),
+        (128, 128, 128, 0),
+        (255, 255, 255, 255),
+    ]
+    assert open_image(path).getpixel((1, 0)) == (255, 255, 255)
+
+
 def test_alpha_is_composited_or_kept(tmp_path):
     path = saved(tmp_path / "a.png", Image.new("RGBA", (8, 8), (255, 0, 0, 0)))
     assert open_image(path).getpixel((0, 0)) == (255, 255, 255)
@@ -226,8 +253,12 @@ def test_what_is_no_file_is_not_opened(tmp_path):
     (tmp_path / "loop.png").symlink_to("loop.png")
     for path in ("pipe.png", "dead.png", "loop.png", "/dev/zero", "."):
         assert reason(tmp_path / path) == "unreadable"
+        with pytest.raises(UnreadableImage):
+            read_size(tmp_path / path)
     with pytest.raises(UnreadableImage, match="link to nothing"):
         open_image(tmp_path / "dead.png")
+    with pytest.raises(UnreadableImage, match="name too long"):
+        read_size(tmp_path / ("x" * 300))
 
 
 def test_large_files_are_not_read(tmp_path):
@@ -248,7 +279,7 @@ def test_float_pixels_that_are_no_numbers_are_black(tmp_path):
     values = np.full((8, 8), 0.5, np.float32)
     values[0, 0], values[0, 1] = np.nan, np.inf
     image = open_image(saved(tmp_path / "a.tif", Image.fromarray(values)))
-    assert [image.getpixel(place)[0] for place in ((0, 0), (1, 0), (2, 0))] == [0, 0, 255]
+    assert [image.getpixel(place)[0] for place in ((0, 0), (1, 0), (2, 0))] == [0, 0, 128]
 
 
 def encoded_pictures():

@@ -145,7 +145,9 @@ def test_any_bytes_as_json_are_refused_in_one_line(folder, data):
         assert str(error).startswith(f"{path}: ") and len(str(error).splitlines()) == 1
 
 
-corner = st.tuples(st.integers(0, 100), st.integers(0, 60), st.integers(1, 20), st.integers(1, 20))
+corner = st.tuples(
+    st.integers(0, 100), st.integers(0, 60), st.integers(2, 20), st.integers(2, 20)
+)  # pixels, not shares
 box = st.builds(
     lambda at, tail: [at[0], at[1], at[0] + at[2], at[1] + at[3], *tail], corner, st.lists(shares, max_size=1)
 )

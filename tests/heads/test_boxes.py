@@ -142,3 +142,19 @@ def test_a_format_that_mixes_pictures_up_is_refused_before_detection(tmp_path):
     check_output(tmp_path / "x.coco.json", names)
     with pytest.raises(FigmentError, match=r"--output .*: a\.txt would hold the boxes of a\.png and of a\.jpg"):
         check_output(tmp_path / "labels", names)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"a.png": [[0.1, 0.1, 0.5, 0.6]]},
+        {
+            "images": [{"id": 1, "file_name": "a.png"}],
+            "annotations": [{"image_id": 1, "bbox": [0.1, 0.1, 0.4, 0.5]}],
+        },
+    ],
+)
+def test_shares_instead_of_pixels_are_refused(tmp_path, content):
+    (tmp_path / "b.json").write_text(json.dumps(content))
+    with pytest.raises(FigmentError, match="must be pixels, not shares"):
+        read_boxes(tmp_path / "b.json")

@@ -96,6 +96,21 @@ def test_other_lines_are_refused_by_file_and_line(read, line, rule):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("track", ["1", "12"])
+def test_a_seventh_number_is_that_of_a_track(read, track):
+    (box,) = read(f"0 .5 .5 .4 .4 .9 {track}\n")
+    assert np.allclose(box, [*BOX, 0.9])
+    (triangle,) = read("0 .1 .1 .5 .1 .3 1\n")  # as a box it would reach out of the picture
+    assert np.allclose(triangle, [20, 10, 100, 100])
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "obj.names"])
+def test_names_of_classes_may_lie_above_the_labels(read, tmp_path, name):
+    (tmp_path / name).write_text("body\nhead\n")
+    (box,) = read("0 .5 .5 .8 .8\n1 .5 .5 .4 .4\n")
+    assert np.allclose(box, BOX)
+
+
 def test_a_file_that_is_no_text_is_refused_by_file_and_line(read):
     with pytest.raises(FigmentError, match=r"a\.txt, line 2: not a text"):
         read(b"0 .5 .5 .4 .4\n\xff\xd8\n")

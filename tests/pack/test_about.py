@@ -19,6 +19,7 @@ def read(labels, about="dataset.json", **more):
         ([3.0, 0, True], [3, 0, 1]),
         (["elf", "orc", "elf"], [0, 1, 0]),
         (["10", "9", "10"], [10, 9, 10]),
+        (["10.0", "9.0", "10.0"], [10, 9, 10]),
         ([[0, 0, 1], [1, 0, 0], [0, 1, 0]], [2, 0, 1]),
         ([[0.5, 1], [0, 2], [1, 0]], [[0.5, 1], [0, 2], [1, 0]]),
         ([[2], [1], [0]], [[2], [1], [0]]),
@@ -42,6 +43,31 @@ def test_classes_of_the_file_number_the_names():
     assert set(read(pairs, classes=["orc", "elf"]).values()) == {1}
 
 
+@pytest.mark.parametrize(
+    ("classes", "says"),
+    [(["orc"], "the label 'elf' is not among its `classes`"), (["elf", "orc", "elf"], "name a class twice")],
+)
+def test_classes_that_contradict_the_labels_are_one_line(classes, says):
+    with pytest.raises(FigmentError, match=says):
+        read([[name, "elf"] for name in NAMES], classes=classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [("cafe\u0301.png", "utf-8"), ("\u685c\u8868.png", "cp932"), ("\u6625\u5929\u6765.png", "gb18030")],
+)
+def test_names_in_the_encoding_of_older_programs_are_understood(name, encoding):
+    entry = name.encode(encoding).decode("cp437")  # as zipfile reads it
+    data = json.dumps({"labels": [[name, 5], ["b.png", 1]]}).encode()
+    assert read_labels("a.zip", "dataset.json", data, [entry, "b.png"]) == {entry: 5, "b.png": 1}
+
+
+@pytest.mark.parametrize("key", ["00000/a.png", "label", "Labels"])
+def test_labels_at_another_place_are_not_overlooked(key):
+    with pytest.raises(FigmentError, match=f"has '{key}', but no `labels`"):
+        read_labels("a.zip", "dataset.json", json.dumps({key: 1}).encode(), NAMES)
+
+
 @pytest.mark.parametrize("labels", [None, [], {}])
 def test_no_labels_are_none(labels):
     assert read(labels) is None and read_labels("a.zip", "dataset.json", b"\xef\xbb\xbf{}", NAMES) is None
@@ -56,6 +82,10 @@ def test_no_labels_are_none(labels):
         ([["b.png"]], "pairs of name and label"),
         ([1, 2, 3], "pairs of name and label"),
         ("b.png", "pairs of name and label"),
+        (dict.fromkeys(NAMES, 10**400), "labels must be all names"),
+        ({name: [1.5, 10**400] for name in NAMES}, "labels must be all names"),
+        (dict.fromkeys(NAMES, "9" * 5000), "labels must be all names"),
+        (dict.fromkeys(NAMES, "-1"), "class -1.0; must be from 0"),
         (dict.fromkeys(NAMES, -1), "class -1; must be from 0 to 9999"),
         (dict.fromkeys(NAMES, 1000000000.0), "class 1000000000.0; must be from 0"),
         ({name: float("nan") for name in NAMES}, "labels must be all names"),

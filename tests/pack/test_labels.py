@@ -68,6 +68,9 @@ def test_folders_of_numbers_keep_the_order_of_the_numbers():
         ("b/1.png,0.5\na/2.png,1\nb/c/3.png,-2e1\n", [[0.5], [1.0], [-20.0]]),
         ("b/1.png,4\na/2.png,0\nb/c/3.png,4\nb/1.png,4\n", [4, 0, 4]),
         ("b/1.png,1\na/2.png,x\nb/c/3.png,nan\n", [0, 2, 1]),
+        ("b/1.png;0,5\na/2.png;1\nb/c/3.png;-1,25\n", [[0.5], [1.0], [-1.25]]),
+        ("b/1.png\t4,0\na/2.png\t0,0\nb/c/3.png\t4,0\n", [4, 0, 4]),
+        ('b/1.png,"1,2"\na/2.png,"1,5"\nb/c/3.png,"1,2"\n', [0, 1, 0]),
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -79,6 +82,23 @@ def test_tables_of_spreadsheets_are_understood(tmp_path, text, values, encoding)
 def test_a_column_of_labels_is_chosen_by_its_header_and_said(tmp_path):
     path = table(tmp_path / "l.csv", "file,width,Label\nb/1.png,64,4\na/2.png,64,0\nb/c/3.png,64,4\n")
     assert find_labels(path, ITEMS).notes == (f"--labels {path}: only its column 'label' is used",)
+
+
+def test_other_columns_of_labels_are_said(tmp_path):
+    path = table(tmp_path / "l.csv", "file,target,split\nb/1.png,1,0\na/2.png,0,3\nb/c/3.png,1,1\n")
+    found = find_labels(path, ITEMS)
+    assert found.values == [[1, 0], [0, 3], [1, 1]] and "columns 'target', 'split' are the labels" in found.notes[0]
+
+
+@pytest.mark.parametrize("gap", ["", "nan", "NA", "null"])
+def test_a_number_that_is_missing_is_no_label(tmp_path, gap):
+    found = find_labels(table(tmp_path / "l.csv", f"b/1.png,1.0\na/2.png,{gap}\nb/c/3.png,0.0\n"), ITEMS)
+    assert found.values == [1, 0] and found.missing[0].startswith("a/2.png: has no line")
+
+
+def test_folders_in_two_unicode_forms_are_one_class():
+    found = find_labels("folders", [Item(Path("x"), "caf\u00e9/1.png"), Item(Path("y"), "cafe\u0301/2.png")])
+    assert found.values == [0, 0] and found.classes == ["caf\u00e9"]
 
 
 def test_names_are_compared_in_one_unicode_form(tmp_path):
@@ -95,7 +115,7 @@ def test_a_picture_without_a_label_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("z/1.png,1\n", "no picture has a label; b/1.png: has no line in"),
+        ("z/1.png,1\n", "no picture has a label; b/1.png: has no line in .*; it begins with 'z/1.png'"),
         ("b/1.png,1\na/2.png,1,2\n", "line 1 has 2 columns"),
         ("b/1.png,1,x\na/2.png,1,2\nb/c/3.png,1,1\n", "must be numbers"),
         ("b/1.png\n", "line 1 has 1 columns"),

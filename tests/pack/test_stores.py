@@ -227,3 +227,20 @@ def test_mistakes_are_one_line(tmp_path):
     (folder / "set-r04.tfrecords").write_bytes(b"")
     with pytest.raises(FigmentError, match="empty"):
         ImageDataset(folder)
+
+
+def test_what_macos_adds_to_a_folder_of_records_is_no_data_set(tmp_path):
+    folder = write_records(tmp_path / "set", pictures(), np.eye(4))
+    for path in list(folder.iterdir()):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    (folder / "x-r09.tfrecords").mkdir()
+    data = ImageDataset(folder)
+    assert data.shape == (4, 3, 16, 16) and data.labels.tolist() == [0, 1, 2, 3]
+
+
+def test_a_letter_with_a_backslash_in_it_hides_no_picture(tmp_path):
+    entry = "\u8868.png".encode("cp932").decode("cp437")  # as zipfile reads it
+    assert "\\" in entry
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(entry, png_bytes(Image.new("RGB", (16, 16))))
+    assert ZipStore(tmp_path / "a.zip").names == [entry]

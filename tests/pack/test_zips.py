@@ -89,3 +89,17 @@ def test_an_output_that_is_a_folder_is_refused_at_once(tmp_path):
     (tmp_path / "a.zip").mkdir()
     with pytest.raises(FigmentError, match="--output .*a.zip: must be a file"):
         pack(tmp_path / "in", tmp_path / "a.zip", resolution=16)
+
+
+def test_an_output_that_cannot_be_written_names_the_flag(tmp_path):
+    write_png(tmp_path / "in" / "a.png", Image.new("RGB", (16, 16)))
+    (tmp_path / "file").touch()
+    with pytest.raises(FigmentError, match=r"--output .*x\.zip: can't be written"):
+        pack(tmp_path / "in", tmp_path / "file" / "x.zip", resolution=16)
+
+
+def test_the_longest_name_of_an_output_is_written(tmp_path):
+    write_png(tmp_path / "in" / "a.png", Image.new("RGB", (16, 16)))
+    out = tmp_path / ("x" * 251 + ".zip")
+    assert pack(tmp_path / "in", out, resolution=16).packed == 1
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["in", out.name]
