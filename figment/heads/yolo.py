@@ -4,6 +4,8 @@
                                     or a polygon, which is read as its bounding box: `0 .4 .4 .6 .4 .5 .6`
                                     or a box with confidence and the number of a track: `0 .5 .5 .2 .3 .9 12`
     labels/classes.txt              names of the classes, one a line; or obj.names (CVAT), or either one folder above
+    data.yaml                       here or up to two folders above, as Ultralytics and Roboflow write it: `names`, and
+                                    `kpt_shape` if keypoints follow each box, which are skipped
 
 All but the class are shares of the size of the upright image, from 0 to 1: YOLO's own tools apply the EXIF orientation.
 """
@@ -15,6 +17,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from figment.base.errors import FigmentError, UnreadableImage
 from figment.base.files import list_files, need_folder, write_text
@@ -27,6 +32,8 @@ CLASSES = "classes.txt"
 """File of the names of the classes."""
 CLASSES_ABOVE = ("classes.txt", "obj.names")
 """The same file, as Label Studio and CVAT write it above the folder of labels."""
+DATA_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+"""Names of the file that describes a data set."""
 ROUNDING = 1e-5
 """Shares below 0 or above 1 by no more than this are rounding of the program that wrote them."""
 
@@ -67,6 +74,8 @@ def from_yolo(
     """
     need_folder(pictures, "--pictures")
     report = Report(folder)
+    about, keypoints = read_data(folder)
+    shapes: Counter[tuple[int, bool]] = Counter()
     rows: dict[str, list[tuple[int, list[float]]]] = {}
     used: set[Path] = set()
     unreadable: dict[Path, str] = {}
@@ -80,7 +89,7 @@ def from_yolo(
         except UnreadableImage:
             unreadable[labels] = name
             continue
-        rows[name] = read_labels(labels, size)
+        rows[name] = read_labels(labels, size, keypoints, shapes)
         used.add(labels)
 
     # A file x.json beside x.png and x.txt is no loss, but a label without any image is one.
@@ -92,13 +101,19 @@ def from_yolo(
     if not rows:
         raise FigmentError(f"{folder}: holds no label file of a picture below {pictures}")
 
+    if len(shapes) == 1 and all(doubtful for _, doubtful in shapes):
+        count = next(iter(shapes))[0]
+        raise FigmentError(
+            f"{folder}: each line has {count} numbers, which could be a polygon or a box with keypoints; write "
+            f"{DATA_FILES[0]} beside them with `kpt_shape: [keypoints, 2 or 3]`, or `kpt_shape: null` for polygons"
+        )
+
     counts = Counter(kind for found in rows.values() for kind, _ in found)
     file = find_classes(folder)
-    names = read_classes(file) if file else {}
-    if file and names and counts and max(counts) >= len(names):
-        raise FigmentError(
-            f"{folder}: has boxes of class {max(counts)}, but {file.name} names only {len(names)} classes"
-        )
+    names = read_classes(file) if file else about
+    if names and counts and max(counts) > max(names):
+        where = file.name if file else DATA_FILES[0]
+        raise FigmentError(f"{folder}: has boxes of class {max(counts)}, but {where} names only {len(names)} classes")
     heads = choose_classes(folder, names, counts)
     return {name: [box for kind, box in found if kind in heads] for name, found in rows.items()}
 
@@ -114,9 +129,50 @@ def read_classes(path: Path) -> dict[int, str]:
     return {kind: line.strip() for kind, line in enumerate("\n".join(read_lines(path)).rstrip().split("\n")) if line}
 
 
+def read_data(folder: Path) -> tuple[dict[int, str], int | None]:
+    """Return the classes' names and the numbers of all keypoints of a box, from data.yaml.
+
+    They are empty and None without such a file, and 0 if it says that there are no keypoints. Raises FigmentError for a
+    damaged file.
+    """
+    places = [folder.absolute(), *folder.absolute().parents][:3]
+    path = next((place / name for place in places for name in DATA_FILES if (place / name).is_file()), None)
+    if path is None:
+        return {}, None
+    try:
+        value = yaml.safe_load("\n".join(read_lines(path)))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise FigmentError(f"{path}: not a readable YAML file ({' '.join(str(error).split())[:120]})") from None
+    if not isinstance(value, dict):
+        raise FigmentError(f"{path}: must have entries such as `names`")
+    return _names_in(value.get("names"), path), _keypoints_in(value, path)
+
+
+def _names_in(value: Any, path: Path) -> dict[int, str]:
+    """Return the names in data.yaml: a list, or a name by number."""
+    pairs = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, dict) else ()
+    names = {kind: str(name) for kind, name in pairs if isinstance(kind, int) and not isinstance(name, (list, dict))}
+    if value and len(names) < len(value):
+        raise FigmentError(f"{path}: its `names` must be a list of names, or a name for each number")
+    return names
+
+
+def _keypoints_in(value: dict[Any, Any], path: Path) -> int:
+    """Return the numbers of all keypoints of a box by `kpt_shape` in data.yaml; 0 without that entry."""
+    shape = value.get("kpt_shape")
+    if shape is None:
+        return 0
+    whole = isinstance(shape, list) and len(shape) == 2 and all(type(number) is int for number in shape)
+    if not whole or shape[0] < 1 or shape[1] not in (2, 3):
+        raise FigmentError(f"{path}: its `kpt_shape` {str(shape)[:60]} must be [keypoints, 2 or 3]")
+    return int(shape[0] * shape[1])
+
+
 def read_labels(
     path: Path,
     size: tuple[int, int],  # width and height of the upright image
+    keypoints: int | None = None,  # numbers of all keypoints after each box; None: unknown
+    shapes: Counter[tuple[int, bool]] | None = None,  # counts polygons: by numbers, and whether they may be keypoints
 ) -> list[tuple[int, list[float]]]:
     """Return class and box of each line, in pixels and within the image; blank lines are skipped.
 
@@ -127,10 +183,33 @@ def read_labels(
         if not line.strip():
             continue
         try:
-            found.append(parse_line(line, size))
+            words = line.split()
+            if keypoints:
+                words = without_keypoints(words, keypoints)
+            found.append(parse_line(" ".join(words), size))
         except ValueError as error:
             raise FigmentError(f"{path}, line {number}: {line.strip()[:60]!r} {error}") from None
+        if shapes is not None and keypoints is None and len(words) >= 7 and len(words) % 2:
+            shapes[len(words), may_be_keypoints(words)] += 1
     return found
+
+
+def without_keypoints(words: list[str], keypoints: int) -> list[str]:
+    """Return the words of a box without those of its keypoints; raises ValueError for another count."""
+    if len(words) not in (5 + keypoints, 6 + keypoints):
+        raise ValueError(f"has {len(words)} numbers, must be class, box and {keypoints} of keypoints")
+    return words[:5] + words[5 + keypoints :]
+
+
+def may_be_keypoints(words: list[str]) -> bool:
+    """Return whether a line could also be a box with keypoints [x, y]: they all lie in it, and it in the picture."""
+    x, y, across, down, *points = (float(word) for word in words[1:])
+    near = all(
+        abs(point - middle) <= side / 2 + ROUNDING or point == 0  # 0 marks a point that is not visible
+        for middle, side, values in ((x, across, points[0::2]), (y, down, points[1::2]))
+        for point in values
+    )
+    return near and is_inside(x, y, across, down)
 
 
 def read_lines(path: Path) -> list[str]:

@@ -161,3 +161,52 @@ def test_two_pictures_need_two_label_files(tmp_path):
         need_own_files(tmp_path, ["a.jpg", "a.png"])
     with pytest.raises(FigmentError, match=r"classes\.png"):
         need_own_files(tmp_path, ["classes.png"])
+
+
+POSE = "0 .5 .5 .4 .4 .4 .4 .6 .4\n0 .5 .5 .4 .4 .45 .4 0 0\n"  # two keypoints, the last one not visible
+
+
+@pytest.mark.parametrize(
+    ("about", "text"),
+    [
+        ("names: [head]\nkpt_shape: [2, 2]\n", POSE),
+        ("names: {0: head}\nkpt_shape: [2, 3]\n", "0 .5 .5 .4 .4 .4 .4 2 .6 .4 1\n0 .5 .5 .4 .4 0 0 0 .6 .4 2\n"),
+        ("kpt_shape: [2, 2]\n", "0 .5 .5 .4 .4 .4 .4 .6 .4 .9\n0 .5 .5 .4 .4 .4 .4 .6 .4 .9\n"),
+    ],
+)
+def test_keypoints_that_data_yaml_describes_are_skipped(tmp_path, read, about, text):
+    (tmp_path / "data.yaml").write_text(about)
+    boxes = read(text)
+    assert len(boxes) == 2 and np.allclose([box[:4] for box in boxes], BOX)
+    assert all(box[4:] == ([0.9] if ".9" in text else []) for box in boxes)
+
+
+def test_keypoints_without_data_yaml_are_not_taken_for_polygons(tmp_path, read):
+    with pytest.raises(FigmentError, match="each line has 9 numbers, which could be a polygon or a box with keypoints"):
+        read(POSE)
+    (tmp_path / "data.yaml").write_text("names: [head]\n")  # without kpt_shape, they are polygons
+    assert np.allclose(read(POSE)[0], [80, 40, 120, 50])
+
+
+def test_data_yaml_names_the_classes(tmp_path, read):
+    (tmp_path / "data.yaml").write_text("train: images\nnc: 2\nnames:\n  - body\n  - head\n")
+    (box,) = read("0 .5 .5 .9 .9\n1 .5 .5 .4 .4\n")
+    assert np.allclose(box, BOX)
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ("names: [head\n", "data.yaml: not a readable YAML file"),
+        ("- head\n", "data.yaml: must have entries such as `names`"),
+        ("names: {head: 0}\n", "data.yaml: its `names` must be a list of names, or a name for each number"),
+        ("kpt_shape: [17]\n", r"data.yaml: its `kpt_shape` \[17\] must be \[keypoints, 2 or 3\]"),
+        ("kpt_shape: [1, 2]\n", "a.txt, line 1: .* has 5 numbers, must be class, box and 2 of keypoints"),
+        ("names: [a, b]\n", r"has boxes of class 7, but data.yaml names only 2 classes"),
+    ],
+)
+def test_a_data_yaml_that_does_not_fit_is_one_line(tmp_path, read, about, message):
+    (tmp_path / "data.yaml").write_text(about)
+    with pytest.raises(FigmentError, match=message) as caught:
+        read("7 .5 .5 .4 .4\n")
+    assert "\n" not in str(caught.value)
