@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from figment.base.errors import UnreadableImage
 from figment.base.files import atomic
@@ -88,14 +88,12 @@ def read_size(path: Path) -> tuple[tuple[int, int], int]:
             if not path.is_file():
                 return open_image(path).size, 1  # raises UnreadableImage with the reason
             with Image.open(path) as image:
-                orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+                orientation = _orientation(image)
                 # Pillow turns TIFF while it opens the file, the other formats never.
                 turned = orientation in (5, 6, 7, 8) and image.format != "TIFF"
                 width, height = image.size
         except Exception:
             return open_image(path).size, 1
-    if orientation not in range(1, 9):
-        orientation = 1
     return ((height, width) if turned else (width, height)), orientation
 
 
@@ -184,14 +182,19 @@ def _is_preview(image: Image.Image) -> bool:
         return False
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Return the image turned and mirrored as its Exif data says; damaged Exif data says nothing."""
+def _orientation(image: Image.Image) -> int:
+    """Return the orientation in the Exif data of an image, 1 to 8; damaged Exif data says nothing, which is 1."""
     try:
-        orientation = image.getexif().get(ORIENTATION, 1)
+        found = image.getexif().get(ORIENTATION, 1)
     except Exception:
         exif = image.info.get("exif", b"")
-        orientation = orientation_in(exif.removeprefix(b"Exif\0\0")) if isinstance(exif, bytes) else 1
-    turn = TURNS.get(orientation) if isinstance(orientation, int) else None
+        found = orientation_in(exif.removeprefix(b"Exif\0\0")) if isinstance(exif, bytes) else 1
+    return found if isinstance(found, int) and found in TURNS else 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return the image turned and mirrored as its Exif data says."""
+    turn = TURNS.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
 
 

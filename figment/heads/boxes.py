@@ -20,7 +20,7 @@ from figment.heads.coco import from_coco, to_coco
 from figment.heads.labels import SLACK, Boxes, Report, Sizes, check_name, check_numbers, check_score, clip, need_pixels
 from figment.heads.yolo import from_yolo, need_own_files, to_yolo
 
-__all__ = ["Boxes", "Sizes", "check_output", "read_boxes", "to_coco", "write_boxes"]
+__all__ = ["Boxes", "Sizes", "check_format", "read_boxes", "to_coco", "write_boxes"]
 
 
 def read_boxes(
@@ -83,7 +83,7 @@ def from_own(
     return boxes
 
 
-def check_output(
+def check_format(
     path: Path,  # COCO for x.coco.json, boxes.json for another .json, else a folder of YOLO labels
     names: Iterable[str],  # relative paths of the images
 ) -> None:
@@ -101,7 +101,7 @@ def write_boxes(
     sizes: Sizes,
 ) -> None:
     """Write boxes in the format that the name implies; raises FigmentError for another ending."""
-    check_output(path, boxes)
+    check_format(path, boxes)
     if path.name.endswith(".coco.json"):
         write_json(path, to_coco(boxes, sizes))
     elif path.suffix == ".json":

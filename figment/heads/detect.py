@@ -20,7 +20,7 @@ from figment.base.pictures import list_pictures, relative_name
 from figment.base.pixels import open_image, read_size, to_unit
 from figment.base.progress import track
 from figment.base.records import Box
-from figment.heads.boxes import check_output, write_boxes
+from figment.heads.boxes import check_format, write_boxes
 from figment.heads.fuse import fuse, mirror_box
 from figment.heads.network import SHIPPED, HeadNet, Level, channels_last, fold_norms, load_net
 from figment.heads.views import FILL
@@ -222,8 +222,8 @@ def detect_folder(
     files = list_pictures(pictures, leave_out=out, tell=tell)
     yolo = out is not None and not out.suffix  # the label files are called as the pictures are, whatever their bytes
     if out is not None:
+        check_format(out, (path.relative_to(pictures).as_posix() for path in files if _is_image(path)))
         need_output(out, "--output", folder=yolo)
-        check_output(out, (path.relative_to(pictures).as_posix() for path in files if _is_image(path)))
     boxes: dict[str, list[list[float]]] = {}
     sizes: dict[str, tuple[int, int]] = {}
     for path, image in track(_opened(files), "detecting", len(files)):

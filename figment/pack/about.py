@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from figment.base.errors import FigmentError
-from figment.base.formats import has_picture_name
+from figment.base.formats import has_picture_name, is_hidden
 from figment.pack.labels import MOST_CLASSES, NUMBER, Label, number_classes, one_hot_classes, plain_name
 
 ABOUT = "dataset.json"
@@ -34,7 +34,7 @@ def about_name(path: Path, entries: list[str]) -> str | None:
 
 def _is_about(name: str) -> bool:
     parts = plain_name(name).split("/")
-    return parts[-1].lower() == ABOUT and not any(part.startswith((".", "__MACOSX")) for part in parts)
+    return parts[-1].lower() == ABOUT and not any(map(is_hidden, parts))
 
 
 def read_labels(

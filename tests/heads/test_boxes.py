@@ -7,7 +7,7 @@ import pytest
 
 from figment.base.errors import FigmentError
 from figment.base.pixels import write_png
-from figment.heads.boxes import check_output, read_boxes, write_boxes
+from figment.heads.boxes import check_format, read_boxes, write_boxes
 
 BOXES = {"a/x.png": [[10, 20, 30, 50, 0.5], [0, 0, 8, 8, 0.25]], "b.png": []}
 SIZES = {"a/x.png": (100, 80), "b.png": (64, 32)}
@@ -138,10 +138,10 @@ def test_boxes_that_reach_out_are_cut_off_with_a_word(tmp_path, capsys):
 
 def test_a_format_that_mixes_pictures_up_is_refused_before_detection(tmp_path):
     names = ["a.jpg", "a.png"]
-    check_output(tmp_path / "x.json", names)
-    check_output(tmp_path / "x.coco.json", names)
+    check_format(tmp_path / "x.json", names)
+    check_format(tmp_path / "x.coco.json", names)
     with pytest.raises(FigmentError, match=r"--output .*: a\.txt would hold the boxes of a\.png and of a\.jpg"):
-        check_output(tmp_path / "labels", names)
+        check_format(tmp_path / "labels", names)
 
 
 @pytest.mark.parametrize(
