@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,17 @@ def parse_seeds(text: str, flag: str = "--seeds") -> list[int]:
             raise FigmentError(f"{flag} {_shown(text)}: must be at most {MOST_SEEDS} seeds")
         seeds += range(first, last + 1)
     return seeds
+
+
+def parse_pair(text: str, flag: str) -> tuple[float, float]:
+    """Parse `"0.1,-0.2"` into two numbers from -1 to 1. Raises FigmentError that names `flag`."""
+    try:
+        first, second = (float(part) for part in text.split(","))
+    except ValueError:
+        first = second = math.nan
+    if not (-1 <= first <= 1 and -1 <= second <= 1):
+        raise FigmentError(f"{flag} {_shown(text)}: must be two numbers from -1 to 1, such as 0.1,-0.2")
+    return first, second
 
 
 def _shown(text: str) -> str:

@@ -110,12 +110,24 @@ def sample(
             "Unset: unchanged."
         ),
     ] = None,
+    rotate: Annotated[
+        float,
+        typer.Option(help="Degrees to rotate the pictures by, counterclockwise.", callback=must(within(-360, 360))),
+    ] = 0.0,
+    shift: Annotated[
+        str,
+        typer.Option(
+            help="How far to shift the pictures to the right and down, as shares of the width, e.g. 0.1,-0.2."
+        ),
+    ] = "0,0",
     **shared: Any,
 ) -> None:
     """Draw characters as PNGs and as a grid.
 
-    Characters come from seeds or from a file of latents.
+    Characters come from seeds or from a file of latents. Networks that compute beyond the edges of their pictures, as
+    the alias-free ones do, can also rotate and shift them.
     """
+    from figment.base.parse import parse_pair
     from figment.draw.grid import grid_shape
     from figment.draw.sample import sample as run_sample
 
@@ -127,6 +139,8 @@ def sample(
         grid=grid_shape(grid, "--grid") if grid is not None else None,
         noise=noise,
         noise_strength=noise_strength,
+        rotate=rotate,
+        shift=parse_pair(shift, "--shift"),
         **shared,
     )
     say(f"{output}: grid.png")

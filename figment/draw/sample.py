@@ -35,6 +35,8 @@ def sample(
     noise: str = "const",  # const, random (seeded by the character's seed) or none
     noise_strength: str | None = None,  # a factor, or layers with a factor each: "0-3:0,fine:2"; None for no change
     blends: tuple[Blend, ...] = (),  # layers of other models
+    rotate: float = 0.0,  # degrees counterclockwise
+    shift: tuple[float, float] = (0.0, 0.0),  # to the right and down, as shares of the width
 ) -> None:
     """Draw each character to seed0000.png with seed0000.json and so on, and as many as fit into grid.png.
 
@@ -49,6 +51,12 @@ def sample(
         _need_enough(grid, len(seeds), "--seeds")
     g = load_blended(model, blends)
     g = scale_noise(g, noise_strength) if noise_strength is not None else g
+    if rotate or any(shift):
+        flag = f"--rotate {rotate:g}" if rotate else f"--shift {shift[0]:g},{shift[1]:g}"
+        try:
+            g.move(rotate, shift)
+        except FigmentError as error:
+            raise FigmentError(f"{flag}: {error}") from None
     drawn = characters(
         g, latents or (range(64) if seeds is None else seeds), psi, cutoff, "--latents" if latents else "--seeds"
     )
@@ -64,6 +72,8 @@ def sample(
         "noise_strength": noise_strength,
         "latents": str(latents) if latents else None,
         "blend": [each.settings() for each in blends],
+        "rotate": rotate,
+        "shift": list(shift),
     }
 
     # One file per character; its random noise follows from its seed.

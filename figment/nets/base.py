@@ -165,6 +165,30 @@ class Generator(Network):
     ) -> Tensor:
         """Return the images of `w`, [N, channels, H, W] in about [-1, 1]."""
 
+    def observed_synthesis(
+        self,
+        w: Tensor,  # [N, num_layers, w_dim]
+        noise: str,
+        generator: Randomness,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return `synthesis` and what `update_observed` wants to know of the batch, [K]; None if nothing."""
+        return self.synthesis(w, noise=noise, generator=generator), None
+
+    def update_observed(
+        self,
+        observed: Tensor,  # [K], the mean over a batch
+        images: int,  # in that batch
+    ) -> None:
+        """Update running statistics of the synthesis network by those of a batch; nothing in most families."""
+
+    def move(
+        self,
+        degrees: float = 0.0,  # counterclockwise, around the center
+        shift: tuple[float, float] = (0.0, 0.0),  # to the right and down, as shares of the width
+    ) -> None:
+        """Rotate, then shift all pictures that this network draws from now on. Raises FigmentError if it can't."""
+        raise FigmentError(f"networks of family {self.family.name} can't move their pictures")
+
     def forward(
         self,
         z: Tensor,  # [N, z_dim]
@@ -303,6 +327,8 @@ class Family:
     """How `--adapt` resizes and recolors its networks; None if it can't."""
     growth: Callable[[int], GrowthSchedule] | None = None
     """Growth schedule for a number of GPUs; None for networks of fixed size."""
+    gamma: float = 0.0002
+    """R1 weight by default, times the squared resolution over the batch (Karras 2020, its train.py)."""
     loss: str = "logistic"
     """Loss that training takes by default: `logistic` or `wgan-gp`."""
     ema_rampup: float | None = None
@@ -311,6 +337,8 @@ class Family:
     """Named ranges of layers for mixing and editing."""
     preset: str | None = None
     """Training preset that it was published with; None for the preset of the device."""
+    recipe: Mapping[str, float] = field(default_factory=dict)
+    """Settings of the recipe that this preset has besides those of the table."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # networks are copied, their family is not

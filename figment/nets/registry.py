@@ -10,7 +10,7 @@ from figment.base.errors import FigmentError
 if TYPE_CHECKING:
     from figment.nets.base import Discriminator, Family, Generator
 
-NAMES = ("stylegan2", "stylegan1", "progan", "lucidrains")
+NAMES = ("stylegan2", "stylegan1", "progan", "lucidrains", "stylegan3-t", "stylegan3-r")
 """The built-in families, for help texts: known without importing torch."""
 
 DISCRIMINATORS = ("family", "projected")
@@ -32,9 +32,9 @@ def register(family: Family) -> Family:
 
 def families() -> dict[str, Family]:
     """Return all families by name, the built-in ones first."""
-    from figment.nets import lucidrains, progan, stylegan1, stylegan2
+    from figment.nets import lucidrains, progan, stylegan1, stylegan2, stylegan3
 
-    built_in = (stylegan2.FAMILY, stylegan1.FAMILY, progan.FAMILY, lucidrains.FAMILY)
+    built_in = (stylegan2.FAMILY, stylegan1.FAMILY, progan.FAMILY, lucidrains.FAMILY, *stylegan3.FAMILIES)
     return {family.name: family for family in built_in} | _ADDED
 
 

@@ -122,6 +122,8 @@ class Recipe:
     """Half-life of the generator's exponential moving average (EMA), in thousands of images."""
     noise: bool
     """Add per-pixel noise in the generator. Small networks tend to draw speckles with it instead of features."""
+    blur_sigma: Annotated[float, within(0, 100)] = 0.0
+    """Blur what D sees at the start, with this standard deviation in pixels that shrinks to 0 (Karras 2021)."""
     mirror: bool = True
     """Mirror each image left to right half of the time."""
 
@@ -243,6 +245,7 @@ def resolve(
     # Layers, the first one weakest.
     values = {name: each.default for name, each in settings().items() if each.default is not MISSING}
     values |= dict(zip(COLUMNS, PRESETS[preset], strict=True))
+    values |= family.recipe if preset == family.preset else {}
     kind = given.get("discriminator") or _discriminator(preset, family, resolution, like, given)
     values |= {"resolution": resolution, "channels": channels, "discriminator": kind}
     values |= PROJECTED if kind == "projected" else {}
@@ -251,6 +254,8 @@ def resolve(
     values |= given
     if like is not None:
         values |= {each.name: like[0][each.name] for each in fields(Networks) if each.name in like[0]}
+    if like is not None:
+        values["blur_sigma"] = given.get("blur_sigma", 0.0)  # only for networks that can't draw yet
     if preset == "cpu" and like is not None:
         values["lr"] = given.get("lr")  # None: trained networks continue at the learning rate of `auto`
     if like is not None and family.growth is not None and "start_kimg" not in given:
@@ -259,7 +264,7 @@ def resolve(
         )
 
     # What is still None is decided here.
-    auto = heuristics(resolution, values["batch"], world, pictures, memory_gb, values["channel_base"])
+    auto = heuristics(resolution, values["batch"], world, pictures, memory_gb, values["channel_base"], family.gamma)
     auto |= {"loss": family.loss, "growing": family.growth is not None, "precision": _precision(device)}
     values |= {name: value for name, value in auto.items() if values.get(name) is None}
 
@@ -368,6 +373,7 @@ def heuristics(
     pictures: int | None = None,  # images in the data set; None if unknown
     memory_gb: float | None = None,  # memory of one GPU in GB; None if unknown
     base: int | None = None,  # the channel_base that the user set, or that the network has
+    gamma: float = 0.0002,  # R1 weight of the family, times the squared resolution over the batch
 ) -> dict[str, Any]:
     """Return what `auto` picks, as StyleGAN2-ADA does (Karras 2020, its train.py) from resolution and GPUs.
 
@@ -387,7 +393,7 @@ def heuristics(
         "batch": batch,
         "channel_base": channel_base,
         "lr": 0.002 if resolution >= 1024 else 0.0025,
-        "gamma": 0.0002 * resolution**2 / batch,
+        "gamma": gamma * resolution**2 / batch,
         "ema_kimg": batch * 10 / 32,
         "augment": "none" if pictures is not None and pictures >= MANY_IMAGES else "ada",
     }

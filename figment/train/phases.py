@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from figment.nets.base import Discriminator, Generator
@@ -81,6 +82,8 @@ class Players:
     """Whether a second latent counts from layer `cutoff` on (style mixing)."""
     augment: Augment | None = None
     """Augmentation of the images that D sees; None for none."""
+    blur_reach: int = 0
+    """Radius of the largest blur of what D sees, in pixels."""
 
     def styles(self, inputs: Inputs, index: Index) -> Tensor:
         """Return the mapped latents of some samples, [n, L, D]."""
@@ -94,23 +97,53 @@ class Players:
 
     def synthesize(self, styles: Tensor, noise: Noise, index: Index) -> Tensor:
         """Return G's images [n, C, H, W] of the styles [n, L, D] of some samples."""
-        source: Randomness = None
-        if isinstance(noise, list):
-            source = DrawnNoise([maps[index][: len(styles)] for maps in noise])
-        elif noise is not None:
-            source = noise(index)
-        return self.g.synthesis(styles, noise="none" if noise is None else "random", generator=source)
+        kind, source = noise_of(noise, index, len(styles))
+        return self.g.synthesis(styles, noise=kind, generator=source)
 
-    def augmented(
+    def observe(self, styles: Tensor, noise: Noise, index: Index) -> tuple[Tensor, Tensor | None]:
+        """Return the same, and what G wants to know of the batch."""
+        kind, source = noise_of(noise, index, len(styles))
+        return self.g.observed_synthesis(styles, noise=kind, generator=source)
+
+    def seen(
         self,
         images: Tensor,  # [n, C, H, W], the samples `index`
-        draws: Draws | None,  # random numbers of the whole local batch; None for no augmentation
+        inputs: Inputs,  # blur, and `draws`
+        draws: str,  # name of the random numbers of the whole local batch; None for no augmentation
         index: Index = slice(None),
     ) -> Tensor:
-        """Return images as D sees them."""
-        if self.augment is None or draws is None:
+        """Return images as D sees them: blurred, then augmented."""
+        if inputs["blur"] is not None:
+            images = blur(images, inputs["blur"], self.blur_reach)
+        if self.augment is None or inputs[draws] is None:
             return images
-        return self.augment.apply_draws(images, Draws(*(part[index] for part in draws)))
+        return self.augment.apply_draws(images, Draws(*(part[index] for part in inputs[draws])))
+
+
+def noise_of(
+    noise: Noise,
+    index: Index,
+    count: int,  # samples, those of `index` or the first of them
+) -> tuple[str, Randomness]:
+    """Return the kind of noise that a synthesis network takes for some samples, and its source."""
+    if noise is None:
+        return "none", None
+    if isinstance(noise, list):
+        return "random", DrawnNoise([maps[index][:count] for maps in noise])
+    return "random", noise(index)
+
+
+def blur(
+    images: Tensor,  # [N, C, H, W]
+    sigma: Tensor,  # []: pixels after which the weight is one half
+    reach: int,  # radius of the largest kernel in pixels
+) -> Tensor:
+    """Return images blurred with the weights 2 ** -(d / sigma) ** 2 up to d = 3 sigma (Karras 2021, appendix G)."""
+    d = torch.arange(-reach, reach + 1, device=images.device)
+    weights = torch.exp2(-((d / sigma) ** 2)) * (d.abs() <= (3 * sigma).floor())
+    weights = (weights / weights.sum()).to(images.dtype)
+    rows = F.conv2d(images.flatten(0, 1)[:, None], weights[None, None, :, None], padding=(reach, 0))
+    return F.conv2d(rows, weights[None, None, None, :], padding=(0, reach)).view_as(images)
 
 
 def score_pair(d: Discriminator, real: Tensor, fake: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -172,7 +205,7 @@ class DPhase:
 
     def __call__(
         self,
-        inputs: Inputs,  # reals, z, cutoff, noise, augment_real, augment_fake; positions [n] with gp_weight
+        inputs: Inputs,  # reals, z, cutoff, noise, blur, augment_real, augment_fake; positions [n] with gp_weight
         index: Index,
         share: float,
     ) -> Stats:
@@ -180,23 +213,25 @@ class DPhase:
         players, compute = self.players, self.players.compute
         d, r1 = players.d, self.r1_weight > 0
         with torch.no_grad(), compute.layers():
-            fake = players.synthesize(players.styles(inputs, index), inputs["noise"], index)
-            fake_seen = players.augmented(fake, inputs["augment_fake"], index)
+            fake, observed = players.observe(players.styles(inputs, index), inputs["noise"], index)
+            fake_seen = players.seen(fake, inputs, "augment_fake", index)
         real = inputs["reals"][index].detach().requires_grad_(r1)
 
         # R1 differentiates D twice, in float32; without it both batches share one pass.
         if r1:
             with compute.layers(double_backward=True, full_precision=True):
-                real_logits = scores(d, players.augmented(real, inputs["augment_real"], index))
+                real_logits = scores(d, players.seen(real, inputs, "augment_real", index))
             with compute.layers():
                 fake_logits = scores(d, fake_seen)
         else:
             with compute.layers():
-                real_seen = players.augmented(real, inputs["augment_real"], index)
+                real_seen = players.seen(real, inputs, "augment_real", index)
                 real_logits, fake_logits = score_pair(d, real_seen, fake_seen)
         rows = zip(objectives(d, self.objective, len(real_logits)), real_logits, fake_logits, strict=True)
         loss = mean_over_scales([objective.discriminator(*pair) for objective, *pair in rows])
         stats = {"loss_d": loss, "sign_real": mean_sign(real_logits), "sign_fake": mean_sign(fake_logits)}
+        if observed is not None:
+            stats["observed"] = observed
 
         if r1:
             penalty = losses.r1_penalty(real, image_logits(real_logits[d.usual or slice(None)])).mean()
@@ -221,7 +256,7 @@ class GPhase:
 
     def __call__(
         self,
-        inputs: Inputs,  # z, cutoff, noise, augment_fake; directions, path_noise and path_mean with path_weight
+        inputs: Inputs,  # z, cutoff, noise, blur, augment_fake; directions, path_noise and path_mean with path_weight
         index: Index,
         share: float,
     ) -> Stats:
@@ -230,7 +265,7 @@ class GPhase:
         with compute.layers():
             styles = players.styles(inputs, index)
             fake = players.synthesize(styles, inputs["noise"], index)
-            logits = scores(players.d, players.augmented(fake, inputs["augment_fake"], index))
+            logits = scores(players.d, players.seen(fake, inputs, "augment_fake", index))
         rows = zip(objectives(players.d, self.objective, len(logits)), logits, strict=True)
         loss = mean_over_scales([objective.generator(each) for objective, each in rows])
         (loss * share).backward()

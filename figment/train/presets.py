@@ -16,6 +16,8 @@ PRESETS: dict[str, tuple[float | bool | str | None, ...]] = {
     "cpu":       (64,  64,  2, 512,   128, 16,   0.004,  1.0,  16, 0.0, 0.5, False, "none", 1.0,  1,  0, "stylegan2"),
     "stylegan1": (512, 512, 8, 16384, 512, 0,    0,      10,   1,  0.0, 0.9, True,  "none", 10,   0,  0, "stylegan1"),
     "progan":    (512, 512, 8, 16384, 512, 0,    0,      10,   1,  0.0, 0.0, False, "none", 10,   0,  0, "progan"),
+    "stylegan3-t": (512, 512, 2, None, 512, None, 0.0025, None, 16, 0.0, 0.0, False, None, None, 4, 0, "stylegan3-t"),
+    "stylegan3-r": (512, 512, 2, None, 512, None, 0.0025, None, 16, 0.0, 0.0, False, None, None, 4, 0, "stylegan3-r"),
     "story":     (512, 512, 8, 16384, 512, 4,    0.0015, 10,   1,  0.0, 0.9, True,  "none", 10,  30, 7000, "stylegan1"),
 }
 # fmt: on

@@ -21,6 +21,8 @@ from figment.nets.growing import GrowthSchedule, repeat_pixels
 from figment.nets.registry import get_family
 from figment.train.config import Recipe, TrainConfig
 
+BLUR_KIMG = 200 / 32
+"""Thousands of images in which the blur goes away, per image of the batch (Karras et al. 2021, arXiv 2106.12423)."""
 PATH_INTERVAL = 4
 """Steps between path length penalties (lazy regularization, Karras et al. 2019, arXiv 1912.04958, appendix B)."""
 
@@ -41,6 +43,8 @@ class Moment:
     """Thousands of images per tick."""
     phase: str
     """`fade` while a new block fades in, else `stabilise`."""
+    blur: float = 0.0
+    """Standard deviation of the blur of what D sees, in pixels."""
 
 
 def schedule_at(
@@ -54,7 +58,8 @@ def schedule_at(
     """
     recipe, schedule, resolution = config.recipe, config.schedule, config.networks.resolution
     if not schedule.growing:
-        return Moment(0.0, resolution, recipe.batch, recipe.lr, schedule.tick_kimg, "stabilise")
+        blur = recipe.blur_sigma * max(1 - nimg / (BLUR_KIMG * 1000 * recipe.batch), 0.0)
+        return Moment(0.0, resolution, recipe.batch, recipe.lr, schedule.tick_kimg, "stabilise", blur)
     growth = get_family(config.networks.family).growth
     if growth is None:
         raise FigmentError(f"growing: networks of family {config.networks.family} don't grow")

@@ -6,6 +6,7 @@ stats = trainer.step()              # {"loss_d": ..., "loss_g": ..., ...}, scala
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -61,7 +62,12 @@ class Trainer:
         if recipe.augment == "ada":
             augment = Augment(config.networks.channels, recipe.augment_kinds).to(world.device)
         self.players = Players(
-            state.g, state.d, Compute(world.device, precision_of(recipe)), recipe.mixing > 0, augment
+            state.g,
+            state.d,
+            Compute(world.device, precision_of(recipe)),
+            recipe.mixing > 0,
+            augment,
+            blur_reach=math.floor(3 * recipe.blur_sigma),
         )
         self.controller = AdaController(target=recipe.ada_target, kimg=recipe.ada_kimg)
 
@@ -128,6 +134,7 @@ class Trainer:
             "z": latents.z,
             "cutoff": latents.cutoff,
             "noise": self._sample_noise(0),
+            "blur": self._blur(),
             "augment_real": self.draw_augmentation("real"),
             "augment_fake": self.draw_augmentation("fake"),
         }
@@ -143,9 +150,12 @@ class Trainer:
 
         state.d.start_step()
         train_layers(state.d, recipe.freeze_d)
-        stats = self._run(Part("D with R1" if due.r1 else "D", phase, inputs, state.d, *self._batch()))
+        name = ("D with R1" if due.r1 else "D") + self._blurred
+        stats = self._run(Part(name, phase, inputs, state.d, *self._batch()))
         world.average_gradients(state.d.parameters())
         state.d_opt.step()
+        if "observed" in stats:
+            state.g.update_observed(world.mean(stats.pop("observed")), self.now.minibatch)
         if state.ada is not None:
             state.ada = self.controller.observe(state.ada, stats["sign_real"], self.now.minibatch // world.size)
             state.ada = self.controller.adjust(state.ada, state.step, self.now.minibatch, world.mean)
@@ -159,6 +169,7 @@ class Trainer:
             "z": latents.z,
             "cutoff": latents.cutoff,
             "noise": self._sample_noise(1),
+            "blur": self._blur(),
             "augment_fake": self.draw_augmentation("g"),
         }
         if due.path_length:
@@ -173,7 +184,7 @@ class Trainer:
         phase = GPhase(self.players, OBJECTIVES[recipe.loss], path_weight)
 
         state.d.requires_grad_(False)
-        name = "G with path length" if due.path_length else "G"
+        name = ("G with path length" if due.path_length else "G") + self._blurred
         stats = self._run(Part(name, phase, inputs, state.g, *self._batch()))
         world.average_gradients(state.g.parameters())
         state.g_opt.step()
@@ -197,6 +208,15 @@ class Trainer:
         seeds = draws.seeds if "noise" in augment.active else world.to_device(draws.seeds)
         gates, uniform, normal = (world.to_device(numbers) for numbers in draws[:3])
         return Draws(gates, uniform, normal, seeds)
+
+    @property
+    def _blurred(self) -> str:
+        """How the names of this step's parts end: one kernel of 0 pixels is no blur."""
+        return " of blurred images" if 3 * self.now.blur >= 1 else ""
+
+    def _blur(self) -> Tensor | None:
+        """Return this step's blur, []; None for none."""
+        return torch.tensor(self.now.blur, device=self.world.device) if self._blurred else None
 
     def _set_pace(self, now: Moment) -> None:
         """Set level of detail, learning rates and p of this step; reset both optimizers when the layers change."""

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from figment.base.errors import FigmentError
-from figment.base.parse import UNITS, clock, parse_duration, parse_seeds, seeds_to_z
+from figment.base.parse import UNITS, clock, parse_duration, parse_pair, parse_seeds, seeds_to_z
 
 
 def test_a_seed_gives_the_latent_of_stylegans_tools():
@@ -73,3 +73,10 @@ def test_any_text_is_read_or_refused_in_one_line(text):
 
 def test_clock():
     assert (clock(200), clock(3720)) == ("3m20s", "1h02m")
+
+
+def test_pairs():
+    assert parse_pair("0.5,-1", "--shift") == (0.5, -1.0)
+    for text in ("0.5", "1,2,3", "a,b", "0,1.5", "nan,0", ""):
+        with pytest.raises(FigmentError, match=r"--shift '.*': must be two numbers from -1 to 1"):
+            parse_pair(text, "--shift")

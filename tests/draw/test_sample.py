@@ -9,6 +9,7 @@ from figment.cli import app
 from figment.draw.latents import seeds_to_w
 from figment.draw.render import draw_pictures, load_generator, picture_png
 from figment.draw.sample import sample
+from tests.legacy.reference import DATA
 
 
 def test_singles_grid_and_settings(tmp_path, model):
@@ -59,9 +60,22 @@ def test_mistakes_are_one_line(tmp_path, model):
         ({"seeds": [1], "latents": tmp_path / "w.npz"}, "--latents"),
         ({"noise": "loud"}, "--noise"),
         ({"seeds": [1], "noise_strength": "much"}, "--noise-strength"),
+        ({"seeds": [1], "rotate": 5.0}, "--rotate 5: networks of family stylegan2 can't move their pictures"),
+        ({"seeds": [1], "shift": (0.1, 0.0)}, "--shift 0.1,0: networks of family"),
     ):
         with pytest.raises(FigmentError, match=flag):
             sample(model, tmp_path, **options)
+
+
+def test_alias_free_networks_move_their_pictures(tmp_path):
+    model = DATA / "sg3r_tiny.pkl"
+    sample(model, tmp_path / "still", seeds=[1])
+    sample(model, tmp_path / "moved", seeds=[1], rotate=90.0, shift=(0.0, 0.25))
+    still, moved = (np.asarray(open_image(tmp_path / name / "seed0001.png"), np.float32) for name in ("still", "moved"))
+    turned = np.rot90(still)[:24]  # counterclockwise; then down by 8 of 32 pixels
+    assert np.abs(moved[8:] - turned).mean() < 0.25 * np.abs(moved[8:] - still[8:]).mean()
+    row = read_json(tmp_path / "moved" / "seed0001.json")
+    assert (row["rotate"], row["shift"]) == (90, [0, 0.25])
 
 
 def test_pictures_that_are_not_square(tmp_path, oblong):

@@ -144,7 +144,6 @@ STRANGERS = {
     "StyleGAN-XL ": {"G": module("Generator", synthesis=module("S", input=module("I"))), "D": PROJECTED},
     "R3GAN": {"G": r3gan(module("Generator")), "cur_nimg": 5},
     "R3GAN ": {"G_ema": r3gan(Foreign("Generator", {}, module="training.networks"))},
-    r"StyleGAN3 \(config T or R\)": {"G": module("Generator", synthesis=module("S", L0_36_8=module("L")))},
 }
 
 

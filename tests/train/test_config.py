@@ -29,6 +29,21 @@ def test_auto_follows_stylegan2_ada():
     assert heuristics(512, 8, 1)["gamma"] == pytest.approx(6.5536)
 
 
+def test_stylegan3_follows_its_repository(tmp_path):
+    def recipe(family, resolution, **given):
+        return resolve(tmp_path, "d", resolution, 3, device="cuda", family=family, batch=32, **given)
+
+    # docs/configs.md: gamma 0.5, 2, 8 and 32 for 128, 256, 512 and 1024 pixels, or close to it
+    for resolution, gamma in ((128, 0.5), (256, 2), (512, 8.2), (1024, 32.8)):
+        assert recipe("stylegan3-t", resolution).recipe.gamma == pytest.approx(gamma, rel=0.05)
+    t, r = (recipe(family, 512) for family in ("stylegan3-t", "stylegan3-r"))
+    assert (t.recipe.lr, t.recipe.d_lr, t.recipe.mixing, t.recipe.path_weight) == (0.0025, 0.8, 0, 0)
+    assert (t.recipe.blur_sigma, r.recipe.blur_sigma) == (0, 10)
+    assert t.networks.map_depth == 2
+    assert (t.generator["family"], t.discriminator["family"]) == ("stylegan3-t", "stylegan3-t")
+    assert recipe("stylegan3-r", 512, like=(r.generator, None)).recipe.blur_sigma == 0
+
+
 def test_auto_takes_a_larger_batch_where_the_memory_holds_it_and_a_narrower_network_where_it_does_not():
     def picked(resolution, gb, **more):
         found = heuristics(resolution, None, 1, memory_gb=gb, **more)

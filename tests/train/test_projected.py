@@ -116,6 +116,7 @@ def test_the_image_head_has_the_logistic_loss_and_r1_and_patches_have_the_hinge_
         "z": torch.randn(2, 8, 8),
         "cutoff": torch.zeros(8, dtype=torch.int64),
         "noise": None,
+        "blur": None,
         "augment_real": None,
         "augment_fake": None,
     }

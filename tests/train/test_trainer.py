@@ -274,3 +274,26 @@ def test_fused_steps_agree_with_the_cpus():
         row = trainer.step()
         for name in ("loss_d", "loss_g"):
             assert ours[name] == pytest.approx(float(row[name]), rel=0.02), name
+
+
+def test_an_alias_free_network_learns_its_magnitudes_and_d_sees_less_and_less_blurred_pictures(dataset, world):
+    settings = TINY | {"family": "stylegan3-r", "map_depth": 1, "batch": 8, "noise": False}
+    config = resolve(dataset.path, dataset.digest, 16, 3, **settings)
+    assert config.recipe.blur_sigma == 10
+    whole, _ = run_steps(config, dataset, world, 4)
+    magnitudes = torch.stack([layer.magnitude for layer in (*whole.g.layers, whole.g.rgb)])
+    assert ((magnitudes != 1) & (magnitudes > 0.99)).all()
+
+    # The same in halves.
+    parts = new_state(config, CPU)
+    parts.micro = {"D with R1 of blurred images": 4, "D of blurred images": 4, "G of blurred images": 4}
+    run_steps(config, dataset, world, 4, parts)
+    for (name, mine), theirs in zip(whole.g.state_dict().items(), parts.g.state_dict().values(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4, msg=name)
+
+    # The blur ends after 50 kimg at this batch.
+    trainer = make_trainer(config, dataset, world, whole)
+    for nimg, sigma in ((25_000, 5.0), (50_000, 0.0)):
+        whole.nimg = nimg
+        assert trainer.now.blur == pytest.approx(sigma)
+        assert np.isfinite([float(value) for value in trainer.step().values()]).all()

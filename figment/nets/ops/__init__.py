@@ -21,6 +21,7 @@ from figment.nets.ops.filtered_lrelu import (
     to_rgb_reference,
 )
 from figment.nets.ops.grid_sample import grid_sample, grid_sample_reference
+from figment.nets.ops.resample import lowpass, resampled_lrelu, resampled_lrelu_reference
 from figment.nets.ops.upfirdn2d import (
     FIR_121,
     FIR_1331,
@@ -54,8 +55,11 @@ __all__ = [
     "grid_sample",
     "grid_sample_reference",
     "leaky_relu",
+    "lowpass",
     "modulate",
     "modulate_reference",
+    "resampled_lrelu",
+    "resampled_lrelu_reference",
     "to_layout",
     "to_rgb",
     "to_rgb_reference",

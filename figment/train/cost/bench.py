@@ -141,7 +141,7 @@ def _phases(
     draws = trainer.draw_augmentation("real")
     if draws is not None:
         parts["augment (in D and G)"] = lambda: [
-            trainer.players.augmented(reals, draws) for _ in range(AUGMENTED_BATCHES)
+            trainer.players.seen(reals, {"blur": None, "draws": draws}, "draws") for _ in range(AUGMENTED_BATCHES)
         ]
     batch = trainer.now.minibatch
     return [_cost(part, trainer, sec).per_image(name, batch) for name, part in parts.items()]
