@@ -13,12 +13,12 @@ from torch import nn
 
 from figment.base.errors import FigmentError
 from figment.base.files import is_folder, need_file
-from figment.legacy import content, formats, rosinality2
+from figment.legacy import content, formats, nvidia, rosinality2
 from figment.nets.adapt import adapt
 from figment.nets.checkpoint import Model, load_model_file, save
 from figment.nets.surgery import name_colors
 
-TARGETS = ("figment", "rosinality")
+TARGETS = {"figment": (".safetensors",), "rosinality": (".pt", ".pth"), "nvidia": (".pkl",)}
 """Forms that `convert` writes."""
 
 
@@ -52,7 +52,7 @@ def load(
 def convert(
     source: Path,  # any checkpoint, model file or run
     out: Path,
-    to: str | None = None,  # "figment" (None means this) or "rosinality"
+    to: str | None = None,  # one of TARGETS; None means figment
     *,
     resolution: int | None = None,  # grow or cut blocks to this; None leaves them
     channels: int | None = None,  # change the colors to these; None leaves them
@@ -61,11 +61,14 @@ def convert(
     """Write the model in `source` to `out` in another form; return the model and one line for each change."""
     if to is not None and to not in TARGETS:
         raise FigmentError(f"--to {to}: must be one of {', '.join(TARGETS)}")
-    if to != "rosinality" and out.suffix != ".safetensors":
-        raise FigmentError(f"-o {out}: a model file's name must end in .safetensors")
+    to = to or "figment"
+    if to != "rosinality" and out.suffix not in TARGETS[to]:
+        raise FigmentError(f"-o {out}: must end in {TARGETS[to][0]}")
     model, done = adapt(load(source), resolution=resolution, channels=channels, labels=labels)
     if to == "rosinality":
         rosinality2.write(out, model)
+    elif to == "nvidia":
+        done = [*done, *nvidia.write(out, model)]
     else:
         save(out, model)
     return model, done

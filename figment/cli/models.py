@@ -245,15 +245,21 @@ def export(
     epilog=example(
         "convert karras2019stylegan-ffhq.pkl -o ffhq.safetensors",
         "convert net.pkl -o start.safetensors --resolution 256",
+        "convert model.safetensors -o net.pkl --to nvidia",
         "convert model.safetensors -o net.pt --to rosinality",
     )
 )
 def convert(
     file: Annotated[Path, typer.Argument(help="A checkpoint in any format that figment reads, a model file or a run.")],
-    output: Annotated[Path, output_option("File to write: .safetensors, or .pt for rosinality.", folder=False)],
+    output: Annotated[
+        Path, output_option("File to write: .safetensors, .pkl for nvidia, or .pt for rosinality.", folder=False)
+    ],
     to: Annotated[
         str | None,
-        typer.Option(help="Output format: figment, or rosinality for the StyleGAN2 code of that name. Unset: figment."),
+        typer.Option(
+            help="Output format: figment; nvidia for stylegan2-ada-pytorch, the stylegan3 repository and tools built "
+            "on them, such as DragGAN; or rosinality for the StyleGAN2 code of that name. Unset: figment."
+        ),
     ] = None,
     resolution: Annotated[
         int | None,
