@@ -18,6 +18,8 @@ FILES = {
     "ada_tiny.pkl": ("stylegan2", "NVlabs/stylegan2-ada-pytorch"),
     "ada_tiny_cond.pkl": ("stylegan2", "NVlabs/stylegan2-ada-pytorch"),
     "sg3repo_tiny.pkl": ("stylegan2", "NVlabs/stylegan2-ada-pytorch"),
+    "sg3t_tiny.pkl": ("stylegan3-t", "NVlabs/stylegan3"),
+    "sg3r_tiny.pkl": ("stylegan3-r", "NVlabs/stylegan3"),
     "ros1_tiny.model": ("stylegan1", "rosinality/style-based-gan-pytorch"),
     "ros1_tiny_train_step-4.model": ("stylegan1", "rosinality/style-based-gan-pytorch"),
     "ros2_tiny_000100.pt": ("stylegan2", "rosinality/stylegan2-pytorch"),

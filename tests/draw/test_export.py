@@ -16,6 +16,7 @@ FAMILIES = {
     "stylegan2": {**SMALL, "family": "stylegan2", "w_dim": 8, "map_depth": 1, "channels": 4, "c_dim": 3},
     "stylegan1": {**SMALL, "family": "stylegan1", "w_dim": 8, "map_depth": 1, "channels": 1, "lod": 0.5},
     "progan": {**SMALL, "family": "progan", "channels": 3},
+    "stylegan3-r": {**SMALL, "family": "stylegan3-r", "resolution": 16, "w_dim": 8},
     "lucidrains": {"family": "lucidrains", "resolution": 8, "z_dim": 8, "widths": [8, 8], "map_depth": 1},
 }
 
