@@ -20,7 +20,7 @@ from figment.legacy.torchfile import as_array
 from figment.legacy.variables import Variables
 from figment.nets.stylegan3 import Signal, StyleGAN3Config, layer_widths, signals
 
-LAYER = re.compile(r"L(\d{1,3})_\d{1,5}_\d{1,5}")
+LAYER = re.compile(r"L(\d{1,3})_(\d{1,5})_\d{1,5}")
 """Names of layers: number, size, feature maps."""
 STOPBANDS = {"first_stopband": "first_stopband", "last_stopband": "last_stopband_rel"}
 """Settings that stand in the arguments of the synthesis network alone, and their names there."""
@@ -38,43 +38,47 @@ def read_generator(network: Record, v: Variables) -> tuple[dict[str, Any], dict[
     """
     config, tensors = generator_mapping(network, v)
     synthesis = submodule(network, "synthesis")
-    found = {int(m[1]): str(name) for name in submodules(synthesis) if (m := LAYER.fullmatch(str(name)))}
+    found = {int(m[1]): (str(name), int(m[2])) for name in submodules(synthesis) if (m := LAYER.fullmatch(str(name)))}
     last = len(found) - 1
     if last < 1 or sorted(found) != list(range(last + 1)):
         raise FigmentError(f"{v.where}: layers are {sorted(found)}, expected 0, 1, 2 ...")
-    layers = [submodule(synthesis, found[k]) for k in range(last + 1)]
+    names, sizes = [found[k][0] for k in range(last + 1)], [found[k][1] for k in range(last + 1)]
+    layers = [submodule(synthesis, name) for name in names]
 
     for name in ("weight", "affine.weight", "affine.bias", "transform", "freqs", "phases"):
         tensors[f"input.{name}"] = v.take(f"synthesis.input.{name}")
     for k in range(last + 1):
         to = "rgb" if k == last else f"layers.{k}"
         for name in ("weight", "bias", "affine.weight", "affine.bias"):
-            tensors[f"{to}.{name}"] = v.take(f"synthesis.{found[k]}.{name}")
-        tensors[f"{to}.magnitude"] = v.take(f"synthesis.{found[k]}.magnitude_ema", shape=())
+            tensors[f"{to}.{name}"] = v.take(f"synthesis.{names[k]}.{name}")
+        tensors[f"{to}.magnitude"] = v.take(f"synthesis.{names[k]}.magnitude_ema", shape=())
         for name in ("up_filter", "down_filter") if k < last else ():
-            tensors[f"{to}.{name}"] = v.take(f"synthesis.{found[k]}.{name}")
+            tensors[f"{to}.{name}"] = v.take(f"synthesis.{names[k]}.{name}")
 
-    first = layers[0].state
-    arguments = synthesis.state.get("_init_kwargs", {})
+    # What the modules don't say has the original's default.
+    first, whole = layers[0].state, synthesis.state
+    arguments = whole.get("_init_kwargs", {})
+    kernel, default = tensors["layers.0.weight"].shape[-1], StyleGAN3Config()
+    rate = max(_number(first.get(name, 1)) for name in ("in_sampling_rate", "out_sampling_rate"))
     config |= {
-        "family": "stylegan3-r" if first["conv_kernel"] == 1 else "stylegan3-t",
-        "resolution": int(synthesis.state["img_resolution"]),
+        "family": "stylegan3-r" if kernel == 1 else "stylegan3-t",
+        "resolution": int(whole.get("img_resolution", sizes[-1])),
         "channels": len(tensors["rgb.bias"]),
         "widths": [len(tensors["input.freqs"]), *(len(tensors[f"layers.{k}.bias"]) for k in range(last))],
-        "kernel": int(first["conv_kernel"]),
-        "radial": any(layer.state["down_radial"] for layer in layers),
+        "kernel": kernel,
+        "radial": any(tensors[f"layers.{k}.down_filter"].ndim == 2 for k in range(last)),
         "layers": last,
-        "critical": int(synthesis.state["num_critical"]),
-        "first_cutoff": _number(first["in_cutoff"]),
-        "margin": int(synthesis.state["margin_size"]),
-        "filter_size": first["up_taps"] // first["up_factor"],
-        "oversampling": first["tmp_sampling_rate"] // max(first["in_sampling_rate"], first["out_sampling_rate"]),
-        "output_scale": _number(synthesis.state["output_scale"]),
+        "critical": int(whole.get("num_critical", default.critical)),
+        "first_cutoff": _number(first.get("in_cutoff", default.first_cutoff)),
+        "margin": int(whole.get("margin_size", default.margin)),
+        "filter_size": len(tensors["layers.0.up_filter"]) // int(first.get("up_factor", default.oversampling)),
+        "oversampling": int(_number(first.get("tmp_sampling_rate", default.oversampling * rate)) / rate),
+        "output_scale": _number(whole.get("output_scale", default.output_scale)),
         "clamp": clamp_of(layers[0]),
     }
     config |= {name: _number(arguments[key]) for name, key in STOPBANDS.items() if key in arguments}
     plain = StyleGAN3Config(**{name: value for name, value in config.items() if name != "family"})
-    _check(layers, signals(plain), v)
+    _check(layers, sizes, signals(plain), v)
 
     # Widths that follow the rule need not be listed.
     factor = 2 if plain.kernel == 1 else 1
@@ -85,18 +89,15 @@ def read_generator(network: Record, v: Variables) -> tuple[dict[str, Any], dict[
     return config, tensors
 
 
-def _check(layers: list[Record], plan: list[Signal], v: Variables) -> None:
-    """Raise FigmentError if a layer's output is not as planned."""
-    for k, (layer, signal) in enumerate(zip(layers, plan, strict=True)):
-        cutoff, rate = _number(layer.state["out_cutoff"]), _number(layer.state["out_sampling_rate"])
-        found = layer.state["out_size"]
-        sizes = set(found if isinstance(found, list) else as_array(found).ravel().tolist())
-        same = math.isclose(cutoff, signal.cutoff, rel_tol=1e-6) and rate == signal.rate and sizes == {signal.size}
-        if not same:
+def _check(layers: list[Record], sizes: list[int], plan: list[Signal], v: Variables) -> None:
+    """Raise FigmentError if a layer's output is not as planned. `sizes` are those in the names of the layers."""
+    for k, (layer, size, signal) in enumerate(zip(layers, sizes, plan, strict=True)):
+        cutoff = _number(layer.state.get("out_cutoff", signal.cutoff))
+        rate = _number(layer.state.get("out_sampling_rate", signal.rate))
+        if size != signal.size or rate != signal.rate or not math.isclose(cutoff, signal.cutoff, rel_tol=1e-6):
             raise FigmentError(
-                f"{v.where}: a variant of StyleGAN3 that figment does not implement: layer {k} has {sorted(sizes)} "
-                f"samples at rate {rate:g} with cutoff {cutoff:g}, expected {signal.size} at {signal.rate} with "
-                f"{signal.cutoff:g}"
+                f"{v.where}: a variant of StyleGAN3 that figment does not implement: layer {k} has {size} samples at "
+                f"rate {rate:g} with cutoff {cutoff:g}, expected {signal.size} at {signal.rate} with {signal.cutoff:g}"
             )
 
 

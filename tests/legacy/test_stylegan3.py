@@ -49,8 +49,19 @@ def synthesis(value):
 def test_a_variant_is_refused(data):
     value = torchfile.read(data / "sg3t_tiny.pkl")
     synthesis(value).state["_modules"]["L5_52_16"].state["out_cutoff"] = np.float64(7.0)
-    with pytest.raises(FigmentError, match=r"G_ema: a variant of StyleGAN3 .*: layer 5 has \[52\] samples at rate 32"):
+    with pytest.raises(FigmentError, match=r"G_ema: a variant of StyleGAN3 .*: layer 5 has 52 samples at rate 32"):
         ada.read(value, "net.pkl")
+
+
+def test_what_modules_do_not_say_has_the_originals_default(data):
+    value, known = torchfile.read(data / "sg3t_tiny.pkl"), arrays("sg3t_tiny")
+    for module in (synthesis(value), *synthesis(value).state["_modules"].values()):
+        module.state = {
+            name: part for name, part in module.state.items() if name.startswith("_") and "init" not in name
+        }
+    g = ada.read(value, "net.pkl").g_ema
+    assert g.config.layers == 14
+    close(g(tensor(known["z"])), known["G_ema_img"])
 
 
 def test_a_missing_layer_is_named(data):
