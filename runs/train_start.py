@@ -5,10 +5,8 @@
     python runs/train_start.py out --art art --resolution 64 --hours 2      # the same call again goes on
 
 Writes out/start-64.safetensors, which `figment make` and `figment train --init start` use for images of that size: a
-small collection then trains in minutes, not days. The art is read, never copied.
-
-The start-64 that ships is older: this script as of commit 898d8a0 trained it, with the usual discriminator and on
-drawn heads only.
+small collection then trains in minutes, not days. The art is read, never copied. figment/train/MODEL_CARD.md describes
+the network that ships.
 """
 
 from __future__ import annotations
@@ -56,20 +54,22 @@ CHANNELS = 16
 """Channels at full resolution."""
 RECIPE = {
     "preset": "cpu",
-    "lr": 0.004,
     "mixing": 0.1,
+    "tick_kimg": 8.0,
     "score_ticks": 0,
     "channel_max": 192,
     "z_dim": 128,
 }
 """Settings of all stages. Few latents are mixed, as mixes of different styles look like none."""
-STAGES: tuple[tuple[float, dict[str, Any]], ...] = (
-    (0.5, {"discriminator": "family", "batch": 16, "ema_kimg": 4.0}),
-    (1.0, {"discriminator": "projected", "batch": 8, "ema_kimg": 3.0}),
+STAGES: tuple[tuple[float, float, dict[str, Any]], ...] = (
+    (0.5, 0.1, {"discriminator": "family", "batch": 16, "lr": 0.004, "ema_kimg": 4.0}),
+    (1.0, 0.45, {"discriminator": "projected", "batch": 8, "lr": 0.004, "ema_kimg": 3.0}),
+    (1.0, 0.45, {"discriminator": "projected", "batch": 16, "lr": 0.002, "ema_kimg": 10.0}),
 )
-"""Each stage's resolution as a share of the last one's, and its settings. The first learns colors and layout."""
-FIRST = 0.2
-"""The first stage's share of the time."""
+"""Each stage's share of the resolution and of the time, and its settings.
+
+The first learns colors and layout, the second faces; the last makes smaller and less noisy steps.
+"""
 LICENCE = (
     "Trained on drawings of DiceBear's styles, each under its own free licence (see `figment demo-art`), on portraits "
     "of Battle for Wesnoth (GPL-2.0-or-later and CC-BY-SA-4.0) and characters of Ren'Py's demo games (MIT)."
@@ -132,7 +132,7 @@ def main() -> None:
             pass
 
     init = None
-    for stage, (share, settings) in enumerate(STAGES, start=1):
+    for stage, (share, time, settings) in enumerate(STAGES, start=1):
         side = round(share * options.resolution)
         data, run = options.out / f"heads-{side}.zip", options.out / f"{name}-stage{stage}"
         if not data.exists():
@@ -144,7 +144,7 @@ def main() -> None:
                 data,
                 options.out,
                 run=run,
-                sec=options.hours * 3600 * (FIRST if init is None else 1 - FIRST),
+                sec=options.hours * 3600 * time,
                 seed=SEED,
                 init=init,
                 adapt=init is not None,
