@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from figment.base.errors import FigmentError
-from figment.base.parse import parse_seeds
+from figment.base.parse import parse_pair, parse_seeds
 from figment.base.progress import say
 from figment.base.settings import PROBABILITY, PSI, SEED, STEPS, Z_SEED, within
 from figment.cli.app import Cutoff, Device, Model, Psi, app, example, output_option
@@ -67,6 +67,22 @@ def parse_blends(options: dict[str, Any]) -> dict[str, tuple[Blend, ...]]:
 with_blends = add_options(
     [option("blend", Models), option("blend_layers", Layers), option("blend_amount", Amount, 1.0)], parse_blends
 )
+Degrees = Annotated[
+    float,
+    typer.Option(help="Degrees to rotate the pictures by, counterclockwise.", callback=must(within(-360, 360))),
+]
+Shift = Annotated[
+    str,
+    typer.Option(help="How far to shift the pictures to the right and down, as shares of the width, e.g. 0.1,-0.2."),
+]
+
+
+def parse_move(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of --rotate and --shift as arguments."""
+    return {"rotate": options["rotate"], "shift": parse_pair(options["shift"], "--shift")}
+
+
+with_move = add_options([option("rotate", Degrees, 0.0), option("shift", Shift, "0,0")], parse_move)
 with_truncation = add_options([option("psi", Psi, 0.7), option("cutoff", Cutoff)])
 
 
@@ -87,6 +103,7 @@ def with_video(sec: float) -> Callable[[Command], Command]:
 )
 @with_blends
 @with_truncation
+@with_move
 def sample(
     model: Model,
     output: Annotated[Path, output_option("Folder for the PNGs, grid.png and latents.npz.", folder=True)],
@@ -110,16 +127,6 @@ def sample(
             "Unset: unchanged."
         ),
     ] = None,
-    rotate: Annotated[
-        float,
-        typer.Option(help="Degrees to rotate the pictures by, counterclockwise.", callback=must(within(-360, 360))),
-    ] = 0.0,
-    shift: Annotated[
-        str,
-        typer.Option(
-            help="How far to shift the pictures to the right and down, as shares of the width, e.g. 0.1,-0.2."
-        ),
-    ] = "0,0",
     **shared: Any,
 ) -> None:
     """Draw characters as PNGs and as a grid.
@@ -127,7 +134,6 @@ def sample(
     Characters come from seeds or from a file of latents. Networks that compute beyond the edges of their pictures, as
     the alias-free ones do, can also rotate and shift them.
     """
-    from figment.base.parse import parse_pair
     from figment.draw.grid import grid_shape
     from figment.draw.sample import sample as run_sample
 
@@ -139,8 +145,6 @@ def sample(
         grid=grid_shape(grid, "--grid") if grid is not None else None,
         noise=noise,
         noise_strength=noise_strength,
-        rotate=rotate,
-        shift=parse_pair(shift, "--shift"),
         **shared,
     )
     say(f"{output}: grid.png")

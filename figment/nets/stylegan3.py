@@ -20,6 +20,8 @@ from figment.nets.noise import Randomness
 from figment.nets.ops import conv2d, full_precision, lowpass, modulate, resampled_lrelu, to_layout
 from figment.nets.stylegan2 import StyleGAN2Discriminator, StyleGAN2DiscriminatorConfig
 
+MOST_TAPS = 256
+"""Longest filter at an unchanged sampling rate: 12 in the original. A damaged file must not ask for gigabytes."""
 MAGNITUDE_KIMG = 20.0
 """Half-life of the running magnitudes, in thousands of images (2021, appendix G)."""
 
@@ -92,10 +94,14 @@ def signals(config: StyleGAN3Config) -> list[Signal]:
     """Return the signals of the layers, the one to RGB last (2021, section 3.2 and figure 4c).
 
     Cutoffs and stopbands rise geometrically until the critically sampled layers. The Fourier features have the first
-    layer's. Raises ValueError for settings that leave no layers or no bandwidth.
+    layer's. Raises ValueError for settings that leave no layers or no bandwidth, or need very long filters.
     """
     if config.layers <= config.critical or config.resolution <= 2 * config.first_cutoff:
         raise ValueError(f"{config.layers} layers at resolution {config.resolution}: too few")
+    if not 0 < config.filter_size * config.oversampling <= MOST_TAPS:
+        raise ValueError(
+            f"filter_size {config.filter_size}, oversampling {config.oversampling}: too large or not positive"
+        )
     last_cutoff = config.resolution / 2
     last_stopband = last_cutoff * config.last_stopband
     position = np.minimum(np.arange(config.layers + 1) / (config.layers - config.critical), 1)

@@ -151,5 +151,7 @@ def test_the_discriminator_is_that_of_stylegan2():
 def test_too_few_layers_are_one_line():
     with pytest.raises(FigmentError, match="stylegan3-t generator: 2 layers at resolution 32: too few"):
         build_generator({"family": "stylegan3-t", **TINY, "layers": 2})
+    with pytest.raises(FigmentError, match="filter_size 500000, oversampling 2: too large"):
+        build_generator({"family": "stylegan3-r", **TINY, "filter_size": 500_000})
     with pytest.raises(FigmentError, match=r"widths \(4, 4\): must name 15 layers"):
         build_generator({"family": "stylegan3-t", **TINY, "widths": [4, 4]})
