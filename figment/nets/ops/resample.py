@@ -75,38 +75,31 @@ def _upsample(x: Tensor, taps: Tensor, up: int, padding: tuple[int, int]) -> Ten
     Polyphase: each of the `up` samples that replace one pixel is a filter of its own on the pixels, so no zero is ever
     multiplied.
     """
-    n, c = x.shape[:2]
     before, after = padding
     length = x.shape[2] * up + before + after - len(taps) + 1  # samples of the result
     first, last = -(before // up), -((before - length + 1) // up)  # leftmost pixel of the first and last sample
-    phases = taps.to(x.dtype).view(-1, up).t().flip(0)  # [up, T / up]: the sample furthest left first
+    phases = taps.view(-1, up).t().flip(0)  # [up, T / up]: the sample furthest left first
     end = last + phases.shape[1] - x.shape[2]
-    x = F.pad(x, (-first, end, -first, end)).flatten(0, 1)[:, None]  # [N C, 1, H', W']
-    rows = last - first + 1
-
-    x = F.conv2d(x, phases[:, None, :, None])  # [N C, up, rows, W']
-    x = x.transpose(1, 2).reshape(n * c, 1, rows * up, -1)
-    x = F.conv2d(x, phases[:, None, None, :])  # [N C, up, rows up, columns]
-    x = x.permute(0, 2, 3, 1).reshape(n, c, rows * up, rows * up)
+    x = F.pad(x, (-first, end, -first, end))
+    for axis in (2, 3):
+        shape = (-1, 1) if axis == 2 else (1, -1)
+        samples = [_depthwise(x, phase.view(shape)) for phase in phases]
+        x = torch.stack(samples, axis + 1).flatten(axis, axis + 1)
     start = (up - 1) - (first * up + before)
     return x[:, :, start : start + length, start : start + length]
 
 
 def _downsample(x: Tensor, taps: Tensor, down: int) -> Tensor:
     """Return every `down`-th sample of `x` filtered with `taps`, [S] along both axes or [S, S]."""
-    n, c = x.shape[:2]
-    taps, x = taps.to(x.dtype), x.flatten(0, 1)[:, None]  # [N C, 1, H, W]
-    if taps.ndim == 1:
-        x = F.conv2d(x, taps[None, None, :, None], stride=(down, 1))
-        x = F.conv2d(x, taps[None, None, None, :], stride=(1, down))
-    else:
-        x = F.conv2d(x, taps[None, None], stride=down)
-    return x.view(n, c, *x.shape[2:])
+    if taps.ndim == 2:
+        return _depthwise(x, taps, (down, down))
+    return _depthwise(_depthwise(x, taps[:, None], (down, 1)), taps[None], (1, down))
 
 
 def _square(taps: Tensor) -> Tensor:
     return taps if taps.ndim == 2 else taps[:, None] * taps
 
 
-def _depthwise(x: Tensor, kernel: Tensor) -> Tensor:
-    return F.conv2d(x, kernel.to(x.dtype).expand(x.shape[1], 1, -1, -1), groups=x.shape[1])
+def _depthwise(x: Tensor, kernel: Tensor, stride: tuple[int, int] = (1, 1)) -> Tensor:
+    """Return `x` with every channel convolved with the same `kernel` [h, w]."""
+    return F.conv2d(x, kernel.to(x.dtype).expand(x.shape[1], 1, -1, -1), stride=stride, groups=x.shape[1])
