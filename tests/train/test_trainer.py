@@ -11,7 +11,7 @@ from torch import nn
 from figment.base.device import World
 from figment.nets.ops.triton_launch import kernels_run
 from figment.train.config import resolve
-from figment.train.state import new_state
+from figment.train.state import load_newest, new_state, save_checkpoint
 from figment.train.trainer import Trainer, ema_beta, train_layers, update_ema
 from tests.train.conftest import TINY, changed, make_trainer, run_ranks, run_steps
 
@@ -297,3 +297,18 @@ def test_an_alias_free_network_learns_its_magnitudes_and_d_sees_less_and_less_bl
         whole.nimg = nimg
         assert trainer.now.blur == pytest.approx(sigma)
         assert np.isfinite([float(value) for value in trainer.step().values()]).all()
+
+
+def test_an_alias_free_network_resumes_bit_for_bit(tmp_path, dataset, world):
+    settings = TINY | {"family": "stylegan3-r", "map_depth": 1, "batch": 8, "noise": False}
+    config = resolve(dataset.path, dataset.digest, 16, 3, **settings)
+    whole, _ = run_steps(config, dataset, world, 6)
+    half, _ = run_steps(config, dataset, world, 3)
+    (tmp_path / "checkpoints").mkdir()
+    save_checkpoint(tmp_path, half, keep=2)
+    resumed = new_state(config, CPU)
+    assert load_newest(tmp_path, resumed, CPU) == []
+    run_steps(config, dataset, world, 3, resumed)
+    for name in ("g", "d", "g_ema"):
+        for key, value in getattr(whole, name).state_dict().items():
+            assert torch.equal(value, getattr(resumed, name).state_dict()[key]), (name, key)
