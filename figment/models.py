@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from figment.base.errors import FigmentError
-from figment.base.files import is_folder, need_file
+from figment.base.files import is_folder, keep_input, need_file
 from figment.legacy import content, formats, nvidia, rosinality2
 from figment.nets.adapt import adapt
 from figment.nets.checkpoint import Model, load_model_file, save
@@ -64,6 +64,7 @@ def convert(
     to = to or "figment"
     if to != "rosinality" and out.suffix not in TARGETS[to]:
         raise FigmentError(f"-o {out}: must end in {TARGETS[to][0]}")
+    keep_input(source, "FILE", out)
     model, done = adapt(load(source), resolution=resolution, channels=channels, labels=labels)
     if to == "rosinality":
         rosinality2.write(out, model)

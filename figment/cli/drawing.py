@@ -69,7 +69,10 @@ with_blends = add_options(
 )
 Degrees = Annotated[
     float,
-    typer.Option(help="Degrees to rotate the pictures by, counterclockwise.", callback=must(within(-360, 360))),
+    typer.Option(
+        help="Degrees to rotate by, counterclockwise. Only StyleGAN3 R is made for it.",
+        callback=must(within(-360, 360)),
+    ),
 ]
 Shift = Annotated[
     str,

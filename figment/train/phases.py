@@ -17,7 +17,7 @@ from torch import Tensor
 from figment.nets.base import Discriminator, Generator
 from figment.nets.layers import stddev_group
 from figment.nets.noise import DrawnNoise, Randomness, SharedNoise
-from figment.nets.ops import Backend, use_backend
+from figment.nets.ops import Backend, full_precision, use_backend
 from figment.train import losses
 from figment.train.augment import Augment, Draws
 from figment.train.config import Recipe
@@ -139,6 +139,11 @@ def blur(
     reach: int,  # radius of the largest kernel in pixels
 ) -> Tensor:
     """Return images blurred with the weights 2 ** -(d / sigma) ** 2 up to d = 3 sigma (Karras 2021, appendix G)."""
+    with full_precision(images):  # bfloat16 would round by a whole 8-bit step
+        return _blur(images, sigma, reach)
+
+
+def _blur(images: Tensor, sigma: Tensor, reach: int) -> Tensor:
     d = torch.arange(-reach, reach + 1, device=images.device)
     weights = torch.exp2(-((d / sigma) ** 2)) * (d.abs() <= (3 * sigma).floor())
     weights = (weights / weights.sum()).to(images.dtype)

@@ -147,6 +147,15 @@ def test_the_command_writes_it_and_asks_for_the_ending(data, tmp_path):
         convert(tmp_path / "model.safetensors", tmp_path / "net.pt", "nvidia")
 
 
+@pytest.mark.parametrize(("name", "to"), [("net.pkl", "nvidia"), ("net.pt", "rosinality"), ("net.safetensors", None)])
+def test_a_checkpoint_is_never_written_over_itself(data, tmp_path, name, to):
+    save(tmp_path / name, load(data / "ada_tiny.pkl"))
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(FigmentError, match=f"would overwrite FILE .*{name}"):
+        convert(tmp_path / name, tmp_path / name, to)
+    assert (tmp_path / name).read_bytes() == before
+
+
 def test_the_pickle_names_one_function_of_those_programs(data, tmp_path):
     write(tmp_path / "net.pkl", load(data / "sg3t_tiny.pkl"))
     names = {
